@@ -1,0 +1,159 @@
+"""Rows in memory, padded batches, and length-bucketed streams whose position is three integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from adaptershare_cli.seeds import derive_seed
+
+POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches: little padding, still random
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What training needs to know of a task: kind, outputs, label scale and metrics."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    range: tuple[float, float] | None
+    metrics: tuple[str, ...]
+
+    @property
+    def outputs(self) -> int:
+        """Width of the head."""
+        return len(self.labels) if self.kind == "classification" else 1
+
+    def scaled(self, labels: torch.Tensor) -> torch.Tensor:
+        """Scores of a regression, moved from `range` to [-1, 1], so that its loss is of a classification's size."""
+        assert self.range is not None
+        low, high = self.range
+        return (labels - (low + high) / 2) / ((high - low) / 2)
+
+    def unscaled(self, outputs: np.ndarray) -> np.ndarray:
+        """The inverse of `scaled`."""
+        assert self.range is not None
+        low, high = self.range
+        return outputs * ((high - low) / 2) + (low + high) / 2
+
+
+class Rows:
+    """Tokenised rows of one part of one task: ragged token ids in two flat arrays."""
+
+    def __init__(self, table: pa.Table) -> None:
+        ids = table["input_ids"].combine_chunks()
+        if isinstance(ids, pa.ChunkedArray):  # combine_chunks of an empty column
+            ids = pa.concat_arrays(ids.chunks) if ids.num_chunks else pa.array([], pa.list_(pa.int32()))
+        self.tokens = ids.flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+        self.lengths = table["length"].to_numpy().astype(np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        types = table["token_type_ids"]
+        self.types: np.ndarray | None = None
+        if len(table) and types.null_count == 0:
+            self.types = pa.concat_arrays(types.chunks).flatten().to_numpy(zero_copy_only=False).astype(np.int64)
+        self.labels = table["label"].to_numpy()
+        self.row = table["row"].to_numpy()
+        self.content = table["content"].to_pylist()
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def by_length(self) -> np.ndarray:
+        """Row indices sorted by length, longest first (a batch that does not fit fails at once); ties by position."""
+        return np.argsort(-self.lengths, kind="stable")
+
+
+@dataclass
+class Batch:
+    """A padded batch. `input_ids`, `attention_mask`, `token_type_ids`: (B, S) int64; `labels`: (B,)."""
+
+    task: str
+    inputs: dict[str, torch.Tensor]
+    labels: torch.Tensor
+    indices: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+
+def pad(parts: Sequence[tuple[Rows, np.ndarray]], pad_token: int) -> dict[str, torch.Tensor]:
+    """Pad the given rows of one or several tasks, in order, to their longest: model inputs of (B, S)."""
+    lengths = np.concatenate([rows.lengths[indices] for rows, indices in parts])
+    width = int(lengths.max())
+    ids = np.full((len(lengths), width), pad_token, dtype=np.int64)
+    types = np.zeros((len(lengths), width), dtype=np.int64)
+    line = 0
+    for rows, indices in parts:
+        for index in indices:
+            start, end = rows.offsets[index], rows.offsets[index + 1]
+            ids[line, : end - start] = rows.tokens[start:end]
+            if rows.types is not None:
+                types[line, : end - start] = rows.types[start:end]
+            line += 1
+    inputs = {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy((np.arange(width) < lengths[:, None]).astype(np.int64)),
+    }
+    if all(rows.types is not None for rows, _ in parts):
+        inputs["token_type_ids"] = torch.from_numpy(types)
+    return inputs
+
+
+def make_batch(task: str, rows: Rows, indices: np.ndarray, pad_token: int) -> Batch:
+    """One padded batch of the given rows of one task."""
+    return Batch(task, pad([(rows, indices)], pad_token), torch.from_numpy(rows.labels[indices].copy()), indices)
+
+
+def ordered_batches(task: str, rows: Rows, size: int, pad_token: int) -> Iterator[Batch]:
+    """All rows once, longest first, for scoring; `indices` tell where each row belongs."""
+    order = rows.by_length()
+    for start in range(0, len(order), size):
+        yield make_batch(task, rows, order[start : start + size], pad_token)
+
+
+class TaskStream:
+    """An endless stream of a task's training batches; every epoch is a fresh seeded order of length buckets.
+
+    The order of epoch e depends on (seed, task, e) alone, so (epoch, position) is the whole state.
+    """
+
+    def __init__(self, task: str, rows: Rows, size: int, seed: int, pad_token: int) -> None:
+        if not len(rows):
+            raise ValueError(f"task {task} has no training rows")
+        self.task, self.rows, self.size, self.seed, self.pad_token = task, rows, size, seed, pad_token
+        self.epoch, self.position = 0, 0
+        self._order = self._epoch_order()
+
+    def _epoch_order(self) -> list[np.ndarray]:
+        random = np.random.default_rng(derive_seed(self.seed, "batches", self.task, self.epoch))
+        permutation = random.permutation(len(self.rows))
+        batches: list[np.ndarray] = []
+        pool = self.size * POOL_BATCHES
+        for start in range(0, len(permutation), pool):
+            part = permutation[start : start + pool]
+            part = part[np.argsort(self.rows.lengths[part], kind="stable")]
+            batches.extend(part[i : i + self.size] for i in range(0, len(part), self.size))
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def __next__(self) -> Batch:
+        if self.position == len(self._order):
+            self.epoch, self.position = self.epoch + 1, 0
+            self._order = self._epoch_order()
+        indices = self._order[self.position]
+        self.position += 1
+        return make_batch(self.task, self.rows, indices, self.pad_token)
+
+    def state(self) -> dict[str, Any]:
+        """Epoch and position."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self.epoch, self.position = int(state["epoch"]), int(state["position"])
+        self._order = self._epoch_order()

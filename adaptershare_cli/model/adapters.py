@@ -1,0 +1,177 @@
+"""Adapters tied by a sharing plan: one library adapter a task, the same Parameter objects within a group.
+
+A *site* is a place in a layer where an adapter sits. The library sees one complete adapter per task, so all it
+offers (activation, batches split between tasks, saving) works unchanged, whatever the plan.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from adapters import AdapterSetup, BnConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
+from adapters.composition import BatchSplit
+from torch import nn
+from transformers import PreTrainedModel
+
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.sharing.plan import SharingPlan
+
+CONFIGS: dict[str, type[BnConfig]] = {
+    "seq_bn": SeqBnConfig,
+    "double_seq_bn": DoubleSeqBnConfig,
+    "par_bn": ParBnConfig,
+}
+ADAPTER_FOLDER_FILES = ("adapter_config.json", "adapter.safetensors")
+
+
+@dataclass(frozen=True)
+class Site:
+    """One adapter module of one task: its place and its parameters' names within the module."""
+
+    layer: int
+    location: str
+    module: nn.Module
+
+
+def check_adapter_name(task: str) -> None:
+    """Raise UserError where `task` cannot name a module (`adapters` registers a module under it)."""
+    if "." in task or hasattr(nn.ModuleDict(), task):
+        raise UserError(
+            f"A task named {task!r} cannot have an adapter: PyTorch reserves the name",
+            fix="Rename the task's definition file.",
+        )
+
+
+class AdapterBank:
+    """The adapters of several tasks on one encoder, tied according to a plan.
+
+    All tasks start from the same weights in a layer, so a private and a shared plan start from the same function.
+    """
+
+    def __init__(
+        self, encoder: PreTrainedModel, plan: SharingPlan, config: str, reduction_factor: int, seed: int
+    ) -> None:
+        self.encoder = encoder
+        self.tasks = plan.tasks
+        adapter_config = CONFIGS[config](reduction_factor=reduction_factor)
+        torch.manual_seed(derive_seed(seed, "adapters"))
+        for task in self.tasks:
+            check_adapter_name(task)
+            encoder.add_adapter(task, config=adapter_config)
+        self.sites: dict[str, list[Site]] = {task: _sites(encoder, task) for task in self.tasks}
+        with torch.no_grad():
+            for task in self.tasks[1:]:
+                for ours, theirs in zip(self.sites[task], self.sites[self.tasks[0]], strict=True):
+                    ours.module.load_state_dict(theirs.module.state_dict())
+        for task in self.tasks:
+            for site in self.sites[task]:
+                site.module.requires_grad_(True)
+                site.module.to(next(encoder.parameters()).device)
+        self.plan = SharingPlan.private(self.tasks, len(plan.layers))
+        self.set_plan(plan)
+
+    def set_plan(self, plan: SharingPlan) -> None:
+        """Tie the adapters as `plan` says; each group takes the tensors of its first task."""
+        for layer, groups in enumerate(plan.layers):
+            for first, *others in groups:
+                for task in others:
+                    self._tie(layer, task, dict(self.named_parameters(first, layer)))
+        self.plan = plan
+
+    def split(self, layer: int, kept: Sequence[str], moved: Sequence[str]) -> dict[nn.Parameter, nn.Parameter]:
+        """Give the tasks `moved` an exact copy of their group's adapter in `layer`.
+
+        Returns source parameter -> copy, for the optimizer (`training.optimizer.follow_split`).
+        """
+        plan = self.plan.split(layer, kept, moved)
+        source = dict(self.named_parameters(moved[0], layer))
+        copies = {name: nn.Parameter(tensor.detach().clone()) for name, tensor in source.items()}
+        for task in moved:
+            self._tie(layer, task, copies)
+        self.plan = plan
+        return {source[name]: copies[name] for name in source}
+
+    def _tie(self, layer: int, task: str, tensors: dict[str, nn.Parameter]) -> None:
+        for site in self.sites[task]:
+            if site.layer != layer:
+                continue
+            for name, _ in list(site.module.named_parameters()):
+                owner, _, leaf = name.rpartition(".")
+                site.module.get_submodule(owner).register_parameter(leaf, tensors[f"{site.location}.{name}"])
+
+    def named_parameters(self, task: str, layer: int | None = None) -> Iterator[tuple[str, nn.Parameter]]:
+        """The adapter tensors that `task` uses, in a fixed order.
+
+        Names are `location.parameter` within one layer, `layer.location.parameter` when `layer` is None.
+        """
+        for site in self.sites[task]:
+            if layer is None or site.layer == layer:
+                prefix = site.location if layer is not None else f"{site.layer}.{site.location}"
+                for name, tensor in site.module.named_parameters():
+                    yield f"{prefix}.{name}", tensor
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Every adapter tensor once, in task and layer order."""
+        return list(dict.fromkeys(t for task in self.tasks for _, t in self.named_parameters(task)))
+
+    def active(self, task: str) -> AbstractContextManager:
+        """Context in which the encoder runs with the adapters of `task` (keep backward inside)."""
+        return AdapterSetup(task)
+
+    def active_rows(self, tasks: Sequence[str], counts: Sequence[int]) -> AbstractContextManager:
+        """Context for one mixed batch: the first counts[0] rows run with tasks[0]'s adapters, and so on."""
+        if len(tasks) == 1:
+            return AdapterSetup(tasks[0])
+        return AdapterSetup(BatchSplit(*tasks, batch_sizes=list(counts)))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Each group's tensors once, as `layer.group.location.parameter`, detached (not copied)."""
+        return {
+            f"{layer}.{number}.{name}": tensor.detach()
+            for layer, groups in enumerate(self.plan.layers)
+            for number, group in enumerate(groups)
+            for name, tensor in self.named_parameters(group[0], layer)
+        }
+
+    @torch.no_grad()
+    def load_state(self, plan: SharingPlan, state: dict[str, torch.Tensor]) -> None:
+        """Take up a saved plan and its tensors. Parameters are new objects: build the optimizer afterwards."""
+        for layer, groups in enumerate(plan.layers):
+            for number, group in enumerate(groups):
+                device = next(self.encoder.parameters()).device
+                own = {
+                    name: nn.Parameter(state[f"{layer}.{number}.{name}"].clone().to(device))
+                    for name, _ in self.named_parameters(group[0], layer)
+                }
+                for task in group:
+                    self._tie(layer, task, own)
+        self.plan = plan
+
+    def export(self, task: str, folder: Path) -> None:
+        """Write the task's adapter in the AdapterHub layout: `adapter_config.json` and `adapter.safetensors`.
+
+        `adapters` writes the folder's files; the config loses the local model path, so that equal runs give equal
+        bytes, and the library's own names for the file are kept so that `load_adapter` finds it.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.encoder.save_adapter(str(folder), task, use_safetensors=True)
+        config_file = folder / "adapter_config.json"
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config.pop("model_name", None)
+        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _sites(encoder: PreTrainedModel, task: str) -> list[Site]:
+    found: dict[int, dict[str, Any]] = encoder.get_adapter(task)
+    return [
+        Site(layer, location, module)
+        for layer, modules in sorted(found.items())
+        for location, module in sorted(modules.items())
+    ]

@@ -1,0 +1,90 @@
+"""The frozen encoder: loading, freezing, precision and pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import adapters
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedModel
+
+from adaptershare_cli.model.source import EncoderSource
+
+# Linear layers whose output goes on into attention or an activation, not into the residual stream: their output
+# stays in bf16, as under autocast. All others hand fp32 to the adapters, the norms and the residual stream.
+_INNER_LINEARS = ("query", "key", "value", "intermediate.dense", "q_lin", "k_lin", "v_lin", "ffn.lin1")
+
+
+def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel:
+    """Load `source` in fp32, ready for adapters, every weight frozen, in eval mode."""
+    options = {"add_pooling_layer": False} if source.model_type in ("bert", "roberta") else {}
+    encoder = AutoModel.from_pretrained(
+        source.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, **options
+    )
+    adapters.init(encoder)
+    encoder.requires_grad_(False)
+    return encoder.eval().to(device)
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Whether `device` multiplies bf16 matrices natively (elsewhere bf16 is slower than fp32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Turn `auto` into `bf16` where the processor has it, else `fp32`."""
+    if precision == "auto":
+        return "bf16" if supports_bf16(device) else "fp32"
+    return precision
+
+
+@contextmanager
+def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]:
+    """Hold the frozen Linear weights in `precision` inside the context; the originals come back at its end.
+
+    With `bf16` each frozen Linear casts its input to bf16 and, where its output joins the residual stream, its
+    output to fp32; adapters, heads, norms and the residual stream stay fp32. Bit-equal to autocast over the
+    frozen part, and faster, as no weight is cast twice.
+    """
+    if precision != "bf16":
+        yield
+        return
+    originals, handles = [], []
+    for name, module in encoder.named_modules():
+        # Adapters are Linears too; they keep requires_grad and fp32.
+        if not isinstance(module, nn.Linear) or module.weight.requires_grad:
+            continue
+        originals.append((module, module.weight, module.bias))
+        module.weight = nn.Parameter(module.weight.to(torch.bfloat16), requires_grad=False)
+        if module.bias is not None:
+            module.bias = nn.Parameter(module.bias.to(torch.bfloat16), requires_grad=False)
+        handles.append(module.register_forward_pre_hook(_input_to_bf16))
+        if not name.endswith(_INNER_LINEARS):
+            handles.append(module.register_forward_hook(_output_to_fp32))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, weight, bias in originals:
+            module.weight, module.bias = weight, bias
+
+
+def _input_to_bf16(module: nn.Module, inputs: tuple) -> tuple:
+    return (inputs[0].to(torch.bfloat16), *inputs[1:])
+
+
+def _output_to_fp32(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    return output.to(torch.float32)
+
+
+def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """Pool token states (B, S, H) to (B, H): mean over real tokens, or the first token (`cls`)."""
+    if pooling == "cls":
+        return hidden[:, 0]
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * mask).sum(1) / mask.sum(1)

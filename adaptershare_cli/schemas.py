@@ -1,0 +1,147 @@
+"""The Arrow schema of every Parquet file that a stage publishes.
+
+Each file is readable with pandas alone. A column's meaning and unit stand in the comment beside it. When a
+schema changes, the code version of the stage that writes it is raised (`workspace.CODE_VERSIONS`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+ALL_LAYERS = -1  # the value of `layer` in rows that summarise over all layers
+
+
+def downloaded(kind: str) -> pa.Schema:
+    """Rows of one split as a source gave them; `label` is the label's name, or the score of a regression."""
+    return pa.schema(
+        [
+            pa.field("row", pa.int64(), nullable=False),  # 0-based position in the source
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("text_pair", pa.string()),  # null for single texts
+            pa.field("label", pa.float64() if kind == "regression" else pa.string(), nullable=False),
+        ]
+    )
+
+
+REJECTED = pa.schema(
+    [
+        ("split", pa.string()),
+        ("file", pa.string()),  # relative to the source's folder, or the hub path
+        ("row", pa.int64()),  # 1-based line of the file (or row of a Parquet or hub split)
+        ("column", pa.string()),
+        ("value", pa.string()),  # at most 200 characters
+        ("reason", pa.string()),
+    ]
+)
+
+
+def prepared(kind: str) -> pa.Schema:
+    """Tokenised rows of one part (train, heldout, select or a scored split)."""
+    return pa.schema(
+        [
+            pa.field("row", pa.int64(), nullable=False),  # `row` of the downloaded split
+            pa.field("content", pa.string(), nullable=False),  # hash of the normalised texts, 32 hex digits
+            pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+            pa.field("token_type_ids", pa.list_(pa.int8())),  # null where the encoder knows no segments
+            pa.field("length", pa.int32(), nullable=False),  # tokens, special ones included
+            pa.field("truncated", pa.bool_(), nullable=False),
+            pa.field("label", pa.float64() if kind == "regression" else pa.int64(), nullable=False),
+        ]
+    )
+
+
+STEPS = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("step", pa.int64()),  # 1-based update within the phase
+        ("task", pa.string()),
+        ("rows", pa.int64()),
+        ("loss", pa.float64()),  # mean over the rows of the batch
+        ("learning_rate", pa.float64()),
+        ("grad_norm", pa.float64()),  # before clipping
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("split", pa.string()),  # "select", or a scored split
+        ("phase", pa.string()),
+        ("step", pa.int64()),  # updates done when scored
+        ("metric", pa.string()),
+        ("value", pa.float64()),  # null where the metric is undefined
+        ("rows", pa.int64()),
+        ("main", pa.bool_()),  # the task's first metric: averages and selections use it
+        ("final", pa.bool_()),  # scored with the exported weights, in fp32
+    ]
+)
+
+PREDICTIONS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("row", pa.int64()),  # `row` of the downloaded split
+        ("label", pa.string()),  # gold label's name, or the score as text
+        ("prediction", pa.string()),
+        ("logits", pa.list_(pa.float32())),  # head outputs before softmax; one value for a regression
+    ]
+)
+
+SHARING = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("step", pa.int64()),  # the plan that holds from this update on; step 0 is the start
+        ("layer", pa.int64()),
+        ("task", pa.string()),
+        ("group", pa.int64()),  # groups of a layer are numbered by their first task
+    ]
+)
+
+INTERFERENCE = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("step", pa.int64()),
+        ("layer", pa.int64()),
+        ("task_a", pa.string()),
+        ("task_b", pa.string()),  # task_a stands before task_b in the run's task order
+        ("dot", pa.float64()),
+        ("norm_a", pa.float64()),
+        ("norm_b", pa.float64()),
+        ("cosine", pa.float64()),  # null where a gradient is zero or not finite
+        ("agreement_a", pa.float64()),  # cosine between the gradients of task_a's two held-out halves
+        ("agreement_b", pa.float64()),
+        ("shared", pa.bool_()),  # did the two share the adapter when the check was made?
+        ("decision", pa.string()),  # observe | keep | guard | split (they part here)
+    ]
+)
+
+CORRELATION = pa.schema(
+    [
+        ("measure", pa.string()),
+        ("layer", pa.int64()),  # -1: over all layers
+        ("source", pa.string()),
+        ("target", pa.string()),  # symmetric measures hold both orders
+        ("value", pa.float64()),
+        ("checks", pa.int64()),  # checks that the value is a mean of
+        ("standard_error", pa.float64()),  # over checks; null for fewer than two
+        ("null_mean", pa.float64()),  # the same value under permuted task names
+        ("null_upper", pa.float64()),  # its 95th percentile
+        ("p_value", pa.float64()),  # share of permutations at least as high
+    ]
+)
+
+RESULTS = pa.schema(
+    [
+        ("comparison", pa.string()),  # runs with the same value may be compared
+        ("method", pa.string()),
+        ("key", pa.string()),
+        ("seed", pa.int64()),
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("metric", pa.string()),
+        ("value", pa.float64()),
+        ("main", pa.bool_()),
+        ("trained_parameters", pa.int64()),
+        ("seconds", pa.float64()),
+    ]
+)

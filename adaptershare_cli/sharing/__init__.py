@@ -1,0 +1,1 @@
+"""AdapterShare itself: plans, gradients of all tasks, interference and differentiation."""
