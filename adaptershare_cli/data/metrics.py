@@ -68,10 +68,10 @@ class MacroF1(_Metric):
 
 
 class Matthews(_Metric):
-    """Matthews correlation; undefined where references or predictions hold one label only."""
+    """Matthews correlation; undefined where the references hold one label only, 0 for a constant prediction."""
 
     def value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """See the class; scikit-learn's 0 for a constant side would hide that nothing was measured."""
+        """See the class; scikit-learn would say 0 where nothing could be measured."""
         if len(np.unique(references)) < 2:
             return math.nan
         return sk.matthews_corrcoef(references, predictions)

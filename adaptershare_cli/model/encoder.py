@@ -9,6 +9,7 @@ import adapters
 import torch
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
+from transformers.utils import logging
 
 from adaptershare_cli.model.source import EncoderSource
 
@@ -20,9 +21,14 @@ _INNER_LINEARS = ("query", "key", "value", "intermediate.dense", "q_lin", "k_lin
 def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel:
     """Load `source` in fp32, ready for adapters, every weight frozen, in eval mode."""
     options = {"add_pooling_layer": False} if source.model_type in ("bert", "roberta") else {}
-    encoder = AutoModel.from_pretrained(
-        source.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, **options
-    )
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # a checkpoint's own pooler or heads are left out on purpose
+    try:
+        encoder = AutoModel.from_pretrained(
+            source.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, **options
+        )
+    finally:
+        logging.set_verbosity(before)
     adapters.init(encoder)
     encoder.requires_grad_(False)
     return encoder.eval().to(device)

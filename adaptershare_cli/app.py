@@ -1,0 +1,311 @@
+"""The Typer app: options become settings, one stage call, one summary. Torch is imported only inside a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from adaptershare_cli import __version__
+from adaptershare_cli.console import Reporter
+from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.options import choice, settings_from, with_options
+from adaptershare_cli.settings import (
+    CorrelateSettings,
+    DownloadSettings,
+    PreproSettings,
+    RuntimeSettings,
+    TrainingSettings,
+)
+
+if TYPE_CHECKING:
+    from adaptershare_cli.stages.common import StageContext
+    from adaptershare_cli.workspace import Artefact
+
+# Optional[...] rather than X | None: Typer evaluates these annotations.
+Workspace = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts.")
+]
+Tasks = Annotated[
+    str, typer.Option("--tasks", "-t", help="Task names, suites and globs, comma-separated.", show_default=False)
+]
+TaskDir = Annotated[
+    Optional[str], typer.Option(help="Folders with your own task definitions, comma-separated.")  # noqa: UP045
+]
+FromFolder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace)."),
+]
+Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id.")]
+Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0)]
+Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each.")]  # noqa: UP045
+Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+Config = Annotated[
+    Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
+]
+MethodName = choice("method", METHODS)
+RunSpec = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
+]
+
+app = typer.Typer(
+    name="adaptershare",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Find out which NLP tasks should share adapters of one frozen encoder, train accordingly, and see why.\n\n"
+    "Missing inputs are made first, so one command is enough to begin:\n\n"
+    "[bold]adaptershare train-share --tasks tiny[/bold]",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"adaptershare {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter: Reporter) -> StageContext:
+    """The stage context from a command's own options and the given settings."""
+    from adaptershare_cli.stages.common import StageContext
+    from adaptershare_cli.workspace import Workspace as WorkspaceFolder
+
+    task_dir = values.get("task_dir")
+    return StageContext(
+        workspace=WorkspaceFolder(values["workspace"]),
+        reporter=reporter,
+        force=stage if values["force"] else "",
+        task_dirs=tuple(Path(part.strip()) for part in task_dir.split(",") if part.strip()) if task_dir else (),
+        from_folder=values.get("from_folder"),
+        model=values.get("model", "embedded"),
+        download=settings_from(DownloadSettings, given),
+        prepro=settings_from(PreproSettings, given),
+        training=settings_from(TrainingSettings, given),
+        runtime=settings_from(RuntimeSettings, given),
+    )
+
+
+def _finish(reporter: Reporter, command: str, artefacts: list[Artefact]) -> None:
+    """The summary: where things are, and as JSON what programs need."""
+    reporter.finish(
+        {
+            "command": command,
+            "artefacts": [
+                {"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts
+            ],
+        }
+    )
+    for artefact in artefacts[-8:]:
+        reporter.path(str(artefact.path))
+
+
+def _need_tasks(tasks: str) -> str:
+    """--tasks may come from --config, so its absence is noticed only here."""
+    if not tasks.strip():
+        raise UserError(
+            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
+        )
+    return tasks
+
+
+def _seed_list(seed: int, seeds: str | None) -> list[int]:
+    if seeds is None:
+        return [seed]
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
+    except ValueError as error:
+        raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
+    if any(number < 0 for number in numbers):
+        raise UserError(f"--seeds must not be negative, got {seeds!r}")
+    return numbers
+
+
+@app.command()
+@with_options(DownloadSettings)
+def download(
+    given: dict[str, Any],
+    tasks: Tasks = "",
+    workspace: Workspace = Path("workspace"),
+    task_dir: TaskDir = None,
+    from_folder: FromFolder = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Fetch tasks' rows from the hub, a folder or the embedded data, check them, write Parquet.
+
+    Example: [bold]adaptershare download --tasks mnli,cola,rte --from ~/data[/bold]
+    """
+    reporter = Reporter(as_json)
+    context = _context("download", locals(), given, reporter)
+    from adaptershare_cli.stages.download import download_task
+
+    _finish(reporter, "download", [download_task(context, d) for d in context.tasks(_need_tasks(tasks))])
+
+
+@app.command()
+@with_options(PreproSettings, DownloadSettings)
+def prepro(
+    given: dict[str, Any],
+    tasks: Tasks = "",
+    workspace: Workspace = Path("workspace"),
+    task_dir: TaskDir = None,
+    from_folder: FromFolder = None,
+    model: Model = "embedded",
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Tokenise tasks, cut held-out and select rows from train, drop rows that would leak.
+
+    Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
+    """
+    reporter = Reporter(as_json)
+    context = _context("prepro", locals(), given, reporter)
+    from adaptershare_cli.stages.prepro import prepare
+
+    _finish(reporter, "prepro", [prepare(context, d) for d in context.tasks(_need_tasks(tasks))])
+
+
+@app.command("train-single")
+@with_options(TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+def train_single(
+    given: dict[str, Any],
+    tasks: Tasks = "",
+    workspace: Workspace = Path("workspace"),
+    task_dir: TaskDir = None,
+    from_folder: FromFolder = None,
+    model: Model = "embedded",
+    seed: Seed = 0,
+    seeds: Seeds = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Train an adapter and a head for each task alone.
+
+    Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
+    """
+    reporter = Reporter(as_json)
+    context = _context("train-single", locals(), given, reporter)
+    from adaptershare_cli.stages.train_single import train_single as run
+
+    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds))
+    _finish(reporter, "train-single", runs)
+
+
+@app.command("train-share")
+@with_options(
+    ("Method", [spec.settings for spec in METHODS.values()]),
+    TrainingSettings,
+    RuntimeSettings,
+    PreproSettings,
+    DownloadSettings,
+)
+def train_share(
+    given: dict[str, Any],
+    tasks: Tasks = "",
+    method: Annotated[
+        MethodName,  # type: ignore[valid-type]
+        typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
+    ] = MethodName("adaptershare"),  # noqa: B008
+    workspace: Workspace = Path("workspace"),
+    task_dir: TaskDir = None,
+    from_folder: FromFolder = None,
+    model: Model = "embedded",
+    seed: Seed = 0,
+    seeds: Seeds = None,
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Train several tasks together, by AdapterShare or a method that it is compared with.
+
+    Example: [bold]adaptershare train-share --tasks mnli,cola,rte --from ~/data[/bold]
+    """
+    reporter = Reporter(as_json)
+    settings = {name for spec in METHODS.values() for name in _field_names(spec.settings)}
+    options = {name: value for name, value in given.items() if name in settings}
+    method_settings(method, options)  # a wrong option is refused before torch is imported
+    context = _context("train-share", locals(), given, reporter)
+    from adaptershare_cli.stages.train_share import train_share as run
+
+    runs = run(context, context.tasks(_need_tasks(tasks)), method, options, _seed_list(seed, seeds))
+    _finish(reporter, "train-share", runs)
+
+
+@app.command()
+@with_options(CorrelateSettings)
+def correlate(
+    given: dict[str, Any],
+    run_spec: RunSpec = None,
+    measure: Annotated[
+        str,
+        typer.Option(
+            help="Measures, comma-separated: "
+            + "; ".join(f"{name} ({spec.summary.rstrip('.')})" for name, spec in MEASURES.items())
+            + "."
+        ),
+    ] = "gradient,plan",
+    plot: Annotated[bool, typer.Option("--plot", help="Draw heat maps and sharing pictures (PNG and SVG).")] = False,
+    workspace: Workspace = Path("workspace"),
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Score how tasks relate, from what a run recorded (the newest train-share run, unless --run names others).
+
+    Example: [bold]adaptershare correlate --plot[/bold]
+    """
+    reporter = Reporter(as_json)
+    context = _context("correlate", locals(), given, reporter)
+    from adaptershare_cli.stages.correlate import correlate_runs
+
+    artefacts = correlate_runs(context, run_spec, measure, settings_from(CorrelateSettings, given), plot)
+    _finish(reporter, "correlate", artefacts)
+
+
+@app.command()
+@with_options()
+def report(
+    given: dict[str, Any],
+    run_spec: RunSpec = None,
+    workspace: Workspace = Path("workspace"),
+    force: Force = False,
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """Compare all runs (or those that --run names): methods x tasks, as a table, Markdown, HTML and Parquet.
+
+    Example: [bold]adaptershare report[/bold]
+    """
+    reporter = Reporter(as_json)
+    context = _context("report", locals(), given, reporter)
+    from adaptershare_cli.stages.report import make_report
+
+    _finish(reporter, "report", [make_report(context, run_spec)])
+
+
+def _field_names(cls: type) -> list[str]:
+    from dataclasses import fields
+
+    return [item.name for item in fields(cls)]
+
+
+def main() -> None:
+    """The console command `adaptershare`."""
+    app()

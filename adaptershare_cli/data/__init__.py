@@ -1,0 +1,1 @@
+"""Tasks, where their rows come from, and how rows become batches."""

@@ -1,0 +1,385 @@
+"""One task definition: what a YAML file may say, checked and parsed into frozen values."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from adaptershare_cli.errors import UserError
+
+METRICS = {
+    "classification": ("accuracy", "f1", "macro_f1", "matthews"),
+    "regression": ("pearson", "spearman"),
+}
+# What a block may say beside reader, splits and label_map, for each reader.
+READER_KEYS: dict[str, tuple[str, ...]] = {
+    "tsv": ("columns", "quoting", "header"),
+    "csv": ("columns", "quoting", "header"),
+    "jsonl": ("columns",),
+    "parquet": ("columns",),
+    "lines": ("columns",),
+    "clinc": (),
+}
+ROLES = ("text", "text_pair", "label")
+_TASK_KEYS = (
+    "kind", "description", "aliases", "labels", "range", "metrics", "report_on", "hub", "files", "embedded",
+)  # fmt: skip
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Where one split lies: `files` pairs a role with a relative path.
+
+    The role is "" for a split in one file (or the split's name on the hub); the `lines` reader has one file a
+    role. `key` chooses a list inside a `clinc` file.
+    """
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    key: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One `hub`, `files` or `embedded` block with its defaults filled in."""
+
+    kind: str
+    splits: tuple[SplitSpec, ...]
+    text: str | int = "text"
+    text_pair: str | int | None = "text_pair"
+    label: str | int = "label"
+    pair_if_present: bool = True  # text_pair was not written down: it is read where the data has it
+    label_map: tuple[tuple[str, str], ...] = ()  # (raw value, label name), sorted
+    reader: str = ""
+    quoting: str = ""  # none | standard, for tsv and csv
+    header: bool = True
+    path: str = ""  # the three of a hub block
+    name: str | None = None
+    revision: str | None = None
+
+    def split(self, name: str) -> SplitSpec | None:
+        """The split of that name, or None if the block does not list it."""
+        return next((split for split in self.splits if split.name == name), None)
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """One labelled data set: what its labels are, how it is scored, and where its rows may come from."""
+
+    name: str
+    suite: str
+    kind: str
+    description: str
+    aliases: tuple[str, ...]
+    labels: tuple[str, ...]  # () for a regression, or if they are collected from train
+    labels_from_train: bool
+    range: tuple[float, float] | None
+    metrics: tuple[str, ...]  # the first is the main one
+    report_on: tuple[str, ...]
+    hub: SourceSpec | None
+    files: SourceSpec | None
+    embedded: SourceSpec | None
+    folder: Path
+    path: Path
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the parsed content and the name; not of the place, comments or key order."""
+        content = dataclasses.asdict(self)
+        for place in ("suite", "folder", "path"):
+            del content[place]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
+    """Read one YAML file. Raises UserError that names the file and the key at fault."""
+    name = file.stem
+    if not NAME.fullmatch(name):
+        fix = "Use letters, digits, `_`, `.` and `-`, and begin with a letter or digit; no spaces, commas or slashes."
+        raise UserError(f"`{name}` cannot be a task's name", str(file), fix)
+    top = _Block(file, "", _load_yaml(file), _TASK_KEYS)
+    kind = top.choice("kind", tuple(METRICS))
+    labels, from_train = _labels(top, kind)
+    blocks = {key: _source(top, key, labels, kind) for key in ("hub", "files", "embedded")}
+    report_on = top.texts("report_on")
+    _check_splits(top, report_on, [block for block in blocks.values() if block])
+    return TaskDefinition(
+        name=name,
+        suite=suite or file.resolve().parent.name,
+        kind=kind,
+        description=top.text("description", ""),
+        aliases=top.texts("aliases", ()),
+        labels=labels,
+        labels_from_train=from_train,
+        range=_range(top, kind),
+        metrics=top.choices("metrics", METRICS[kind]),
+        report_on=report_on,
+        folder=file.parent,
+        path=file,
+        **blocks,
+    )
+
+
+class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
+    """Every scalar stays text, so `no`, `0` and `2024-01-01` are labels as written; a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _load_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(file.read_bytes().decode("utf-8-sig"), Loader=_Loader)  # noqa: S506 (text only)
+    except OSError as error:
+        raise UserError("the task definition cannot be read", str(file), f"{error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UserError("the task definition is not UTF-8", str(file), "Save it as UTF-8.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{file}, line {mark.line + 1}" if mark else str(file)
+        problem = getattr(error, "problem", None) or str(error)
+        raise UserError(f"the task definition is not valid YAML: {problem}", place, "Correct that line.") from error
+    if not isinstance(values, dict):
+        fix = f"It begins with `kind: classification` and goes on with {', '.join(_TASK_KEYS[1:])}."
+        raise UserError("a task definition is a mapping of keys to values", str(file), fix)
+    return values
+
+
+class _Block:
+    """One mapping of a definition: checks its keys and gives typed values, naming file and key in errors."""
+
+    def __init__(self, file: Path, prefix: str, values: Any, allowed: Iterable[str]) -> None:
+        self.file, self.prefix, self.values = file, prefix, values
+        if not isinstance(values, dict):
+            self.fail(prefix, "must be a mapping of keys to values")
+        known = list(allowed)
+        for key in values:
+            if key not in known:
+                fix = f"{near_names(key, known)}Known: {', '.join(known)}."
+                raise self.error(f"unknown key `{self.name(key)}`", fix)
+
+    def name(self, key: str) -> str:
+        return f"{self.prefix}.{key}" if self.prefix and key != self.prefix else key
+
+    def error(self, what: str, fix: str = "") -> UserError:
+        return UserError(what, str(self.file), fix)
+
+    def fail(self, key: str, what: str, fix: str = "") -> Any:
+        raise self.error(f"`{self.name(key)}` {what}", fix or "Correct the definition.")
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.values
+
+    def text(self, key: str, default: str | None = None) -> str:
+        if key not in self.values:
+            return self.fail(key, "is missing") if default is None else default
+        value = self.values[key]
+        if not isinstance(value, str) or not value.strip():
+            self.fail(key, "must be one piece of text")
+        return value
+
+    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        if key not in self.values:
+            return self.fail(key, "is missing") if default is None else default
+        value = self.values[key]
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) and one.strip() for one in value):
+            self.fail(key, "must be a list of texts", f"Write it so: {key}: [first, second].")
+        if len(set(value)) < len(value):
+            self.fail(key, "names something twice")
+        return tuple(value)
+
+    def choice(self, key: str, known: Sequence[str], default: str | None = None) -> str:
+        return self._known(key, self.text(key, default), known)
+
+    def choices(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self._known(key, value, known) for value in self.texts(key))
+
+    def _known(self, key: str, value: str, known: Sequence[str]) -> str:
+        if value not in known:
+            self.fail(key, f"cannot be `{value}`", f"{near_names(value, known)}Known: {', '.join(known)}.")
+        return value
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.values.get(key, str(default).lower())
+        if not isinstance(value, str) or value.lower() not in ("true", "false"):
+            self.fail(key, "must be true or false")
+        return value.lower() == "true"
+
+    def block(self, key: str, allowed: Iterable[str]) -> _Block:
+        return _Block(self.file, self.name(key), self.values[key], allowed)
+
+
+def _labels(top: _Block, kind: str) -> tuple[tuple[str, ...], bool]:
+    if kind == "regression":
+        if "labels" in top:
+            top.fail("labels", "belongs to a classification", "Take it out, or write kind: classification.")
+        return (), False
+    if top.values.get("labels") == "from-train":
+        return (), True
+    labels = tuple(label.strip() for label in top.texts("labels"))
+    if len(set(labels)) < 2:
+        top.fail("labels", "needs at least two labels")
+    return labels, False
+
+
+def _range(top: _Block, kind: str) -> tuple[float, float] | None:
+    if kind != "regression":
+        if "range" in top:
+            top.fail("range", "belongs to a regression", "Take it out, or write kind: regression.")
+        return None
+    written = top.texts("range")
+    try:
+        low, high = (float(value) for value in written)
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        top.fail("range", "must be two numbers, the lower one first", "Write it so: range: [0, 5].")
+    return low, high
+
+
+def _source(top: _Block, kind: str, labels: tuple[str, ...], task_kind: str) -> SourceSpec | None:
+    if kind not in top:
+        return None
+    if kind == "hub":
+        block = top.block(kind, ("path", "name", "revision", "splits", "columns", "label_map"))
+        own: dict[str, Any] = {
+            "path": block.text("path"),
+            "name": block.text("name") if "name" in block else None,
+            "revision": block.text("revision") if "revision" in block else None,
+        }
+    else:
+        every = tuple(dict.fromkeys(key for keys in READER_KEYS.values() for key in keys))
+        block = top.block(kind, ("reader", "splits", *every, "label_map"))
+        reader = block.choice("reader", tuple(READER_KEYS))
+        for key in every:
+            if key in block and key not in READER_KEYS[reader]:
+                block.fail(key, f"means nothing to the reader `{reader}`", "Take it out.")
+        delimited = "quoting" in READER_KEYS[reader]
+        quoting = block.choice("quoting", ("none", "standard"), "none" if reader == "tsv" else "standard")
+        own = {"reader": reader, "quoting": quoting if delimited else "", "header": block.flag("header", True)}
+    label_map = _label_map(block, labels, task_kind)
+    columns = _columns(block, own.get("header", True))
+    splits = _splits(block, own.get("reader", ""), columns)
+    return SourceSpec(kind=kind, splits=splits, label_map=label_map, **columns, **own)
+
+
+def _label_map(block: _Block, labels: tuple[str, ...], task_kind: str) -> tuple[tuple[str, str], ...]:
+    if "label_map" not in block:
+        return ()
+    if task_kind == "regression":
+        block.fail("label_map", "belongs to a classification", "Take it out.")
+    written = block.block("label_map", block.values["label_map"])
+    pairs = [(raw.strip(), written.text(raw).strip()) for raw in written.values]
+    for raw, label in pairs:
+        if labels and label not in labels:
+            fix = f"{near_names(label, labels)}Labels: {', '.join(labels)}."
+            written.fail(raw, f"gives `{label}`, which is not among the labels", fix)
+    return tuple(sorted(pairs))
+
+
+def _columns(block: _Block, header: bool) -> dict[str, Any]:
+    written = block.block("columns", ROLES) if "columns" in block else None
+    given: dict[str, Any] = {role: written.text(role) for role in ROLES if written and role in written}
+    columns: dict[str, Any] = {"pair_if_present": "text_pair" not in given, **given}
+    if not header:
+        for role, value in given.items():
+            if not value.isascii() or not value.isdigit():
+                block.fail(f"columns.{role}", "must be a column number, counted from 0, as header is false")
+            columns[role] = int(value)
+        for role in ("text", "label"):
+            if role not in given:
+                block.fail(f"columns.{role}", "is missing", "Without a header each column needs its number, from 0.")
+        columns.update({"text_pair": columns.get("text_pair"), "pair_if_present": False})
+    return columns
+
+
+def _splits(block: _Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSpec, ...]:
+    if "splits" not in block:
+        block.fail("splits", "is missing", "Write it so: splits: {train: PATH, dev: PATH}.")
+    splits = block.block("splits", block.values["splits"])
+    if "train" not in splits:
+        splits.fail("train", "is missing")
+    for name in splits.values:
+        if name in _RESERVED_SPLITS or not NAME.fullmatch(name):
+            splits.fail(name, "cannot be a split's name", f"Letters, digits, _ . -; not {', '.join(_RESERVED_SPLITS)}.")
+    found = tuple(_split(splits, name, reader, columns) for name in sorted(splits.values))
+    for split in found if block.prefix != "hub" else ():
+        for _, path in split.files:
+            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+                fix = "Write it from the folder down, with /, and give the folder with --from."
+                splits.fail(split.name, f"has the path `{path}`, which is not inside the source's folder", fix)
+    return found
+
+
+def _split(splits: _Block, name: str, reader: str, columns: dict[str, Any]) -> SplitSpec:
+    """One split: a path (or hub split), {path, optional}, for `clinc` a key too, for `lines` a file a role.
+
+    Shorter forms: a `lines` split that is a path is a folder whose files are named in `columns`; a `clinc`
+    split's key is its own name unless given.
+    """
+    value = splits.values[name]
+    if isinstance(value, str):
+        value = {"path": splits.text(name)}
+    by_role = reader == "lines" and isinstance(value, dict) and "path" not in value
+    allowed = [*(ROLES if by_role else ["path"]), *(["key"] if reader == "clinc" else []), "optional"]
+    block = _Block(splits.file, splits.name(name), value, allowed)
+    optional = block.flag("optional", False)
+    if optional and name == "train":
+        splits.fail(name, "cannot be optional")
+    roles = [role for role in ROLES if role != "text_pair" or role in block or not columns["pair_if_present"]]
+    if by_role and any(role in columns for role in ROLES):
+        splits.fail(name, "names its files, and columns names them too", "Take columns out.")
+    if by_role:
+        files = {role: block.text(role) for role in roles}
+    elif reader == "lines":
+        files = {role: f"{block.text('path')}/{columns.get(role, role)}" for role in roles}
+    else:
+        files = {"": block.text("path")}
+    key = block.text("key", name) if reader == "clinc" else ""
+    return SplitSpec(name, tuple((role, str(PurePosixPath(path))) for role, path in files.items()), key, optional)
+
+
+def _check_splits(top: _Block, report_on: tuple[str, ...], blocks: list[SourceSpec]) -> None:
+    """Every source gives something to score, every scored split has a source, and no split goes unused."""
+    if not blocks:
+        fix = "Give one of hub, files and embedded."
+        raise top.error("the task has no source", fix)
+    if "train" in report_on:
+        top.fail("report_on", "cannot hold train")
+    for block in blocks:
+        listed = {split.name for split in block.splits} - {"train"}
+        if not listed & set(report_on):
+            top.fail(f"{block.kind}.splits", "has none of the splits in report_on", f"({', '.join(report_on)})")
+        for name in sorted(listed - set(report_on)):
+            top.fail(f"{block.kind}.splits.{name}", "would never be used", "Put it into report_on or take it out.")
+    for name in report_on:
+        if not any(block.split(name) for block in blocks):
+            top.fail("report_on", f"names `{name}`, which no source has", "Correct the name, or add it to splits.")
+
+
+def near_names(word: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known names most like `word`, with a space after it; "" if none is alike."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(f'`{by_lower[name]}`' for name in near)}? " if near else ""

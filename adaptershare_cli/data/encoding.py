@@ -1,0 +1,155 @@
+"""From texts to token ids, and from train to train, held-out and select rows."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from adaptershare_cli import schemas
+
+SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
+LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
+TOKENIZE_ROWS = 1000
+
+
+@dataclass
+class Prepared:
+    """The parts of one task (tables of `schemas.prepared`) and what was counted on the way."""
+
+    parts: dict[str, pa.Table]
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def content_hash(text: str, text_pair: str | None) -> str:
+    """Hash of a whole row's texts, normalised: Unicode NFKC, case folded, white space folded. 32 hex digits."""
+    parts = [" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in (text, text_pair or "")]
+    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+def cut_parts(
+    content: list[str], scored: Iterable[str], heldout_size: int, select_size: int, limit: int | None
+) -> tuple[dict[str, list[int]], int]:
+    """Cut train into `heldout`, `select` and `train` row indices; also returns how many rows were dropped as leaks.
+
+    Rows whose content stands in a scored split are dropped. The rest is ordered by a salted hash of the content, so
+    rows of equal content stay together and the cut depends neither on the file's order nor on a seed. Held-out rows
+    come first, then select rows (each at most a fifth of train, in whole contents), then at most `limit` train rows.
+    """
+    forbidden = set(scored)
+    by_content: dict[str, list[int]] = {}
+    for index, key in enumerate(content):
+        if key not in forbidden:
+            by_content.setdefault(key, []).append(index)
+    total = sum(map(len, by_content.values()))
+    order = sorted(by_content, key=lambda key: hashlib.sha256(f"{SPLIT_SALT}{key}".encode()).digest())
+    sizes = {"heldout": min(heldout_size, total // LARGEST_SHARE), "select": min(select_size, total // LARGEST_SHARE)}
+    parts: dict[str, list[int]] = {"heldout": [], "select": [], "train": []}
+    queue = iter(order)
+    waiting = next(queue, None)
+    for name, size in sizes.items():
+        # A content that would not fit whole goes to train, so that no part exceeds its size.
+        late: list[str] = []
+        while waiting is not None and len(parts[name]) < size:
+            rows = by_content[waiting]
+            if len(parts[name]) + len(rows) <= size:
+                parts[name].extend(rows)
+            else:
+                late.append(waiting)
+            waiting = next(queue, None)
+        for key in late:
+            parts["train"].extend(by_content[key])
+    while waiting is not None:
+        parts["train"].extend(by_content[waiting])
+        waiting = next(queue, None)
+    if limit is not None:
+        parts["train"] = parts["train"][:limit]
+    return {name: sorted(rows) for name, rows in parts.items()}, len(content) - total
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The encoder's fast tokenizer from a local folder."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
+
+
+def prepare_task(
+    splits: dict[str, pa.Table],
+    labels: tuple[str, ...],
+    tokenizer: Any,
+    max_seq_length: int,
+    heldout_size: int,
+    select_size: int,
+    max_train: int | None,
+    max_eval: int | None,
+    progress: Callable[[int], None] = lambda rows: None,
+) -> Prepared:
+    """Cut and tokenise one downloaded task.
+
+    `splits` are its tables (`schemas.downloaded`), `labels` its label names in order (empty for a regression). Scored
+    splits keep their first `max_eval` rows by content hash, so that a sample is not the file's beginning.
+    """
+    content = {name: _contents(table) for name, table in splits.items()}
+    scored = [name for name in splits if name != "train"]
+    leaks = {key for name in scored for key in content[name]}
+    cut, leaked = cut_parts(content["train"], leaks, heldout_size, select_size, max_train)
+    rows = {name: ("train", indices) for name, indices in cut.items()}
+    for name in scored:
+        rows[name] = (name, _sample(content[name], max_eval))
+    prepared = Prepared({}, {"leaked_rows": leaked})
+    for part, (split, indices) in rows.items():
+        table = splits[split].take(pa.array(indices, pa.int64()))
+        keys = [content[split][index] for index in indices]
+        prepared.parts[part] = _tokenise(table, keys, labels, tokenizer, max_seq_length, progress)
+        prepared.counts[f"{part}_rows"] = len(indices)
+        prepared.counts[f"{part}_truncated"] = sum(prepared.parts[part]["truncated"].to_pylist())
+    return prepared
+
+
+def _contents(table: pa.Table) -> list[str]:
+    return [content_hash(a, b) for a, b in zip(table["text"].to_pylist(), table["text_pair"].to_pylist(), strict=True)]
+
+
+def _sample(content: list[str], limit: int | None) -> list[int]:
+    if limit is None or limit >= len(content):
+        return list(range(len(content)))
+    salted = [hashlib.sha256(f"{SPLIT_SALT}{key}".encode()).digest() for key in content]
+    return sorted(sorted(range(len(content)), key=lambda index: (salted[index], index))[:limit])
+
+
+def _tokenise(
+    table: pa.Table, keys: list[str], labels: tuple[str, ...], tokenizer: Any, max_length: int, progress: Any
+) -> pa.Table:
+    texts, pairs = table["text"].to_pylist(), table["text_pair"].to_pylist()
+    ids: list[list[int]] = []
+    types: list[list[int] | None] = []
+    truncated: list[bool] = []
+    for start in range(0, len(texts), TOKENIZE_ROWS):
+        first, second = texts[start : start + TOKENIZE_ROWS], pairs[start : start + TOKENIZE_ROWS]
+        arguments = (first,) if second[0] is None else (first, second)
+        encoded = tokenizer(*arguments, truncation="longest_first", max_length=max_length, return_overflowing_tokens=False)
+        ids.extend(encoded["input_ids"])
+        types.extend(encoded.get("token_type_ids", [None] * len(first)))
+        truncated.extend(bool(item.overflowing) for item in encoded.encodings)
+        progress(len(first))
+    raw = table["label"].to_pylist()
+    if labels:
+        index = {label: number for number, label in enumerate(labels)}
+        raw = [index[label] for label in raw]
+    schema = schemas.prepared("classification" if labels else "regression")
+    columns = {
+        "row": table["row"].to_pylist(),
+        "content": keys,
+        "input_ids": ids,
+        "token_type_ids": types,
+        "length": [len(row) for row in ids],
+        "truncated": truncated,
+        "label": raw,
+    }
+    return pa.table(columns, schema=schema)

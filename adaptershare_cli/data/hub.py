@@ -1,0 +1,110 @@
+"""The hub as a source: one split of a dataset repository, read through `datasets` and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec
+from adaptershare_cli.data.readers import Place, RawRows, rows_of_table, wanted_columns
+from adaptershare_cli.errors import UserError
+
+_FIX = "Check the definition's hub block, or give the folder that holds the files with --from FOLDER."
+
+
+def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> RawRows | None:
+    """Rows of one split; None if it is optional and the repository does not have it.
+
+    Class labels become their names (see `label_values`). Raises UserError, naming the repository, if it cannot be
+    reached, is not there, or lacks the configuration, the split or a column.
+    """
+    dataset = _load(spec, split)
+    if dataset is None:
+        return None
+    place = Place(spec.path, Path(spec.path))
+    where = f"{_called(spec)}, split {split.files[0][1]}"
+    names = [str(name) for name in dataset.column_names]
+    wanted = {role: names[index] for role, index in wanted_columns(names, spec, where).items()}
+    table = dataset.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
+    rows = rows_of_table(table, wanted, place)
+    if not rows.lines:
+        raise UserError("the split holds no rows", where, _FIX)
+    class_names = getattr(dataset.features[wanted["label"]], "names", None)
+    rows.values["label"] = label_values(rows.values["label"], class_names, labels, dict(spec.label_map))
+    return rows
+
+
+def label_values(
+    values: list[Any], class_names: list[str] | None, labels: tuple[str, ...], label_map: dict[str, str]
+) -> list[Any]:
+    """Integer labels as raw label texts: keys of `label_map`, else class names, else indices into `labels`.
+
+    Class names count if `labels` is empty or holds at least one of them; without any, the integer is an index
+    into `labels`, unless those are numbers themselves. Values that are no integers stay as they are, and an
+    integer that means nothing stays its digits, which no label list holds. -1, the mark of a class label without
+    a value, becomes None.
+    """
+    named = class_names if class_names and (not labels or _overlap(class_names, labels, label_map)) else None
+    indexed = bool(labels) and not any(label.lstrip("-").isdigit() for label in labels)
+
+    def raw(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or str(value) in label_map:
+            return value
+        if class_names and value == -1:
+            return None
+        meaning = named or (labels if indexed else ())
+        return meaning[value] if 0 <= value < len(meaning) else value
+
+    return [raw(value) for value in values]
+
+
+def _overlap(class_names: list[str], labels: tuple[str, ...], label_map: dict[str, str]) -> bool:
+    return any(label_map.get(name, name) in labels for name in class_names)
+
+
+def _load(spec: SourceSpec, split: SplitSpec) -> Any:
+    if Path(spec.path).exists():  # `datasets` would take it for a folder of data and never ask the hub
+        raise UserError(f"`{spec.path}` is a file or folder here, not a hub id", "the hub block's path", _FIX)
+    import datasets
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+
+    wanted = split.files[0][1]
+    try:
+        return datasets.load_dataset(
+            spec.path, spec.name, revision=spec.revision, split=wanted, cache_dir=_cache(datasets, spec.revision)
+        )
+    except DatasetNotFoundError as error:
+        revision = f" with the revision {spec.revision}" if spec.revision else ""
+        what = f"the hub has no dataset `{spec.path}`{revision}, or it needs a login"
+        raise UserError(what, _called(spec), _FIX) from error
+    except ConnectionError as error:
+        what = f"the hub could not be reached for the dataset `{spec.path}`"
+        raise UserError(what, _first_line(error), "Try again, or give the files with --from FOLDER.") from error
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
+        if split.optional and "Unknown split" in str(error):
+            return None
+        what = f"the dataset `{spec.path}` cannot be loaded: {_first_line(error)}"
+        raise UserError(what, f"{_called(spec)}, split {wanted}", _FIX) from error
+
+
+def _cache(datasets: Any, revision: str | None) -> str | None:
+    """A cache of its own for each revision that a definition pins.
+
+    When the hub is out of reach or lacks a revision, `datasets` falls back to the newest copy in its cache,
+    whatever revision that is of; so a pinned one must not share its cache with others.
+    """
+    if revision is None:
+        return None
+    digest = hashlib.sha256(revision.encode()).hexdigest()[:16]
+    return str(Path(datasets.config.HF_DATASETS_CACHE) / "adaptershare-revisions" / digest)
+
+
+def _called(spec: SourceSpec) -> str:
+    parts = [f"hub dataset {spec.path}", spec.name, f"revision {spec.revision}" if spec.revision else None]
+    return ", ".join(part for part in parts if part)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

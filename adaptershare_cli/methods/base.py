@@ -1,0 +1,99 @@
+"""The protocol between a method and the one training loop, and the context that a method is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from adaptershare_cli.data.batches import Batch, Rows, TaskInfo
+from adaptershare_cli.settings import ObserveSettings, TrainingSettings
+from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training.optimizer import Optimizer
+
+Records = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a method's training: `max_steps` updates of `parameters()` on batches of `tasks`."""
+
+    name: str
+    tasks: tuple[str, ...]
+    max_steps: int
+    parameters: Callable[[], list[nn.Parameter]]
+
+
+@dataclass
+class MethodContext:
+    """All that a method may use. `notify` tells the user one line; `records` go into the artefact's tables."""
+
+    encoder: PreTrainedModel
+    infos: dict[str, TaskInfo]
+    heldout: dict[str, Rows]
+    training: TrainingSettings
+    settings: ObserveSettings
+    max_steps: int
+    seed: int
+    pad_token: int
+    notify: Callable[[str], None] = lambda text: None
+    records: Records = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """What the loop asks of a method. A checkpoint is (phase, step, state) and what the loop itself holds."""
+
+    def phases(self) -> Iterator[Phase]:
+        """The phases in order."""
+        ...
+
+    def train_mode(self) -> None:
+        """Prepare for an update (dropout on where it belongs)."""
+        ...
+
+    def eval_mode(self) -> None:
+        """Prepare for scoring."""
+        ...
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Mean loss of a batch."""
+        ...
+
+    def logits(self, batch: Batch) -> torch.Tensor:
+        """Head outputs (B, outputs)."""
+        ...
+
+    def after_update(self, phase: Phase, step: int, optimizer: Optimizer) -> None:
+        """Called after update `step` (1-based) of a phase: observe, and act."""
+        ...
+
+    def names(self) -> Mapping[nn.Parameter, str]:
+        """A name for each trainable tensor, for checkpoints."""
+        ...
+
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and JSON-able values that bring the method back."""
+        ...
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        ...
+
+    def export(self, task: str, folder: Path) -> None:
+        """Write the task's adapter and head into `folder`."""
+        ...
+
+    @property
+    def plan(self) -> SharingPlan:
+        """The sharing plan as it stands."""
+        ...
+
+    @property
+    def context(self) -> MethodContext:
+        """What the method was built from."""
+        ...

@@ -1,0 +1,68 @@
+"""A task's folder: its adapter in the AdapterHub layout, its head beside it, and how to load both in plain torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from adaptershare_cli.model.heads import MultiTaskModel
+
+HEAD_FILE = "head.safetensors"
+HEAD_CONFIG = "head.json"
+
+_README = """# Adapter of task `{task}`
+
+The adapter is in the AdapterHub layout (load it with `adapters`); the head is one linear layer on the {pooling}-pooled
+last hidden state. `head.json` holds the labels{scale}.
+
+```python
+import adapters, torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+tokenizer, encoder = AutoTokenizer.from_pretrained(ENCODER), AutoModel.from_pretrained(ENCODER)
+adapters.init(encoder)
+encoder.load_adapter(FOLDER, load_as="{task}", set_active=True)
+encoder.eval()
+head = load_file(FOLDER + "/head.safetensors")
+inputs = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+hidden = encoder(**inputs).last_hidden_state
+mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+pooled = {formula}
+logits = torch.nn.functional.linear(pooled, head["weight"], head["bias"])
+```
+"""
+
+
+def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
+    """Write adapter (`adapter_config.json`, `adapter.safetensors`), head (`head.safetensors`, `head.json`), README.md.
+
+    Same weights, same bytes.
+    """
+    model.bank.export(task, folder)
+    info = model.infos[task]
+    linear = model.heads[task].linear
+    tensors = {"weight": linear.weight, "bias": linear.bias}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / HEAD_FILE)
+    config = {
+        "task": task,
+        "kind": info.kind,
+        "labels": list(info.labels),
+        "range": list(info.range) if info.range else None,
+        "pooling": model.pooling,
+        "encoder_type": model.encoder.config.model_type,
+        "hidden_size": model.encoder.config.hidden_size,
+    }
+    (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    formula = "(hidden * mask).sum(1) / mask.sum(1)" if model.pooling == "mean" else "hidden[:, 0]"
+    scale = "" if info.kind == "classification" else "; the output -1..1 stands for the range in it"
+    text = _README.format(task=task, pooling=model.pooling, formula=formula, scale=scale)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def count_parameters(tensors: list[torch.nn.Parameter]) -> int:
+    """Number of values in the given tensors, each counted once."""
+    return sum(tensor.numel() for tensor in dict.fromkeys(tensors))

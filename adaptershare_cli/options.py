@@ -1,0 +1,160 @@
+"""From settings dataclasses to command-line options and back, with `--config FILE.toml` between the two."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields
+from enum import Enum, StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+
+import typer
+
+from adaptershare_cli.console import Reporter
+from adaptershare_cli.errors import AdapterShareError, UserError
+from adaptershare_cli.settings import joint_settings
+
+
+def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable], Callable]:
+    """Give a command the options of settings classes; it receives those that were given as `given: dict`.
+
+    A group is a settings class, or (panel title, classes) whose fields are joined. Values from --config fill in what
+    the command line leaves out; an unknown key there is a UserError.
+    """
+
+    def decorate(command: Callable) -> Callable:
+        parameters = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+        own = {parameter.name: parameter for parameter in parameters}
+        names: list[str] = []
+        for group in groups:
+            title, classes = group if isinstance(group, tuple) else (_title(group), [group])
+            for name, item in joint_settings(classes).items():
+                parameters.append(_parameter(name, item, _hints(classes)[name], title))
+                names.append(name)
+
+        def run(ctx: typer.Context, **values: Any) -> None:
+            values = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
+            try:
+                config = _read_config(values["config"], {*names, *own}) if values.get("config") else {}
+                for name in own:
+                    if name in config and _untouched(ctx, name):
+                        values[name] = _as_given(own[name], config[name], values["config"])
+                given = {name: values.pop(name) for name in names}
+                for name in names:
+                    if given[name] is None and name in config:
+                        given[name] = _checked(name, config[name], groups, values["config"])
+                command(**values, given={name: value for name, value in given.items() if value is not None})
+            except AdapterShareError as error:  # a program's own fault keeps its traceback
+                Reporter().error(error)
+                raise typer.Exit(error.exit_code) from error
+
+        parameters.insert(0, inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        run.__name__, run.__doc__ = command.__name__, command.__doc__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def settings_from(cls: type, given: Mapping[str, Any]) -> Any:
+    """An instance of a settings class from the options that were given; others are left for other classes."""
+    return cls(**{item.name: given[item.name] for item in fields(cls) if item.name in given})
+
+
+def _title(cls: type) -> str:
+    return cls.__name__.removesuffix("Settings")
+
+
+def _hints(classes: Iterable[type]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for cls in classes:
+        for name, hint in typing.get_type_hints(cls).items():
+            found.setdefault(name, hint)
+    return found
+
+
+def _parameter(name: str, item: Field, hint: Any, panel: str) -> inspect.Parameter:
+    """One option: no value means `not given`, the default is shown in the help."""
+    kind = next((part for part in get_args(hint) if part is not type(None)), hint) if _optional(hint) else hint
+    default = None if item.default is MISSING else item.default
+    flag = "--" + name.replace("_", "-")
+    declared = f"{flag}/--no-{flag[2:]}" if kind is bool else flag
+    settings: dict[str, Any] = {"help": item.metadata["help"], "rich_help_panel": panel}
+    settings["show_default"] = str(default).lower() if kind is bool else str(default) if default is not None else False
+    if get_origin(kind) is Literal:
+        kind = choice(name, get_args(kind))
+    annotation = Annotated[Optional[kind], typer.Option(declared, **settings)]  # noqa: UP045
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def choice(name: str, values: Iterable[str]) -> type[Enum]:
+    """An enumeration for an option that takes one of `values`; Typer lists them in help texts and errors."""
+    return StrEnum(name, {value: value for value in values})
+
+
+def _optional(hint: Any) -> bool:
+    return type(None) in get_args(hint)
+
+
+def _read_config(path: Path, known: set[str]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError("The config file does not exist", where=f"--config {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UserError(f"The config file cannot be read: {error}", where=f"--config {path}") from error
+    config = {key.replace("-", "_"): value for key, value in values.items()}
+    aliases = {"from": "from_folder", "run": "run_spec"}
+    config = {aliases.get(key, key): value for key, value in config.items()}
+    for key in config:
+        if key not in known:
+            import difflib
+
+            near = difflib.get_close_matches(key, sorted(known), n=3)
+            hint = f"Did you mean {', '.join(n.replace('_', '-') for n in near)}?" if near else ""
+            raise UserError(f"This command has no option {key.replace('_', '-')!r}", where=f"--config {path}", fix=hint)
+    return config
+
+
+def _untouched(ctx: typer.Context, name: str) -> bool:
+    """Whether command line and environment left this option out."""
+    source = ctx.get_parameter_source(name)
+    return source is None or source.name.startswith("DEFAULT")
+
+
+def _as_given(parameter: inspect.Parameter, value: Any, path: Path) -> Any:
+    """A config value for one of the command's own options; lists become comma-separated text."""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    kinds = get_args(parameter.annotation)
+    wanted = kinds[0] if kinds else parameter.annotation
+    if wanted is bool:
+        if not isinstance(value, bool):
+            raise UserError(f"{parameter.name} must be true or false, got {value!r}", where=f"--config {path}")
+        return value
+    if Path in (wanted, *get_args(wanted)):
+        return Path(str(value))
+    return int(value) if wanted is int else str(value)
+
+
+def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type]]], path: Path) -> Any:
+    """A config value for a settings field, checked against the field's type."""
+    classes = [cls for group in groups for cls in (group[1] if isinstance(group, tuple) else [group])]
+    hint = _hints(classes)[name]
+    kinds = [part for part in get_args(hint) if part is not type(None)] if _optional(hint) else [hint]
+    kind = kinds[0]
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            choices = ", ".join(get_args(kind))
+            raise UserError(f"{name} must be one of {choices}, got {value!r}", where=f"--config {path}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{name} must be of type {kind.__name__}, got {value!r}", where=f"--config {path}")
+    return value

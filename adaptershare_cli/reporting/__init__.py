@@ -1,0 +1,1 @@
+"""Tables, pictures and the page that show results. Values in, text or picture files out."""

@@ -1,0 +1,156 @@
+"""Every setting that changes a result, as frozen dataclasses; the command line's options are made from the fields.
+
+An option's name is its field's name with hyphens; names follow Hugging Face `TrainingArguments` where it has one.
+A setting counts in an artefact's key only where it differs from its default, so a new field with a default does
+not make old artefacts stale. No torch here: `--help` must answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from adaptershare_cli.errors import UserError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def option(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
+    """A field with the help text and the bounds (both included) of its command-line option."""
+    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum})
+
+
+def check_bounds(settings: Any) -> None:
+    """Raise UserError where a value lies outside its field's bounds."""
+    for item in fields(settings):
+        value = getattr(settings, item.name)
+        low, high = item.metadata.get("min"), item.metadata.get("max")
+        if value is None or isinstance(value, bool | str):
+            continue
+        if (low is not None and not value >= low) or (high is not None and not value <= high):
+            bounds = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+            raise UserError(f"--{item.name.replace('_', '-')} must be {bounds}", where=f"got {value}")
+
+
+def non_default(settings: Any) -> dict[str, Any]:
+    """The settings that differ from their defaults, for an artefact's key."""
+    return {f.name: getattr(settings, f.name) for f in fields(settings) if getattr(settings, f.name) != f.default}
+
+
+@dataclass(frozen=True)
+class DownloadSettings:
+    """How strictly a source is read."""
+
+    max_rejected: int = option(0, "Let up to this many malformed rows of a task go to rejected.parquet.", 0)
+
+
+@dataclass(frozen=True)
+class PreproSettings:
+    """How rows become token ids and parts."""
+
+    max_seq_length: int = option(128, "Longest input in tokens; longer ones are truncated and counted.", 8, 8192)
+    heldout_size: int = option(64, "Rows cut from train for the gradients of checks (at most a fifth of train).", 2)
+    select_size: int = option(128, "Rows cut from train for every choice (at most a fifth of train).", 1)
+    max_train_examples: int | None = option(None, "Keep at most this many train rows a task.", 1)
+    max_eval_examples: int | None = option(None, "Keep at most this many rows of each scored split.", 1)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What all methods share."""
+
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW.", 0)
+    num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0)
+    max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
+    per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)
+    per_device_eval_batch_size: int = option(64, "Rows of a scoring batch.", 1)
+    warmup_ratio: float = option(0.1, "Share of the updates with a rising learning rate.", 0, 1)
+    lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = option(
+        "linear", "How the learning rate falls after the warm-up."
+    )
+    weight_decay: float = option(0.0, "Decoupled weight decay of AdamW.", 0)
+    max_grad_norm: float = option(1.0, "Clip the gradient's norm to this; 0 turns clipping off.", 0)
+    task_sampling: Literal["proportional", "uniform", "temperature"] = option(
+        "proportional", "How often each task is drawn: by its rows, equally, or by rows^(1/temperature)."
+    )
+    sampling_temperature: float = option(2.0, "The temperature of --task-sampling temperature.", 1)
+    adapter_config: Literal["seq_bn", "double_seq_bn", "par_bn"] = option(
+        "seq_bn", "The library's bottleneck: after feed-forward, after both blocks, or parallel."
+    )
+    reduction_factor: int = option(16, "Hidden size divided by the bottleneck's width.", 1)
+    pooling: Literal["mean", "cls"] = option("mean", "How token states become one vector for the head.")
+    head_dropout: float = option(0.1, "Dropout before each head.", 0, 0.9)
+    encoder_dropout: bool = option(False, "Let the frozen encoder use its dropout while training.")
+    eval_steps: int | None = option(None, "Score the select rows every so many updates.", 1)
+    load_best_model_at_end: bool = option(
+        False, "Keep the step with the best average on the select rows, not the last one."
+    )
+    leak_scope: Literal["run", "task"] = option(
+        "run", "Drop train rows that stand in a scored split of any task of the run, or only of their own task."
+    )
+
+
+@dataclass(frozen=True)
+class RuntimeSettings:
+    """Where and how exactly a run computes; resolved values count in the key, never `auto`."""
+
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.")
+    precision: Precision = option("auto", "Of the frozen weights in training; scores and exports are fp32.")
+    threads: int | None = option(None, "CPU threads (all cores of this process if not given).", 1)
+    checkpoint_steps: int = option(500, "Save a checkpoint every so many updates.", 1)
+
+
+@dataclass(frozen=True)
+class ObserveSettings:
+    """The checks: gradients of every task on held-out rows. Every joint method can observe them."""
+
+    observe: bool = option(True, "Take every task's gradients at checks (their history is the learnt correlation).")
+    check_every: int | None = option(
+        None, "Updates between checks; by default so many that checks take about 5 % of the rows processed.", 1
+    )
+    first_check: int | None = option(None, "Update of the first check; by default the end of the warm-up.", 1)
+
+
+@dataclass(frozen=True)
+class PrivateSettings(ObserveSettings):
+    """Each task has its own adapters, trained in the joint schedule."""
+
+
+@dataclass(frozen=True)
+class SharedSettings(ObserveSettings):
+    """All tasks share one adapter a layer."""
+
+
+@dataclass(frozen=True)
+class AdapterShareSettings(ObserveSettings):
+    """Start shared; split a group where two tasks' held-out gradients conflict."""
+
+    max_interference: float = option(0.0, "Split where -cosine of two tasks' gradients exceeds this.", -1, 1)
+    guard: Literal["agreement", "none"] = option(
+        "agreement", "Hold a split back unless each task of the group agrees with itself on both held-out halves."
+    )
+    min_intra_similarity: float = option(
+        2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this).", -1
+    )
+    max_growth: float | None = option(
+        None, "Groups over all layers divided by layers may grow up to this (by default the number of tasks).", 1
+    )
+
+
+@dataclass(frozen=True)
+class CorrelateSettings:
+    """How relations between tasks are scored."""
+
+    rows: Literal["all", "shared"] = option(
+        "all", "Of --measure gradient: use every check, or only those at which the two tasks shared the adapter."
+    )
+    permutations: int = option(1000, "Draws of the permutation null.", 1)
+
+
+def joint_settings(classes: list[type]) -> dict[str, Any]:
+    """Every field that any of the given settings classes has, by name; the first class that has it defines it."""
+    found: dict[str, Any] = {}
+    for cls in classes:
+        for item in fields(cls):
+            found.setdefault(item.name, item)
+    return found

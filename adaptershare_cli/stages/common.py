@@ -1,0 +1,136 @@
+"""What every stage shares: the context of a command, and `ensure`, which makes an artefact unless it is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from adaptershare_cli.console import Reporter
+from adaptershare_cli.data.tasks import TaskDefinition, TaskRegistry, load_tasks
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.model.source import EMBEDDED, EncoderSource, locate_encoder
+from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings, TrainingSettings, check_bounds
+from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, Workspace, request_key
+
+RECORDED_LIBRARIES = ("adapters", "datasets", "evaluate", "numpy", "pyarrow", "tokenizers", "torch", "transformers")
+
+
+@dataclass
+class StageContext:
+    """One command: the workspace, where it prints, and the settings of the stages that it may have to run."""
+
+    workspace: Workspace
+    reporter: Reporter
+    force: str = ""  # the stage that --force makes again
+    task_dirs: tuple[Path, ...] = ()
+    from_folder: Path | None = None
+    model: str = EMBEDDED
+    download: DownloadSettings = field(default_factory=DownloadSettings)
+    prepro: PreproSettings = field(default_factory=PreproSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    done: dict[str, Artefact] = field(default_factory=dict)  # made or verified by this command already
+
+    def __post_init__(self) -> None:
+        for settings in (self.download, self.prepro, self.training, self.runtime):
+            check_bounds(settings)
+
+    @cached_property
+    def registry(self) -> TaskRegistry:
+        """The task definitions that can be named."""
+        return load_tasks(self.task_dirs)
+
+    @cached_property
+    def encoder(self) -> EncoderSource:
+        """The encoder that --model names."""
+        return locate_encoder(self.model)
+
+    def tasks(self, spec: str) -> list[TaskDefinition]:
+        """The definitions that --tasks names."""
+        return self.registry.select(spec)
+
+
+def ensure(
+    context: StageContext,
+    stage: str,
+    name: str,
+    request: dict[str, Any],
+    build: Callable[[Path], dict[str, Any]],
+    inputs: list[Artefact],
+) -> Artefact:
+    """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
+
+    `request` holds the settings and the content fingerprints that decide the result; stage and code version are
+    added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes.
+    """
+    workspace, reporter = context.workspace, context.reporter
+    full = {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
+    key = request_key(full)
+    label = f"{stage}/{name}-{key}"
+    if label in context.done:
+        return context.done[label]
+    with workspace.lock(stage, name, key, reporter.line):
+        found = workspace.find(stage, name, key)
+        if found is not None and context.force != stage:
+            workspace.verify(found)
+            reporter.kept_artefact(label)
+            context.done[label] = found
+            return found
+        describe = {
+            "request": full,
+            "inputs": [{"artefact": a.label, "content": a.content} for a in inputs],
+            "versions": library_versions(),
+        }
+        artefact = workspace.publish(stage, name, key, build, describe)
+    reporter.made_artefact(label, artefact.info.get("summary", ""))
+    context.done[label] = artefact
+    return artefact
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on."""
+    return {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in RECORDED_LIBRARIES}}
+
+
+def select_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> list[Artefact]:
+    """The runs that --run names: an artefact's name, method or task, key prefix, glob or path.
+
+    Without --run: the newest train-share run (`newest_only`), or all runs of both training stages.
+    """
+    runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
+    runs.sort(key=lambda run: (run.path / "artefact.json").stat().st_mtime_ns)
+    if spec is None:
+        if newest_only:
+            runs = [run for run in runs if run.meta["stage"] == "train-share"][-1:]
+        if not runs:
+            raise UserError(
+                "There is no run in the workspace yet",
+                where=str(workspace.root),
+                fix="Train first: adaptershare train-share --tasks …",
+            )
+        return runs
+    chosen: list[Artefact] = []
+    for word in filter(None, (part.strip() for part in spec.split(","))):
+        matches = [run for run in runs if _run_matches(run, word)]
+        if not matches:
+            names = ", ".join(run.path.name for run in runs[-8:]) or "none"
+            raise UserError(f"No run matches {word!r}", where="--run", fix=f"Runs (newest last): {names}.")
+        chosen.extend(run for run in matches if run not in chosen)
+    if not chosen:
+        raise UserError("--run is empty", fix="Give a name, a key prefix, a glob or a path.")
+    return chosen
+
+
+def _run_matches(run: Artefact, word: str) -> bool:
+    from fnmatch import fnmatchcase
+
+    if run.path.resolve() == Path(word).resolve():
+        return True
+    return word in (run.name, run.path.name, run.label) or run.key.startswith(word) or (
+        any(sign in word for sign in "*?[") and (fnmatchcase(run.path.name, word) or fnmatchcase(run.label, word))
+    )  # fmt: skip

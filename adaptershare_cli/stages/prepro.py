@@ -1,0 +1,77 @@
+"""Stage `prepro`: token ids; held-out and select rows cut from train; rows that would leak dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
+from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.settings import non_default
+from adaptershare_cli.stages.common import StageContext, ensure
+from adaptershare_cli.stages.download import download_task
+from adaptershare_cli.workspace import Artefact, write_parquet
+
+PARTS = ("train", "heldout", "select")
+
+
+def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
+    """The prepro artefact of one task; its download is made first where it is missing."""
+    download = download_task(context, definition)
+    settings = context.prepro
+    request = {
+        "task": download.content,
+        "tokenizer": context.encoder.tokenizer,
+        "settings": non_default(settings),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        tokenizer = load_tokenizer(context.encoder.folder)
+        limit = getattr(tokenizer, "model_max_length", None)
+        if limit is not None and settings.max_seq_length > limit:
+            raise UserError(
+                f"--max-seq-length {settings.max_seq_length} is longer than the encoder can take ({limit})",
+                where=f"--model {context.model}",
+            )
+        prepared = prepare_task(
+            {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
+            tuple(download.info["labels"]),
+            tokenizer,
+            settings.max_seq_length,
+            settings.heldout_size,
+            settings.select_size,
+            settings.max_train_examples,
+            settings.max_eval_examples,
+        )
+        for part in PARTS:
+            if not prepared.parts[part].num_rows:
+                raise UserError(
+                    f"Task {definition.name} has too few train rows: none is left for {part}",
+                    where=f"{download.info['rows']['train']} rows, {prepared.counts['leaked_rows']} of them leaks",
+                    fix="Held-out and select rows each take at most a fifth of train: give at least five rows.",
+                )
+        for part, table in prepared.parts.items():
+            write_parquet(table, folder / f"{part}.parquet")
+        names = ("task", "kind", "labels", "range", "metrics")
+        return {
+            "info": {
+                **{name: download.info[name] for name in names},
+                "scored": [part for part in prepared.parts if part not in PARTS],
+                "counts": prepared.counts,
+                "pad_token": tokenizer.pad_token_id,
+                "definition": download.info["definition"],
+                "summary": _summary(prepared.counts, list(prepared.parts)),
+            }
+        }
+
+    return ensure(context, "prepro", definition.name, request, build, [download])
+
+
+def _summary(counts: dict[str, int], parts: list[str]) -> str:
+    text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
+    truncated = sum(counts[f"{part}_truncated"] for part in parts)
+    extra = [f"{truncated} truncated"] if truncated else []
+    if counts["leaked_rows"]:
+        extra.append(f"{counts['leaked_rows']} train rows dropped: they stand in a scored split")
+    return "; ".join([text, *extra])

@@ -1,0 +1,276 @@
+"""What `train-single` and `train-share` share: one run from prepro artefacts to a published run artefact."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from adaptershare_cli import schemas
+from adaptershare_cli.console import Reporter, TrainingView
+from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.errors import Interrupted, UserError
+from adaptershare_cli.methods import METHODS, load_builder
+from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.encoder import load_encoder, resolve_precision
+from adaptershare_cli.model.export import count_parameters
+from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
+from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.stages.common import StageContext, ensure
+from adaptershare_cli.stages.prepro import PARTS
+from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
+from adaptershare_cli.training.schedule import task_shares, total_steps
+from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, request_key, write_parquet
+
+TABLES = {
+    "steps": schemas.STEPS,
+    "metrics": schemas.METRICS,
+    "predictions": schemas.PREDICTIONS,
+    "sharing": schemas.SHARING,
+    "interference": schemas.INTERFERENCE,
+}
+
+
+def train_run(
+    context: StageContext,
+    stage: str,
+    name: str,
+    method: str,
+    method_settings: ObserveSettings,
+    prepared: list[Artefact],
+    seed: int,
+) -> Artefact:
+    """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
+
+    Publishes `tasks/<task>/` (adapter and head) and the tables of `TABLES`.
+    """
+    check_bounds(method_settings)
+    for artefact in prepared:
+        check_adapter_name(artefact.name)
+    device, precision, threads = resolve_runtime(context)
+    request = {
+        "method": method,
+        "method_version": METHODS[method].code_version,
+        "method_settings": non_default(method_settings),
+        "training": non_default(context.training),
+        "tasks": [[artefact.name, artefact.content] for artefact in prepared],
+        "encoder": context.encoder.weights,
+        "device": device.type,
+        "precision": precision,
+        "threads": threads,
+        "seed": seed,
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        torch.set_num_threads(threads)
+        key = request_key({"stage": stage, "code_version": CODE_VERSIONS[stage], **request})
+        store = CheckpointStore(context.workspace, f"{name}-{key}", request)
+        if context.force == stage:
+            store.clear()
+        parts, leaked = read_parts(context, prepared)
+        infos = {artefact.name: task_info(artefact) for artefact in prepared}
+        sizes = {task: len(part.train) for task, part in parts.items()}
+        steps = total_steps(sizes, context.training)
+        with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
+            trainer = _trainer(
+                context, method, method_settings, infos, parts, prepared, steps, seed, device, precision, store, view
+            )
+            _run(trainer, store, view)
+        built = _write(folder, trainer, infos)
+        built["info"] |= {
+            "method": method if stage == "train-share" else "single",
+            "seed": seed,
+            "steps": steps,
+            "examples": _examples(context, sizes, steps),
+            "leaked_rows": leaked,
+            "settings": asdict(method_settings),
+            "training": asdict(context.training),
+            "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
+            "precision": precision,
+            "prepro": {artefact.name: artefact.content for artefact in prepared},
+        }
+        return built
+
+    artefact = ensure(context, stage, name, request, build, prepared)
+    CheckpointStore(context.workspace, artefact.path.name, request).clear()
+    return artefact
+
+
+def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
+    """Device, precision and number of threads, none of them `auto` any more."""
+    runtime = context.runtime
+    kind = runtime.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError("There is no CUDA device", where="--device cuda", fix="Use --device cpu.")
+    device = torch.device(kind)
+    return device, resolve_precision(runtime.precision, device), runtime.threads or len(os.sched_getaffinity(0))
+
+
+def task_info(artefact: Artefact) -> TaskInfo:
+    """What training needs to know of a prepared task."""
+    info = artefact.info
+    bounds = tuple(info["range"]) if info["range"] else None
+    return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
+
+
+def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[str, TaskParts], dict[str, int]]:
+    """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
+
+    Returns the parts and how many train, held-out and select rows each task lost.
+    """
+    tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
+    forbidden: set[str] = set()
+    if context.training.leak_scope == "run":
+        for artefact in prepared:
+            for split in artefact.info["scored"]:
+                forbidden.update(tables[artefact.name][split]["content"].to_pylist())
+    parts: dict[str, TaskParts] = {}
+    lost: dict[str, int] = {}
+    for artefact in prepared:
+        kept: dict[str, Rows] = {}
+        lost[artefact.name] = 0
+        for part, table in tables[artefact.name].items():
+            if part in PARTS:
+                mask = [content not in forbidden for content in table["content"].to_pylist()]
+                lost[artefact.name] += mask.count(False)
+                table = table.filter(pa.array(mask, pa.bool_()))
+                if not table.num_rows:
+                    raise UserError(
+                        f"Every {part} row of task {artefact.name} stands in a scored split of a task of this run",
+                        fix="Leave a task out, or use --leak-scope task.",
+                    )
+            kept[part] = Rows(table)
+        scored = {split: kept[split] for split in artefact.info["scored"]}
+        parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
+        if lost[artefact.name]:
+            context.reporter.line(
+                f"{artefact.name}: {lost[artefact.name]} rows dropped: they stand in a scored split of this run"
+            )
+    return parts, lost
+
+
+def _trainer(
+    context: StageContext, method: str, method_settings: ObserveSettings, infos: dict[str, TaskInfo],
+    parts: dict[str, TaskParts], prepared: list[Artefact], steps: int, seed: int, device: torch.device,
+    precision: str, store: CheckpointStore, view: TrainingView,
+) -> Trainer:  # fmt: skip
+    built = load_builder(method)(
+        MethodContext(
+            encoder=load_encoder(context.encoder, device),
+            infos=infos,
+            heldout={task: part.heldout for task, part in parts.items()},
+            training=context.training,
+            settings=method_settings,
+            max_steps=steps,
+            seed=seed,
+            pad_token=prepared[0].info["pad_token"],
+            notify=view.note,
+        )
+    )
+    hooks = Hooks(progress=_show(view), save=store.save)
+    return Trainer(built, parts, context.training, precision, context.runtime.checkpoint_steps, hooks)
+
+
+def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:
+    checkpoint = store.load()
+    if checkpoint is not None:
+        view.resume(checkpoint.step)
+    with _stop_on_signal() as stop:
+        trainer.hooks.stop = stop
+        try:
+            trainer.run(checkpoint)
+        except Interrupted as error:
+            raise Interrupted(error.what, fix="Run the same command again to go on.") from error
+
+
+def _show(view: TrainingView) -> Any:
+    def show(event: Progress) -> None:
+        if event.kind == "step":
+            view.step(event.step, event.task, event.loss, event.rows)
+        elif event.kind == "score":
+            view.scoring(event.task, event.text, event.rows)
+        else:
+            view.note(event.text)
+
+    return show
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Any]:
+    """Turn SIGINT and SIGTERM into a request to stop after the running update; a second one ends at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: signals stay with whoever has them
+        before = {}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[str, int]:
+    """Rows of each task that the schedule asks for (updates x batch size): what makes runs comparable."""
+    batch = context.training.per_device_train_batch_size
+    return {task: round(share * steps) * batch for task, share in task_shares(sizes, context.training).items()}
+
+
+def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[str, Any]:
+    records = trainer.records
+    for task in infos:
+        trainer.method.export(task, folder / "tasks" / task)
+    for name, schema in TABLES.items():
+        if name in records:
+            write_parquet(pa.Table.from_pylist(records[name], schema), folder / f"{name}.parquet")
+    trained = count_parameters(list(trainer.method.names()))
+    return {
+        "info": {
+            "tasks": list(infos),
+            "trained_parameters": trained,
+            "plan": trainer.method.plan.to_json(),
+            "summary": f"{trained:,} trained parameters",
+        },
+        "timing": {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()},
+    }
+
+
+def run_results(run: Artefact) -> list[dict[str, Any]]:
+    """The final scores of a run on its scored splits, as rows of `schemas.METRICS`."""
+    rows = run.table("metrics.parquet").to_pylist()
+    return [row for row in rows if row["final"] and row["split"] != "select"]
+
+
+def print_run(reporter: Reporter, runs: list[Artefact], title: str) -> None:
+    """A table of the main scores of runs: a row a run, a column for each task and scored split."""
+    from rich.table import Table
+
+    scores = {run.label: {f"{r['task']} {r['split']}": r for r in run_results(run) if r["main"]} for run in runs}
+    columns = list(dict.fromkeys(column for row in scores.values() for column in row))
+    table = Table(title=title)
+    table.add_column("task and split")
+    for run in runs:
+        table.add_column(f"{run.info['method']} seed {run.info['seed']}", justify="right")
+    table.add_column("metric")
+    for column in columns:
+        found = [scores[run.label].get(column) for run in runs]
+        metric = next(row["metric"] for row in found if row is not None)
+        cells = ["–" if r is None else "n/a" if r["value"] is None else f"{100 * r['value']:.1f}" for r in found]
+        table.add_row(column, *cells, metric)
+    reporter.table(table)

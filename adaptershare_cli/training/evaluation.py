@@ -1,0 +1,50 @@
+"""Scoring: logits for all rows of a part, predictions, metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, ordered_batches
+from adaptershare_cli.data.metrics import compute_metric
+
+
+@torch.inference_mode()
+def predict(
+    logits: Callable[[Batch], torch.Tensor], task: str, rows: Rows, outputs: int, batch_size: int, pad_token: int
+) -> np.ndarray:
+    """Head outputs (N, outputs) in float32, in the order of `rows`. The caller has put the model in eval mode."""
+    result = np.zeros((len(rows), outputs), dtype=np.float32)
+    for batch in ordered_batches(task, rows, batch_size, pad_token):
+        result[batch.indices] = logits(batch).float().cpu().numpy()
+    return result
+
+
+def predictions_of(info: TaskInfo, outputs: np.ndarray) -> np.ndarray:
+    """Label indices (N,) of a classification, or scores on the task's own scale of a regression."""
+    if info.kind == "classification":
+        return outputs.argmax(1)
+    return info.unscaled(outputs[:, 0].astype(np.float64))
+
+
+def score(info: TaskInfo, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Each of the task's metrics, None where undefined; the first is the main one."""
+    predicted = predictions_of(info, outputs)
+    return {name: compute_metric(name, predicted, labels) for name in info.metrics}
+
+
+def prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of `schemas.PREDICTIONS`, in the order of `rows`."""
+    predicted = predictions_of(info, outputs)
+
+    def name(value: Any) -> str:
+        return info.labels[int(value)] if info.kind == "classification" else repr(float(value))
+
+    return [
+        {"task": info.name, "split": split, "row": int(row), "label": name(label), "prediction": name(guess),
+         "logits": output}
+        for row, label, guess, output in zip(rows.row, rows.labels, predicted, outputs, strict=True)
+    ]  # fmt: skip

@@ -1,0 +1,236 @@
+"""The one training loop: batches, updates, checks, checkpoints, scores. It knows methods only by their protocol."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from adaptershare_cli.data.batches import Batch, Rows, TaskStream
+from adaptershare_cli.errors import Interrupted, RunError
+from adaptershare_cli.methods.base import Method, Phase
+from adaptershare_cli.model.encoder import linear_precision
+from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.checkpoint import Checkpoint, with_prefix, without_prefix
+from adaptershare_cli.training.evaluation import predict, prediction_rows, score
+from adaptershare_cli.training.optimizer import Optimizer
+from adaptershare_cli.training.schedule import task_order
+
+
+@dataclass(frozen=True)
+class TaskParts:
+    """The rows of one task: to learn from, for checks, for choices, and to be scored."""
+
+    train: Rows
+    heldout: Rows
+    select: Rows
+    scored: dict[str, Rows]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells its caller: `kind` is step, score or note."""
+
+    kind: str
+    step: int = 0
+    total: int = 0
+    task: str = ""
+    loss: float = math.nan
+    rows: int = 0
+    text: str = ""
+
+
+@dataclass
+class Hooks:
+    """The loop's only ways out: progress, saving, and being asked to stop."""
+
+    progress: Callable[[Progress], None] = lambda event: None
+    save: Callable[[Checkpoint], None] = lambda checkpoint: None
+    stop: Callable[[], bool] = lambda: False
+
+
+@dataclass
+class Best:
+    """The best step so far by the average of the main metrics on the select rows."""
+
+    step: int = 0
+    value: float = -math.inf
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains one method on its tasks' rows; `run` does it all."""
+
+    def __init__(
+        self,
+        method: Method,
+        parts: dict[str, TaskParts],
+        settings: TrainingSettings,
+        precision: str,
+        checkpoint_steps: int,
+        hooks: Hooks,
+    ) -> None:
+        self.method, self.parts, self.settings = method, parts, settings
+        self.precision, self.checkpoint_steps, self.hooks = precision, checkpoint_steps, hooks
+        self.context = method.context
+        self.records = method.context.records
+        for name in ("steps", "metrics", "predictions"):
+            self.records.setdefault(name, [])
+        self.best = Best()
+        self.seconds = {"training": 0.0, "scoring": 0.0}
+
+    def run(self, resume: Checkpoint | None = None) -> None:
+        """Train all phases (from `resume` on), take up the best step if asked for, score. Fills `records`."""
+        with linear_precision(self.context.encoder, self.precision):
+            for phase in self.method.phases():
+                if resume is not None and phase.name != resume.phase:
+                    continue
+                self._phase(phase, resume)
+                resume = None
+        if self.settings.load_best_model_at_end and self.best.tensors:
+            self.method.load_state(self.best.tensors, self.best.meta)
+            self._note(f"kept step {self.best.step} (average {100 * self.best.value:.1f} on the select rows)")
+        self._final_scores()
+
+    def _phase(self, phase: Phase, resume: Checkpoint | None) -> None:
+        streams = {
+            task: TaskStream(
+                task, self.parts[task].train, self.settings.per_device_train_batch_size, self.context.seed,
+                self.context.pad_token,
+            )
+            for task in phase.tasks
+        }  # fmt: skip
+        done = 0
+        if resume is not None:
+            self.method.load_state(without_prefix("method", resume.tensors), resume.meta["method"])
+        optimizer = Optimizer(phase.parameters(), self.settings, phase.max_steps)
+        if resume is not None:
+            done = self._restore(resume, optimizer, streams)
+        sizes = {task: len(self.parts[task].train) for task in phase.tasks}
+        order = task_order(sizes, self.settings, phase.max_steps, derive_seed(self.context.seed, phase.name))
+        for step in range(done + 1, phase.max_steps + 1):
+            started = time.perf_counter()
+            self._update(phase, step, next(streams[order[step - 1]]), optimizer)
+            self.method.after_update(phase, step, optimizer)
+            self.seconds["training"] += time.perf_counter() - started
+            self._select_scores(phase, step)
+            stop = self.hooks.stop()
+            if stop or (step % self.checkpoint_steps == 0 and step < phase.max_steps):
+                self.hooks.save(self._checkpoint(phase, step, optimizer, streams))
+            if stop:
+                raise Interrupted(f"Stopped after update {step} of {phase.max_steps}; the checkpoint is saved")
+
+    def _update(self, phase: Phase, step: int, batch: Batch, optimizer: Optimizer) -> None:
+        self.method.train_mode()
+        torch.manual_seed(derive_seed(self.context.seed, "dropout", phase.name, step))
+        loss = self.method.loss(batch)
+        loss.backward()
+        rate, value = optimizer.learning_rate, loss.item()
+        norm = optimizer.gradient_norm()
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            rows = self.parts[batch.task].train.row[batch.indices].tolist()
+            raise RunError(
+                f"The loss ({value}) or its gradient ({norm}) is not finite",
+                where=f"task {batch.task}, update {step}, train rows {rows}",
+                fix="Lower --learning-rate, or look at these rows. The last checkpoint is kept.",
+            )
+        optimizer.step(norm)
+        self.records["steps"].append(
+            {"phase": phase.name, "step": step, "task": batch.task, "rows": len(batch), "loss": value,
+             "learning_rate": rate, "grad_norm": norm}
+        )  # fmt: skip
+        self.hooks.progress(Progress("step", step, phase.max_steps, batch.task, value, len(batch)))
+
+    def _select_scores(self, phase: Phase, step: int) -> None:
+        every = self.settings.eval_steps
+        if every is None and self.settings.load_best_model_at_end:
+            every = max(1, phase.max_steps // 10)
+        last = step == phase.max_steps
+        if not (last or (every and step % every == 0)):
+            return
+        started = time.perf_counter()
+        self.method.eval_mode()
+        mains = []
+        for task in phase.tasks:
+            rows = self.parts[task].select
+            scores = score(self.context.infos[task], self._predict(task, rows), rows.labels)
+            mains.append(next(iter(scores.values())))
+            self._record(task, "select", phase.name, step, scores, len(rows), final=False)
+        known = [value for value in mains if value is not None]
+        average = float(np.mean(known)) if known else -math.inf
+        if self.settings.load_best_model_at_end and average > self.best.value:
+            tensors, meta = self.method.state()
+            self.best = Best(step, average, {name: t.clone() for name, t in tensors.items()}, meta)
+        self.seconds["scoring"] += time.perf_counter() - started
+
+    def _final_scores(self) -> None:
+        """Score select and every scored split with the exported weights, in fp32, and keep the predictions."""
+        started = time.perf_counter()
+        self.method.eval_mode()
+        step = self.best.step or (self.records["steps"][-1]["step"] if self.records["steps"] else 0)
+        for task, parts in self.parts.items():
+            info = self.context.infos[task]
+            for split, rows in {"select": parts.select, **parts.scored}.items():
+                self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
+                outputs = self._predict(task, rows)
+                self._record(task, split, "final", step, score(info, outputs, rows.labels), len(rows), final=True)
+                if split != "select":
+                    self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
+        self.seconds["scoring"] += time.perf_counter() - started
+
+    def _predict(self, task: str, rows: Rows) -> np.ndarray:
+        size = self.settings.per_device_eval_batch_size
+        outputs = self.context.infos[task].outputs
+        return predict(self.method.logits, task, rows, outputs, size, self.context.pad_token)
+
+    def _record(
+        self, task: str, split: str, phase: str, step: int, scores: dict[str, float | None], rows: int, final: bool
+    ) -> None:
+        for index, (metric, value) in enumerate(scores.items()):
+            self.records["metrics"].append(
+                {"task": task, "split": split, "phase": phase, "step": step, "metric": metric, "value": value,
+                 "rows": rows, "main": index == 0, "final": final}
+            )  # fmt: skip
+
+    def _checkpoint(
+        self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]
+    ) -> Checkpoint:
+        tensors, method_meta = self.method.state()
+        moments, optimizer_meta = optimizer.state(self.method.names())
+        best = {"step": self.best.step, "value": self.best.value, "meta": self.best.meta} if self.best.tensors else None
+        meta = {
+            "method": method_meta,
+            "optimizer": optimizer_meta,
+            "streams": {task: stream.state() for task, stream in streams.items()},
+            "best": best,
+            "seconds": self.seconds,
+        }
+        all_tensors = {
+            **with_prefix("method", tensors),
+            **with_prefix("optimizer", moments),
+            **with_prefix("best", self.best.tensors),
+        }
+        return Checkpoint(phase.name, step, all_tensors, meta, self.records)
+
+    def _restore(self, checkpoint: Checkpoint, optimizer: Optimizer, streams: dict[str, TaskStream]) -> int:
+        moments = without_prefix("optimizer", checkpoint.tensors)
+        optimizer.load_state(self.method.names(), moments, checkpoint.meta["optimizer"])
+        for task, stream in streams.items():
+            stream.load_state(checkpoint.meta["streams"][task])
+        if checkpoint.meta["best"] is not None:
+            best = checkpoint.meta["best"]
+            self.best = Best(best["step"], best["value"], without_prefix("best", checkpoint.tensors), best["meta"])
+        self.seconds = dict(checkpoint.meta["seconds"])
+        for name, rows in checkpoint.records.items():
+            self.records[name][:] = rows
+        return checkpoint.step
+
+    def _note(self, text: str) -> None:
+        self.hooks.progress(Progress("note", text=text))

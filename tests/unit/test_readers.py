@@ -1,0 +1,307 @@
+"""Readers: each format's layout, its line numbers, and the faults of structure and of rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptershare_cli.data.definition import READER_KEYS, SourceSpec, SplitSpec
+from adaptershare_cli.data.readers import READERS, Place, RawRows, read_rows
+from adaptershare_cli.errors import UserError
+
+SPLIT = SplitSpec("train", (("", "data"),))
+
+
+def spec(reader: str, **changes: Any) -> SourceSpec:
+    quoting = {"tsv": "none", "csv": "standard"}.get(reader, "")
+    return SourceSpec(**{"kind": "files", "splits": (SPLIT,), "reader": reader, "quoting": quoting, **changes})
+
+
+def read(folder: Path, reader: str, content: bytes | str, **changes: Any) -> RawRows:
+    file = folder / "data"
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_rows({"": Place("data", file)}, SPLIT, spec(reader, **changes))
+
+
+def refused(folder: Path, reader: str, content: bytes | str, **changes: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        read(folder, reader, content, **changes)
+    assert str(folder / "data") in caught.value.where
+    assert caught.value.fix
+    return str(caught.value)
+
+
+def faults(rows: RawRows) -> list[tuple[int, str]]:
+    return [(fault.row, fault.reason) for fault in rows.faults]
+
+
+def test_the_registry_and_the_definitions_know_the_same_readers() -> None:
+    assert set(READERS) == set(READER_KEYS)
+
+
+# --- tsv and csv
+
+
+def test_tsv_has_no_quoting(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", 'label\ttext\n1\t"open\n0\tsaid "so"\n')
+    assert rows.values == {"text": ['"open', 'said "so"'], "label": ["1", "0"]}
+    assert (rows.lines, rows.positions, rows.faults) == ([2, 3], [0, 1], [])
+
+
+def test_tsv_with_quoting(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", 'text\tlabel\n"a\tb"\t1\n', quoting="standard")
+    assert rows.values["text"] == ["a\tb"]
+
+
+def test_byte_order_mark_and_crlf(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", b"\xef\xbb\xbftext\tlabel\r\na\t1\r\nb\t0")
+    assert rows.values == {"text": ["a", "b"], "label": ["1", "0"]}
+
+
+def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
+    odd = "a\u2028b\x85c\x0bd\x0ce\x1cf\rg\u2029h"
+    for reader, sign in (("tsv", "\t"), ("csv", ",")):
+        text = odd.replace("\r", "") if reader == "csv" else odd  # a bare carriage return is a fault in a CSV field
+        rows = read(tmp_path, reader, f"text{sign}label\n{text}{sign}1\nnext{sign}0\n")
+        assert rows.values["text"] == [text, "next"]
+        assert rows.lines == [2, 3]
+
+
+def test_without_a_header_columns_are_numbers(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", "s\t1\t\tfine\ns\t0\t*\tbad\n", header=False, text=3, text_pair=None, label=1)
+    assert rows.values == {"text": ["fine", "bad"], "label": ["1", "0"]}
+    assert rows.lines == [1, 2]
+    message = refused(tmp_path, "tsv", "a\t1\n", header=False, text=3, text_pair=None, label=1)
+    assert "the column 3 (text) is missing" in message and "0 to 1" in message
+
+
+def test_without_a_header_a_faulty_first_row_does_not_set_the_width(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", "x\na\t1\nb\t0\n", header=False, text=0, text_pair=None, label=1)
+    assert rows.values["text"] == ["a", "b"]
+    assert faults(rows) == [(1, "1 fields where 2 are expected")]
+
+
+def test_text_pair_is_read_where_it_is(tmp_path: Path) -> None:
+    assert "text_pair" not in read(tmp_path, "csv", "text,label\na,1\n").values
+    assert read(tmp_path, "csv", "text,text_pair,label\na,b,1\n").values["text_pair"] == ["b"]
+    message = refused(tmp_path, "csv", "text,label\na,1\n", text_pair="second", pair_if_present=False)
+    assert "the column `second` (text_pair) is missing" in message
+
+
+def test_a_missing_column_tells_those_there(tmp_path: Path) -> None:
+    message = refused(tmp_path, "csv", "sentence,labels\na,1\n", text="sentence")
+    assert "the column `label` (label) is missing" in message
+    assert "Did you mean `labels`?" in message and "Columns there: sentence, labels" in message
+    assert "there twice" in refused(tmp_path, "csv", "text,label,text\na,1,b\n")
+
+
+def test_rows_with_other_numbers_of_fields(tmp_path: Path) -> None:
+    for reader, sign in (("tsv", "\t"), ("csv", ",")):
+        content = "text,label\na,1\nb\n\nc,1,2\nd,0\n\n\n".replace(",", sign)
+        rows = read(tmp_path, reader, content)
+        assert rows.values["text"] == ["a", "d"]
+        assert (rows.lines, rows.positions) == ([2, 6], [0, 4])
+        reasons = ["1 fields where 2 are expected", "the line is empty", "3 fields where 2 are expected"]
+        assert faults(rows) == list(zip((3, 4, 5), reasons, strict=True))
+
+
+def test_csv_lines_are_counted_through_quoted_line_ends(tmp_path: Path) -> None:
+    rows = read(tmp_path, "csv", 'text,label\r\n"a\r\n\r\nb",1\r\n"c ""d"", e",0\r\nbad\r\nf,1\r\n')
+    assert rows.values["text"] == ["a\r\n\r\nb", 'c "d", e', "f"]
+    assert (rows.lines, rows.positions) == ([2, 5, 7], [0, 1, 3])
+    assert faults(rows) == [(6, "1 fields where 2 are expected")]
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+    message = refused(tmp_path, "csv", 'text,label\na,1\n"b,0\n' + "c,1\n" * 100_000)
+    assert "a quote is never closed, in the row that begins at line 3" in message and "quoting: none" in message
+    assert "line 2" in refused(tmp_path, "csv", 'text,label\n"a"b,1\n')
+
+
+def test_very_long_fields(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    rows = read(tmp_path, "csv", f"text,label\n{'a' * 300_000},1\n")
+    assert len(rows.values["text"][0]) == 300_000
+    assert csv.field_size_limit() == before
+
+
+cells = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+
+
+@given(st.lists(st.tuples(cells, cells), min_size=1, max_size=8))
+def test_csv_gives_back_what_a_writer_wrote(
+    tmp_path_factory: pytest.TempPathFactory, table: list[tuple[str, str]]
+) -> None:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, quoting=csv.QUOTE_ALL)
+    writer.writerows([("text", "label"), *table])
+    rows = read(tmp_path_factory.mktemp("csv"), "csv", written.getvalue())
+    assert list(zip(rows.values["text"], rows.values["label"], strict=True)) == table
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\t\n\r"), min_size=1), min_size=1, max_size=8))
+def test_tsv_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    content = "label\ttext\n" + "".join(f"1\t{text}\n" for text in texts)
+    assert read(tmp_path_factory.mktemp("tsv"), "tsv", content).values["text"] == texts
+
+
+def test_large_files_are_read_quickly(tmp_path: Path) -> None:
+    content = "sentence\tlabel\n" + "a film of quiet force and some charm \t1\n" * 67_349
+    start = time.perf_counter()
+    rows = read(tmp_path, "tsv", content, text="sentence")
+    assert len(rows.lines) == 67_349
+    assert time.perf_counter() - start < 2
+
+
+# --- all text formats
+
+
+@pytest.mark.parametrize("reader", ["tsv", "csv", "jsonl", "clinc", "parquet"])
+def test_files_that_are_not_there_or_not_files(tmp_path: Path, reader: str) -> None:
+    def reason() -> str:
+        with pytest.raises(UserError) as caught:
+            read_rows({"": Place("data", tmp_path / "data")}, SPLIT, spec(reader))
+        assert str(tmp_path / "data") in caught.value.where
+        return caught.value.what
+
+    assert reason() == "there is no such file"
+    (tmp_path / "data").mkdir()
+    assert reason() == "a folder stands where a file is expected"
+    (tmp_path / "data").rmdir()
+    (tmp_path / "data").touch()
+    assert reason() == "the file is empty"
+
+
+@pytest.mark.parametrize("reader", ["tsv", "csv", "jsonl"])
+def test_files_without_rows_and_in_utf_16(tmp_path: Path, reader: str) -> None:
+    refused(tmp_path, reader, "\n\n")
+    assert "UTF-16" in refused(tmp_path, reader, "text\tlabel\n".encode("utf-16"))
+    if reader != "jsonl":
+        sign = {"tsv": "\t", "csv": ","}[reader]
+        assert "holds no rows" in refused(tmp_path, reader, f"text{sign}label\n")
+
+
+def test_bytes_that_are_no_utf8_stay_in_their_row(tmp_path: Path) -> None:
+    rows = read(tmp_path, "tsv", b"text\tlabel\ncaf\xe9\t1\ncaf\xc3\xa9\t0\n")
+    assert rows.values["text"] == ["caf\udce9", "café"]
+
+
+# --- jsonl
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    rows = read(tmp_path, "jsonl", '{"text": "a\\u2028", "label": 1}\r\n{"label": "x", "text": 5, "more": []}\n\n')
+    assert rows.values == {"text": ["a\u2028", 5], "label": [1, "x"]}
+    assert rows.lines == [1, 2]
+
+
+def test_jsonl_rows_at_fault(tmp_path: Path) -> None:
+    lines = ['{"text": "a", "label": 1}', "{oops", "[1]", "", '{"text": "b"}', '{"text": "c", "label": 0}', "[" * 9999]
+    rows = read(tmp_path, "jsonl", "\n".join(lines))
+    assert (rows.values["text"], rows.lines, rows.positions) == (["a", "c"], [1, 6], [0, 5])
+    assert [row for row, _ in faults(rows)] == [2, 3, 4, 5, 7]
+    told = [reason for _, reason in faults(rows)]
+    assert "not JSON" in told[0] and "not a JSON object" in told[1] and "empty" in told[2]
+    assert told[3] == "the key `label` is missing"
+
+
+def test_jsonl_without_the_column_or_without_objects(tmp_path: Path) -> None:
+    assert "Columns there: sentence, label" in refused(tmp_path, "jsonl", '{"sentence": "a", "label": 1}\n')
+    assert "one JSON object a line" in refused(tmp_path, "jsonl", '[\n{"text": "a", "label": 1}\n]'.replace("\n", ""))
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=8), st.booleans())
+def test_jsonl_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts: list[str], plain: bool) -> None:
+    content = "".join(json.dumps({"text": text, "label": "1"}, ensure_ascii=plain) + "\n" for text in texts)
+    assert read(tmp_path_factory.mktemp("jsonl"), "jsonl", content).values["text"] == texts
+
+
+# --- parquet
+
+
+def parquet(columns: dict[str, Any]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, write_page_checksum=True)
+    return sink.getvalue()
+
+
+def test_parquet(tmp_path: Path) -> None:
+    label = pa.array([1, None], pa.int8())
+    rows = read(tmp_path, "parquet", parquet({"other": [1, 2], "label": label, "text": ["a", None]}))
+    assert rows.values == {"text": ["a", None], "label": [1, None]}
+    assert (rows.lines, rows.positions) == ([1, 2], [0, 1])
+    names = pa.array(["x", "y", "x"]).dictionary_encode()
+    rows = read(tmp_path, "parquet", parquet({"text": pa.array(["a", "b", "c"], pa.large_string()), "label": names}))
+    assert rows.values["label"] == ["x", "y", "x"]
+
+
+def test_parquet_faults(tmp_path: Path) -> None:
+    assert "has the type int64, not text" in refused(tmp_path, "parquet", parquet({"text": [1], "label": [1]}))
+    assert "has the type list" in refused(tmp_path, "parquet", parquet({"text": ["a"], "label": [[1]]}))
+    assert "Columns there: a, label" in refused(tmp_path, "parquet", parquet({"a": ["a"], "label": [1]}))
+    assert "holds no rows" in refused(tmp_path, "parquet", parquet({"text": pa.array([], pa.string()), "label": []}))
+    whole = parquet({"text": ["a text that is long enough to be hit"] * 3, "label": [1, 2, 3]})
+    assert "cannot be read as Parquet" in refused(tmp_path, "parquet", whole[:-20])
+    broken = whole.replace(b"long enough", b"lung enough", 1)
+    assert broken != whole and "cannot be read as Parquet" in refused(tmp_path, "parquet", broken)
+
+
+def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
+    raw = pa.array([b"caf\xe9", b"ok"])
+    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    rows = read(tmp_path, "parquet", parquet({"text": text, "label": [1, 2]}))
+    assert rows.values["text"] == ["caf\udce9", "ok"]
+
+
+# --- parallel files and CLINC
+
+
+def parallel(folder: Path, text: str, label: str) -> RawRows:
+    (folder / "seq.in").write_text(text)
+    (folder / "label").write_text(label)
+    files = {"text": Place("t/seq.in", folder / "seq.in"), "label": Place("t/label", folder / "label")}
+    return read_rows(files, SPLIT, spec("lines"))
+
+
+def test_parallel_files(tmp_path: Path) -> None:
+    rows = parallel(tmp_path, "a b\nc\n", "x#y\nz")
+    assert rows.values == {"text": ["a b", "c"], "label": ["x#y", "z"]}
+    assert rows.lines == [1, 2]
+    assert rows.files == {"text": "t/seq.in", "label": "t/label"}
+    assert parallel(tmp_path, "a\n\nb\n", "x\ny\nz\n").values["text"] == ["a", "", "b"]
+
+
+def test_parallel_files_of_different_lengths(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"differ in lines \(t/seq.in: 2, t/label: 3\)"):
+        parallel(tmp_path, "a\nb\n", "x\ny\nz\n")
+
+
+def test_clinc(tmp_path: Path) -> None:
+    content = json.dumps({"train": [["a", "x"], ["b"], "c", ["d", "y"]], "val": [["e", "x"]], "empty": [], "n": 1})
+    (tmp_path / "data").write_text(content)
+
+    def rows(key: str) -> RawRows:
+        split = SplitSpec("train", (("", "data"),), key=key)
+        return read_rows({"": Place("data", tmp_path / "data")}, split, spec("clinc"))
+
+    train = rows("train")
+    assert train.values == {"text": ["a", "d"], "label": ["x", "y"]}
+    assert (train.lines, train.positions) == ([1, 4], [0, 3])
+    assert faults(train) == [(row, "the row is not a pair [text, intent]") for row in (2, 3)]
+    assert rows("val").values["text"] == ["e"]
+    for key, told in (("vall", "Did you mean `val`?"), ("n", "Lists there: train, val, empty"), ("empty", "no rows")):
+        with pytest.raises(UserError) as caught:
+            rows(key)
+        assert told in str(caught.value)
+    assert "not JSON" in refused(tmp_path, "clinc", content[:-5])
+    assert "no list under the key" in refused(tmp_path, "clinc", "[]")
