@@ -116,12 +116,15 @@ class Workspace:
     # ---- finding ----
 
     def path(self, stage: str, name: str, key: str) -> Path:
-        """Where the artefact with this key is, or would be."""
+        """Where the artefact with this key is, or would be. There is one report, in `report/`."""
+        if stage == "report":
+            return self.root / "report"
         return self.root / stage / f"{name}-{key}"
 
     def find(self, stage: str, name: str, key: str) -> Artefact | None:
         """The whole artefact with this key, or None."""
-        return self.read(self.path(stage, name, key))
+        found = self.read(self.path(stage, name, key))
+        return found if found is not None and found.key == key else None
 
     def read(self, path: Path) -> Artefact | None:
         """The artefact in `path`, or None where there is no `artefact.json`. Raises UserError if that is not JSON."""

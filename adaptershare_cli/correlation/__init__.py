@@ -18,6 +18,8 @@ class Measure(NamedTuple):
     function: str  # "module:function"
     code_version: int  # raised whenever the results change
     directed: bool  # does value(source, target) differ from value(target, source)?
+    table: str  # the table of a run that it is computed from
+    settings: tuple[str, ...] = ()  # the fields of `CorrelateSettings` that it takes
 
     def load(self) -> Callable:
         """Import the module and return the function."""
@@ -31,11 +33,14 @@ MEASURES: dict[str, Measure] = {
         function="adaptershare_cli.correlation.gradient:correlate",
         code_version=1,
         directed=False,
+        table="interference",
+        settings=("rows", "permutations"),
     ),
     "plan": Measure(
         summary="Share of the layers in which two tasks use one adapter at the end of a run.",
         function="adaptershare_cli.correlation.plan:correlate",
         code_version=1,
         directed=False,
+        table="sharing",
     ),
 }

@@ -7,18 +7,17 @@ of tasks, and the picture grows instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import ListedColormap, Normalize, to_rgb
+from matplotlib.colors import Colormap, ListedColormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -40,6 +39,8 @@ STYLE = {
     "text.parse_math": False,  # a "$" in a task's name is a "$"
     "text.color": INK,
     "axes.labelcolor": INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "axes.unicode_minus": True,
     "svg.fonttype": "none",  # text stays text: small, searchable
     "svg.hashsalt": "adaptershare",
@@ -51,17 +52,18 @@ STYLE = {
 def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, directed: bool = False) -> list[Path]:
     """Draw the values over all layers as a heat map, tasks ordered by a clustering, and return PNG and SVG.
 
-    `correlation` (`schemas.CORRELATION`) is one measure; only its rows of layer -1 are drawn. The dendrogram is average
-    linkage on 1 - value (for a directed measure on the mean of both directions; unknown pairs are as far apart as the
-    known ones are on average). If the table has a null, the median over the pairs of its 95 % level is marked in the
-    colour scale, and values above their own pair's level are marked in their cells. Raises ValueError without rows.
+    `correlation` (`schemas.CORRELATION`) is one measure; only its rows of layer -1 are drawn. The dendrogram (for three
+    or more tasks) is average linkage on 1 - value; for a directed measure on the mean of both directions, and unknown
+    pairs are as far apart as the known ones are on average. If the table has a null, the median over the pairs of its
+    95 % level is marked in the colour scale, and values above their own pair's level are marked in their cells.
+    Raises ValueError without rows.
     """
     values, levels = _matrices(correlation)
     signed = not set(correlation["measure"]) <= SHARES
     tree = _tree(values.to_numpy())
     order = leaves_list(tree) if tree is not None else np.arange(len(values))
     values, levels = values.iloc[order, order], levels.iloc[order, order]
-    with _style():
+    with style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
         figure = Figure()
         FigureCanvasAgg(figure)
         _draw_heat_map(figure, values, levels, tree, title, signed, directed)
@@ -82,17 +84,11 @@ def sharing_picture(sharing: pd.DataFrame, path_stem: Path, title: str) -> list[
     plan = plan.iloc[:, leaves_list(tree)] if tree is not None else plan
     phase = sharing[sharing["phase"] == sharing["phase"].iloc[-1]]
     counts = phase.groupby(["layer", "step"])["group"].nunique().unstack("step").reindex(plan.index)
-    with _style():
+    with style.context(["default", STYLE]):  # whatever the user's matplotlibrc says
         figure = Figure()
         FigureCanvasAgg(figure)
         _draw_plan(figure, plan, counts, title)
         return _save(figure, path_stem)
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context(STYLE):
-        yield
 
 
 def _save(figure: Figure, path_stem: Path) -> list[Path]:
@@ -141,7 +137,7 @@ def _draw_heat_map(
     count = len(values)
     cell = float(np.interp(count, [2, 8, 12, 30], [0.85, 0.6, 0.5, 0.25]))
     side = cell * count
-    branches = 0.7 if tree is not None else 0.0
+    branches = 0.7 if count > 2 else 0.0  # a tree of two says nothing
     figure.set_size_inches(side + 3, side + branches + 3)  # only a canvas: `_save` cuts or extends it to what is drawn
     axes = _axes(figure, 1.5, 1.5, side, side)
     scale = _colour_scale(values.to_numpy(), levels.to_numpy(), signed)
@@ -151,12 +147,12 @@ def _draw_heat_map(
     _mark_cells(axes, values.to_numpy(), levels.to_numpy(), colours, scale, cell)
     _name_sides(axes, list(values.index), cell, directed)
 
-    if tree is not None:
+    if branches:
         _draw_tree(_axes(figure, 1.5, 1.5 + side + 0.06, side, branches), tree)
     bar = _axes(figure, 1.5 + side + 0.3, 1.5, 0.16, max(side, 1.2))
     _draw_scale(bar, colours, scale, signed, levels.to_numpy())
     axes.annotate(
-        "\n".join(wrap(title, width=max(28, int(side * 9)))),
+        "\n".join(wrap(title, width=max(34, int((side + 1.3) * 9.5)))),
         (0, 1), (0, 72 * (branches + 0.2)), "axes fraction", "offset points",
         ha="left", va="bottom", fontsize=11, fontweight="bold",
     )  # fmt: skip
@@ -196,7 +192,7 @@ def _cover_blank_cells(axes: Axes, values: np.ndarray) -> None:
 
 
 def _mark_cells(
-    axes: Axes, values: np.ndarray, levels: np.ndarray, colours: matplotlib.colors.Colormap, scale: Normalize, cell: float
+    axes: Axes, values: np.ndarray, levels: np.ndarray, colours: Colormap, scale: Normalize, cell: float
 ) -> None:
     """Values as text for few tasks (bold above the pair's null level), else a dot above the null level."""
     above = values > levels  # False where either is unknown
@@ -207,12 +203,17 @@ def _mark_cells(
             continue
         ink = _ink_on(colours(scale(value)))
         if written:
-            text = f"{value:.2f}".replace("-", "\N{MINUS SIGN}")
+            text = _number(value)
             size = float(np.interp(cell, [0.5, 0.85], [8, 10]))
             weight = "bold" if above[row, column] else "normal"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=size, fontweight=weight)
         elif above[row, column]:
             axes.plot(column, row, marker="o", markersize=2.6, color=ink, markeredgewidth=0)
+
+
+def _number(value: float) -> str:
+    """Two decimals, a true minus sign, and no minus sign before zero."""
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _ink_on(colour: tuple[float, ...] | str) -> str:
@@ -222,12 +223,8 @@ def _ink_on(colour: tuple[float, ...] | str) -> str:
 
 
 def _name_sides(axes: Axes, names: list[str], cell: float, directed: bool) -> None:
-    size = float(np.interp(cell, [0.25, 0.5], [8, 9.5]))
-    longest = max(map(len, names)) * size * 0.62 / 72  # about, in inches
+    size = _name_columns(axes, names, cell)
     axes.set_yticks(range(len(names)), names, fontsize=size)
-    angle = 0 if longest < cell * 0.95 else 45 if len(names) <= WRITTEN_CELLS else 90
-    slanted = {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(names)), names, fontsize=size, **(slanted if angle == 45 else {"rotation": angle}))
     axes.tick_params(length=0, pad=4)
     axes.spines[:].set_visible(False)
     if directed:
@@ -235,47 +232,60 @@ def _name_sides(axes: Axes, names: list[str], cell: float, directed: bool) -> No
         axes.set_xlabel("target", fontsize=10, fontweight="bold", labelpad=8)
 
 
+def _name_columns(axes: Axes, names: list[str], cell: float) -> float:
+    """Write the names below the columns, flat if they fit, else slanted (few) or upright; return the font size."""
+    size = float(np.interp(cell, [0.25, 0.5], [8, 9.5]))
+    longest = max(map(len, names)) * size * 0.62 / 72  # about, in inches
+    if longest < cell * 0.95:
+        turned = {}
+    elif len(names) <= WRITTEN_CELLS:
+        turned = {"rotation": 45, "ha": "right", "va": "top", "rotation_mode": "anchor"}
+    else:
+        turned = {"rotation": 90}
+    axes.set_xticks(range(len(names)), names, fontsize=size, **turned)
+    return size
+
+
 def _draw_tree(axes: Axes, tree: np.ndarray) -> None:
     """The dendrogram over the columns; its axis begins a little below the closest pair, not at 0."""
-    heights = tree[:, 2]
+    tree = tree.copy()
+    tree[:, 2] = heights = np.maximum(tree[:, 2], 1e-9)  # so that 0 means a leaf below
     spread = max(float(np.ptp(heights)), 0.02)
-    foot = max(0.0, float(heights.min()) - 0.3 * spread)
+    foot, top = float(heights.min()) - 0.3 * spread, float(heights.max()) + 0.08 * spread
     drawn = dendrogram(tree, no_plot=True)
     for across, up in zip(drawn["icoord"], drawn["dcoord"], strict=True):
-        axes.plot((np.array(across) - 5) / 10, np.maximum(up, foot), color=FAINT, linewidth=1, solid_capstyle="butt")
+        heights_drawn = np.where(np.equal(up, 0), foot, up)
+        axes.plot((np.array(across) - 5) / 10, heights_drawn, color=FAINT, linewidth=1, solid_capstyle="butt")
     axes.set_xlim(-0.5, len(heights) + 0.5)
-    axes.set_ylim(foot, float(heights.max()) + 0.08 * spread)
     axes.spines[["top", "left", "bottom"]].set_visible(False)
     axes.spines["right"].set_color(FAINT)
     axes.set_xticks([])
     axes.yaxis.tick_right()
-    axes.yaxis.set_major_locator(MaxNLocator(3))
+    axes.set_yticks([tick for tick in MaxNLocator(3).tick_values(foot, top) if max(foot, 0) <= tick <= top])
+    axes.set_ylim(foot, top)
     axes.tick_params(labelsize=7, colors=FAINT, length=2)
     axes.yaxis.set_label_position("right")
     axes.set_ylabel("1 \N{MINUS SIGN} value", fontsize=7, color=FAINT)
 
 
 def _draw_scale(
-    axes: Axes, colours: matplotlib.colors.Colormap, scale: Normalize, signed: bool, levels: np.ndarray
+    axes: Axes, colours: Colormap, scale: Normalize, signed: bool, levels: np.ndarray
 ) -> None:
     bar = Colorbar(axes, cmap=colours, norm=scale, orientation="vertical")
     bar.outline.set_visible(False)
-    axes.yaxis.set_major_locator(MaxNLocator(6, symmetric=signed))
+    axes.yaxis.set_major_locator(MaxNLocator(6, symmetric=signed, steps=[1, 2, 5, 10]))
     axes.tick_params(labelsize=8, length=2)
     known = _off_diagonal(levels)[~np.isnan(_off_diagonal(levels))]
     if not known.size:
         return
     level = float(np.median(known))
     axes.axhline(level, color=INK, linewidth=1.6)
-    axes.annotate(
-        f"null 95 %\n({level:.2f})".replace("-", "\N{MINUS SIGN}"),
-        (1, level), (30, 0), ("axes fraction", "data"), "offset points", fontsize=8, va="center",
-        arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 0},
-    )  # fmt: skip
+    axes.plot(-0.45, level, marker=">", color=INK, markersize=6, transform=axes.get_yaxis_transform(), clip_on=False)
     mark = "bold" if len(levels) <= WRITTEN_CELLS else "dot"
     axes.annotate(
-        f"{mark}: above the\npair's own\nnull level", (0, 0), (0, -24), "axes fraction", "offset points",
-        fontsize=7.5, color=FAINT, va="top", ha="left",
+        f"\N{BLACK RIGHT-POINTING SMALL TRIANGLE} null\u2019s 95 % level: {_number(level)}\n"
+        f"{mark}: above the pair\u2019s own",
+        (0, 0), (-8, -10), "axes fraction", "offset points", fontsize=7.5, color=FAINT, va="top", ha="left",
     )  # fmt: skip
 
 
@@ -288,10 +298,17 @@ def _draw_plan(figure: Figure, plan: pd.DataFrame, counts: pd.DataFrame, title: 
     figure.set_size_inches(width + strip + 3, height + 3)
     axes = _axes(figure, 1.2, 1.5, width, height)
     _draw_groups(axes, plan)
-    _name_plan_sides(axes, plan, cell)
+    _name_columns(axes, list(plan.columns), cell)
+    axes.set_yticks(range(layers), [str(layer) for layer in plan.index], fontsize=8)
+    axes.set_ylabel("layer", fontsize=9)
+    axes.tick_params(length=0, pad=4)
+    axes.spines[:].set_visible(False)
+    axes.set_title("group at the end", fontsize=8.5, color=FAINT, loc="left", pad=5)
+    axes.set_xlim(-0.5, tasks - 0.5)
+    axes.set_ylim(-0.5, layers - 0.5)
     _draw_counts(_axes(figure, 1.2 + width + 0.35, 1.5, strip, height), counts, strip)
     axes.annotate(
-        "\n".join(wrap(title, width=max(28, int((width + strip) * 9)))),
+        "\n".join(wrap(title, width=max(28, int((width + strip) * 9.5)))),
         (0, 1), (0, 24), "axes fraction", "offset points", ha="left", va="bottom", fontsize=11, fontweight="bold",
     )  # fmt: skip
 
@@ -314,15 +331,6 @@ def _draw_groups(axes: Axes, plan: pd.DataFrame) -> None:
     for layer, task in np.ndindex(layers, tasks - 1):
         if groups[layer, task] != groups[layer, task + 1]:
             axes.plot([task + 0.5] * 2, [layer - 0.5, layer + 0.5], color="white", linewidth=3, solid_capstyle="butt")
-    axes.set_xlim(-0.5, tasks - 0.5)
-    axes.set_ylim(-0.5, layers - 0.5)
-
-
-def _name_plan_sides(axes: Axes, plan: pd.DataFrame, cell: float) -> None:
-    _name_sides(axes, list(plan.columns), cell, directed=False)
-    axes.set_yticks(range(len(plan)), [str(layer) for layer in plan.index], fontsize=8)
-    axes.set_ylabel("layer", fontsize=9)
-    axes.set_title("group of each task at the end", fontsize=8.5, color=FAINT, loc="left", pad=5)
 
 
 def _draw_counts(axes: Axes, counts: pd.DataFrame, width: float) -> None:
@@ -349,9 +357,18 @@ def _draw_counts(axes: Axes, counts: pd.DataFrame, width: float) -> None:
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(labelsize=8, length=2)
-    if len(steps) == 1:
-        axes.set_xticks([edges[0] + tail / 2], [f"{steps[0]:.0f}"])
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(max(2, int(width * 1.6)), integer=True))
+    axes.set_xticks(*_step_ticks(steps, edges, width))
     axes.set_xlabel("step", fontsize=8.5)
     axes.set_title("groups", fontsize=8.5, color=FAINT, loc="left", pad=5)
+
+
+def _step_ticks(steps: list[float], edges: list[float], width: float) -> tuple[list[float], list[str]]:
+    """The steps at which the plan changed, but for those that stand too close to the one before."""
+    if len(steps) == 1:
+        return [(edges[0] + edges[1]) / 2], [f"{steps[0]:.0f}"]
+    inch = (edges[-1] - edges[0]) / width
+    kept = [steps[0]]
+    for step in steps[1:]:
+        if step - kept[-1] >= (0.1 + 0.075 * len(f"{step:.0f}")) * inch:
+            kept.append(step)
+    return kept, [f"{step:.0f}" for step in kept]

@@ -62,11 +62,13 @@ def ensure(
     request: dict[str, Any],
     build: Callable[[Path], dict[str, Any]],
     inputs: list[Artefact],
+    lacks: Callable[[Artefact], bool] = lambda found: False,
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
-    added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes.
+    added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes. An artefact
+    that `lacks` something which is asked for now, but does not change its results, is made again.
     """
     workspace, reporter = context.workspace, context.reporter
     full = {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
@@ -76,7 +78,7 @@ def ensure(
         return context.done[label]
     with workspace.lock(stage, name, key, reporter.line):
         found = workspace.find(stage, name, key)
-        if found is not None and context.force != stage:
+        if found is not None and context.force != stage and not lacks(found):
             workspace.verify(found)
             reporter.kept_artefact(label)
             context.done[label] = found

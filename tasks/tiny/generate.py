@@ -164,27 +164,22 @@ def scene(dice: Dice, template: str, *parts: Sequence[str]) -> str:
 
 
 def questions(dice: Dice) -> Row:
-    """Two questions; duplicates ask the same of the same thing in other words."""
-    topic = dice.pick(SIMILARITY["question_topics"])
-    asked = dice.pick(list(SIMILARITY["question_forms"]))
-    action, thing = dice.pick(topic["actions"]), dice.pick(topic["things"])
+    """Two questions; duplicates ask for the same action on the same thing in the same circumstances."""
+    topics = SIMILARITY["questions"]["topics"]
+    topic = dice.pick(topics)
+    parts = ("actions", "things", "circumstances")
+    first = [dice.pick(topic[part]) for part in parts]
     label = dice.pick(["not_duplicate", "duplicate"])
-    second = (asked, action, thing)
-    if label == "not_duplicate":
-        change = dice.pick(["asked", "action", "thing", "action and thing", "all"])
-        second_topic = dice.other(SIMILARITY["question_topics"], topic) if change == "all" else topic
-        second = (
-            dice.other(list(SIMILARITY["question_forms"]), asked) if change in ("asked", "all") else asked,
-            dice.other(second_topic["actions"], action) if change in ("action", "action and thing", "all") else action,
-            dice.other(second_topic["things"], thing) if change in ("thing", "action and thing", "all") else thing,
-        )
-    return {"text": question(dice, asked, action, thing), "text_pair": question(dice, *second), "label": label}
+    second = list(first)
+    while label == "not_duplicate" and second == first:
+        second = [dice.other(topic[part], old) if dice.chance(0.5) else old for part, old in zip(parts, first, strict=True)]
+    return {"text": question(dice, *first), "text_pair": question(dice, *second), "label": label}
 
 
-def question(dice: Dice, asked: str, action: Sequence[str], thing: Sequence[str]) -> str:
-    """One wording of a question."""
-    wanted = dice.pick(action).format(thing=dice.pick(thing))
-    return sentence(dice.pick(SIMILARITY["question_forms"][asked]).format(wanted=wanted), "?")
+def question(dice: Dice, action: Sequence[str], thing: Sequence[str], circumstance: Sequence[str]) -> str:
+    """One wording of a question; each part is a list of wordings of the same thing."""
+    wanted = f"{dice.pick(action).format(thing=dice.pick(thing))} {dice.pick(circumstance)}"
+    return sentence(dice.pick(SIMILARITY["questions"]["forms"]).format(wanted=wanted), "?")
 
 
 # ---- splits and files ----------------------------------------------------------------------------------------------

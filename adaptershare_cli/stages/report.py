@@ -1,0 +1,122 @@
+"""Stage `report`: methods x tasks, grouped by what may be compared, as a table, Markdown, HTML and Parquet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from adaptershare_cli import schemas
+from adaptershare_cli.reporting.page import html_page
+from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
+from adaptershare_cli.stages.common import StageContext, ensure, select_runs
+from adaptershare_cli.stages.runs import run_results
+from adaptershare_cli.workspace import Artefact, canonical, request_key, write_parquet
+
+TITLE = "AdapterShare report"
+
+
+def make_report(context: StageContext, run_spec: str | None) -> Artefact:
+    """The report over the chosen runs (all of the workspace by default)."""
+    runs = select_runs(context.workspace, run_spec, newest_only=False)
+    pictures = _pictures(context, runs)
+    request = {"runs": sorted(run.content for run in runs), "pictures": [artefact.content for artefact in pictures]}
+
+    def build(folder: Path) -> dict[str, Any]:
+        rows = result_rows(runs)
+        table = pa.Table.from_pylist(rows, schemas.RESULTS)
+        write_parquet(table, folder / "results.parquet")
+        groups = comparison_table(table.to_pandas())
+        (folder / "report.md").write_text(f"# {TITLE}\n\n{to_markdown(groups)}\n", encoding="utf-8")
+        images = [artefact.path / name for artefact in pictures for name in artefact.info["plots"] if _is_svg(name)]
+        page = html_page(groups, images, TITLE, [f"{len(runs)} runs"])
+        (folder / "report.html").write_text(page, encoding="utf-8")
+        return {"info": {"runs": [run.label for run in runs], "pictures": [a.label for a in pictures]}}
+
+    artefact = ensure(context, "report", "report", request, build, [*runs, *pictures])
+    for group in comparison_table(artefact.table("results.parquet").to_pandas()):
+        context.reporter.table(to_rich(group))
+        for note in group.notes:
+            context.reporter.line(note)
+    return artefact
+
+
+def _is_svg(name: str) -> bool:
+    return name.endswith(".svg")
+
+
+def _pictures(context: StageContext, runs: list[Artefact]) -> list[Artefact]:
+    """The correlations with pictures that were made from these runs alone."""
+    labels = {run.label for run in runs}
+    found = context.workspace.artefacts("correlate")
+    return [a for a in found if a.info["plots"] and set(a.info["runs"]) <= labels]
+
+
+def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
+    """Rows of `schemas.RESULTS`, a single-task run once for each comparison that it belongs to."""
+    joint = [run for run in runs if run.info["method"] != "single"]
+    comparisons = {comparison_of(run): run for run in joint}
+    rows = []
+    for run in runs:
+        if run in joint:
+            names = [comparison_of(run)]
+        else:
+            names = [name for name, other in comparisons.items() if _fits(run, other)] or [comparison_of(run)]
+        timing = json.loads((run.path / "timing.json").read_text(encoding="utf-8"))
+        for name in names:
+            rows += [
+                {
+                    "comparison": name, "method": run.info["method"], "key": _settings_key(run),
+                    "seed": run.info["seed"], "task": row["task"], "split": row["split"], "metric": row["metric"],
+                    "value": row["value"], "main": row["main"],
+                    "trained_parameters": run.info["trained_parameters"], "seconds": timing["training_seconds"],
+                }
+                for row in run_results(run)
+            ]  # fmt: skip
+    return rows
+
+
+def _settings_key(run: Artefact) -> str:
+    """One key for all seeds of the same settings, so that they become one row."""
+    request = {name: value for name, value in run.meta["request"].items() if name != "seed"}
+    return request_key(request)
+
+
+def _conditions(run: Artefact) -> dict[str, Any]:
+    """What must be equal for two runs to be compared, besides tasks and budget."""
+    training = run.info["training"]
+    return {
+        "encoder": run.info["encoder"]["weights"],
+        "precision": run.info["precision"],
+        "choice": "best step on select rows" if training["load_best_model_at_end"] else "last step",
+    }
+
+
+def _budget(run: Artefact) -> dict[str, list[Any]]:
+    """Per task: its prepared data and the rows of it that were trained on."""
+    return {task: [run.info["prepro"][task], run.info["examples"][task]] for task in run.info["tasks"]}
+
+
+def _fits(single: Artefact, joint: Artefact) -> bool:
+    budget = _budget(joint)
+    return _conditions(single) == _conditions(joint) and all(
+        budget.get(task) == value for task, value in _budget(single).items()
+    )
+
+
+def comparison_of(run: Artefact) -> str:
+    """The name of the comparison that a run belongs to: readable, and unique by a hash of (data, encoder, budget)."""
+    conditions = _conditions(run)
+    examples = run.info["examples"].values()
+    same = len(set(examples)) == 1
+    budget = f"{min(examples)} examples each" if same else f"{sum(examples)} examples"
+    identity: Any = [conditions, sorted(_budget(run).items())]
+    tasks = f"{len(run.info['tasks'])} tasks"
+    if run.info["method"] == "single":
+        identity = [conditions, run.info["examples"][run.info["tasks"][0]]]
+        tasks = "tasks alone"
+    digest = request_key({"comparison": canonical(identity)})
+    words = [tasks, budget, run.info["encoder"]["name"], run.info["precision"], conditions["choice"]]
+    return " · ".join([*words, digest])

@@ -1,0 +1,90 @@
+"""Helpers to build the learning core on a small random encoder, without a workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from adaptershare_cli import schemas
+from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.methods import load_builder, method_settings
+from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.loop import TaskParts
+
+INFOS = {
+    "first": TaskInfo("first", "classification", ("no", "yes"), None, ("accuracy",)),
+    "second": TaskInfo("second", "classification", ("a", "b", "c"), None, ("accuracy", "macro_f1")),
+    "score": TaskInfo("score", "regression", (), (0.0, 5.0), ("pearson",)),
+    "first-2": TaskInfo("first-2", "classification", ("no", "yes"), None, ("matthews",)),
+}
+
+
+def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:
+    """Rows of random tokens; the label depends on them, so that there is something to learn."""
+    random = np.random.default_rng(seed)
+    ids = [random.integers(4, 40, random.integers(4, 18)).tolist() for _ in range(count)]
+    sums = [sum(row) for row in ids]
+    labels = [s % info.outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
+    table = pa.table(
+        {
+            "row": list(range(count)),
+            "content": [f"{info.name}-{seed}-{number}" for number in range(count)],
+            "input_ids": ids,
+            "token_type_ids": [[0] * len(row) if segments else None for row in ids],
+            "length": [len(row) for row in ids],
+            "truncated": [False] * count,
+            "label": labels,
+        },
+        schema=schemas.prepared(info.kind),
+    )
+    return Rows(table)
+
+
+def random_parts(names: tuple[str, ...] = tuple(INFOS), rows: int = 40, segments: bool = True) -> dict[str, TaskParts]:
+    """Parts of random rows for the named tasks."""
+    return {
+        name: TaskParts(
+            random_rows(INFOS[name], rows, 1, segments),
+            random_rows(INFOS[name], 11, 2, segments),
+            random_rows(INFOS[name], 12, 3, segments),
+            {"dev": random_rows(INFOS[name], 15, 4, segments)},
+        )
+        for name in names
+    }
+
+
+def build_method(
+    folder: Path,
+    method: str = "shared",
+    parts: dict[str, TaskParts] | None = None,
+    training: TrainingSettings | None = None,
+    double: bool = False,
+    seed: int = 0,
+    **options: object,
+) -> tuple[PlannedMethod, dict[str, TaskParts]]:
+    """A method on the encoder in `folder`; `double` turns the whole model to float64."""
+    parts = parts if parts is not None else random_parts()
+    training = training or TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2)
+    context = MethodContext(
+        encoder=load_encoder(locate_encoder(str(folder)), torch.device("cpu")),
+        infos={name: INFOS[name] for name in parts},
+        heldout={name: part.heldout for name, part in parts.items()},
+        training=training,
+        settings=method_settings(method, options),
+        max_steps=training.max_steps or 20,
+        seed=seed,
+        pad_token=0,
+    )
+    built = load_builder(method)(context)
+    if double:
+        built.model.encoder.double()
+        for head in built.model.heads.values():
+            head.double()
+    return built, parts
