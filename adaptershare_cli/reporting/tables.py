@@ -90,11 +90,11 @@ class Shown:
 def comparison_table(results: pd.DataFrame) -> list[ComparisonGroup]:
     """Arrange the results of many runs (`schemas.RESULTS`) into groups, one a value of `comparison`, in their order.
 
-    Only main metrics count, and never those on select rows. A method is one row over its seeds if it has one key, or
-    one key a seed; else (a seed with several keys, or a key with several seeds) its keys stand for settings, and each
-    key is a row over that key's seeds. `single` runs are joined to one row, parameters and seconds summed over the tasks of a seed; of several runs of a task and seed the one that stands
-    last is used, and a note says so. `trained_parameters` and `seconds` belong to the run and are the same in all its
-    rows. Raises ValueError if a run has two values for one score.
+    Only main metrics count, and never those on select rows. A key stands for a method's settings, whatever the seed:
+    a method with one key is one row over its seeds, with several keys each is a row of its own. `single` runs are joined to one row, parameters and seconds summed over the
+    tasks of a seed; of several runs of a task and seed the one that stands last is used, and a note says so.
+    `trained_parameters` and `seconds` belong to the run and are the same in all its rows.
+    Raises ValueError if a run has two values for one score.
     """
     rows = results[results["main"].astype(bool) & (results["split"] != "select")]
     rows = rows.drop_duplicates().reset_index(drop=True)
@@ -112,19 +112,13 @@ def _group(comparison: str, runs: pd.DataFrame) -> ComparisonGroup:
     rows = []
     for method in sorted(runs["method"].unique(), key=lambda name: (name != SINGLE, name)):
         of_method = runs[runs["method"] == method]
-        if method != SINGLE and _keys_are_settings(of_method):
+        if method != SINGLE and of_method["key"].nunique() > 1:
             notes.append(f"{method}: runs with several settings, so each key is a row.")
             for key, of_key in of_method.groupby("key", sort=False):
                 rows.append(_row(f"{method} {key}", of_key, columns, notes))
         else:
             rows.append(_row(method, of_method, columns, notes))
     return ComparisonGroup(comparison, columns, tuple(rows), tuple(notes))
-
-
-def _keys_are_settings(runs: pd.DataFrame) -> bool:
-    """Do a method's keys tell settings apart? Not if each seed has its own key, and one only."""
-    pairs = runs[RUN].drop_duplicates()
-    return pairs["key"].nunique() > 1 and bool(pairs["seed"].duplicated().any() or pairs["key"].duplicated().any())
 
 
 def _columns(runs: pd.DataFrame) -> tuple[Column, ...]:
@@ -272,7 +266,7 @@ def _plain(text: str) -> str:
 def to_rich(group: ComparisonGroup) -> Table:
     """The group as a table for the terminal, a method a row, or a method a column if there are many scores.
 
-    Names are shown as they are, not read as markup.
+    Names are shown as they are, not read as markup; the group's notes are left to the caller.
     """
     from rich.table import Table
     from rich.text import Text
@@ -285,7 +279,7 @@ def to_rich(group: ComparisonGroup) -> Table:
     lines += [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in rows]
     if wide:
         lines = [list(line) for line in zip(*lines, strict=True)]
-    table = Table(title=Text(group.comparison), caption=Text("\n".join(group.notes)) if group.notes else None)
+    table = Table(title=Text(group.comparison))
     for place, header in enumerate(lines[0]):
         table.add_column(header, justify="right" if place else "left", overflow="fold")
     for line in lines[1:]:

@@ -130,7 +130,8 @@ def measure_runs(measure: str, runs: list[Artefact], tasks: list[str], settings:
     joined = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
     keys = ["measure", "layer", "source", "target"]
     mean = joined.groupby(keys, sort=False, as_index=False)["value"].mean()
-    return pa.Table.from_pylist(mean.to_dict("records"), schemas.CORRELATION)
+    mean = mean.reindex(columns=schemas.CORRELATION.names)
+    return pa.Table.from_pandas(mean, schemas.CORRELATION, preserve_index=False)
 
 
 def _read(run: Artefact, table: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
         write_parquet(table, folder / "results.parquet")
         groups = comparison_table(table.to_pandas())
         (folder / "report.md").write_text(f"# {TITLE}\n\n{to_markdown(groups)}\n", encoding="utf-8")
-        images = [artefact.path / name for artefact in pictures for name in artefact.info["plots"] if _is_svg(name)]
-        page = html_page(groups, images, TITLE, [f"{len(runs)} runs"])
+        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs"])
         (folder / "report.html").write_text(page, encoding="utf-8")
         return {"info": {"runs": [run.label for run in runs], "pictures": [a.label for a in pictures]}}
 
@@ -43,8 +43,17 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     return artefact
 
 
-def _is_svg(name: str) -> bool:
-    return name.endswith(".svg")
+def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
+    """Copy the SVG pictures beside the page, so that the report's folder can be moved; returns relative paths."""
+    copies = []
+    for artefact in pictures:
+        for name in artefact.info["plots"]:
+            if name.endswith(".svg"):
+                copy = Path("pictures") / f"{artefact.path.name}-{name}"
+                (folder / copy.parent).mkdir(exist_ok=True)
+                shutil.copyfile(artefact.path / name, folder / copy)
+                copies.append(copy)
+    return copies
 
 
 def _pictures(context: StageContext, runs: list[Artefact]) -> list[Artefact]:
@@ -57,6 +66,7 @@ def _pictures(context: StageContext, runs: list[Artefact]) -> list[Artefact]:
 def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
     """Rows of `schemas.RESULTS`, a single-task run once for each comparison that it belongs to."""
     joint = [run for run in runs if run.info["method"] != "single"]
+    labels = _settings_labels(runs)
     comparisons = {comparison_of(run): run for run in joint}
     rows = []
     for run in runs:
@@ -68,7 +78,7 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
         for name in names:
             rows += [
                 {
-                    "comparison": name, "method": run.info["method"], "key": _settings_key(run),
+                    "comparison": name, "method": run.info["method"], "key": labels[run.label],
                     "seed": run.info["seed"], "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
                     "trained_parameters": run.info["trained_parameters"], "seconds": timing["training_seconds"],
@@ -78,10 +88,18 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
     return rows
 
 
-def _settings_key(run: Artefact) -> str:
-    """One key for all seeds of the same settings, so that they become one row."""
-    request = {name: value for name, value in run.meta["request"].items() if name != "seed"}
-    return request_key(request)
+def _settings_labels(runs: list[Artefact]) -> dict[str, str]:
+    """One label for all seeds of the same settings: a key, and the settings in which runs of the method differ."""
+    settings = {run.label: {**run.info["training"], **run.info["settings"]} for run in runs}
+    labels = {}
+    for run in runs:
+        others = [settings[other.label] for other in runs if other.info["method"] == run.info["method"]]
+        own = settings[run.label]
+        differing = [name for name in own if any(other.get(name) != own[name] for other in others)]
+        words = [f"{name}={own[name]}" for name in sorted(differing)]
+        request = {name: value for name, value in run.meta["request"].items() if name != "seed"}
+        labels[run.label] = " ".join([request_key(request), *words])
+    return labels
 
 
 def _conditions(run: Artefact) -> dict[str, Any]:

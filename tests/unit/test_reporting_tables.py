@@ -40,7 +40,7 @@ def texts(group) -> dict[str, list[str]]:
 class TestSeeds:
     def test_mean_and_sample_deviation(self):
         scores = {"cola": [0.50, 0.54, 0.49], "rte": [0.70, 0.71, 0.66]}
-        rows = [result("shared", t, v, seed=s, key=f"k{s}") for t, vs in scores.items() for s, v in enumerate(vs)]
+        rows = [result("shared", t, v, seed=s) for t, vs in scores.items() for s, v in enumerate(vs)]
         (row,) = only_group(*rows).rows
         assert row.seeds == 3 and row.cells[0].mean == pytest.approx(51.0)
         assert row.cells[0].deviation == pytest.approx(100 * stdev(scores["cola"]))
@@ -58,7 +58,7 @@ class TestSeeds:
     def test_parameters_and_seconds_are_means_over_seeds(self):
         costs = {seed: {"trained_parameters": 1000 * seed, "seconds": 30.0 * seed} for seed in (1, 3)}
         rows = [
-            result("adaptershare", task, 0.5, seed=seed, key=f"k{seed}", **costs[seed])
+            result("adaptershare", task, 0.5, seed=seed, **costs[seed])
             for seed in (1, 3)
             for task in ("cola", "rte")
         ]
@@ -66,7 +66,7 @@ class TestSeeds:
         assert (row.parameters, row.seconds, row.seeds) == (2000, 60, 2)
 
     def test_seed_without_a_task_gives_no_average(self):
-        rows = [result("shared", "cola", 0.5, seed=s, key=f"k{s}") for s in (0, 1)]
+        rows = [result("shared", "cola", 0.5, seed=s) for s in (0, 1)]
         group = only_group(*rows, result("shared", "rte", 0.7, seed=0, key="k0"))
         assert texts(group)["shared"] == ["50.0 ± 0.0", "70.0", "–"]
         assert "shared: rte has 1 of 2 seeds." in group.notes
@@ -85,7 +85,7 @@ class TestAverages:
         assert texts(group) == {"shared": ["n/a", "70.0", "–"]}
 
     def test_metric_undefined_for_one_seed_is_not_averaged_over_the_others(self):
-        rows = [result("shared", "cola", value, seed=seed, key=f"k{seed}") for seed, value in enumerate([0.5, None])]
+        rows = [result("shared", "cola", value, seed=seed) for seed, value in enumerate([0.5, None])]
         group = only_group(*rows)
         assert texts(group) == {"shared": ["n/a", "–"]}
         assert "shared: cola is undefined for 1 of 2 seeds." in group.notes
@@ -231,7 +231,7 @@ class TestRich:
 
     def test_many_tasks_fit_a_terminal(self):
         rows = [
-            result("shared", f"task{i:02d}", 0.637 + s / 50, seed=s, key=f"k{s}") for i in range(30) for s in (0, 1)
+            result("shared", f"task{i:02d}", 0.637 + s / 50, seed=s) for i in range(30) for s in (0, 1)
         ]
         text = self.printed(to_rich(only_group(*rows)), width=60)
         assert len(re.findall(r"64\.7 ± 1\.4", text)) == 31
