@@ -104,9 +104,7 @@ def _finish(reporter: Reporter, command: str, artefacts: list[Artefact]) -> None
     reporter.finish(
         {
             "command": command,
-            "artefacts": [
-                {"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts
-            ],
+            "artefacts": [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts],
         }
     )
     for artefact in artefacts[-8:]:

@@ -88,11 +88,11 @@ def _parameter(name: str, item: Field, hint: Any, panel: str) -> inspect.Paramet
     settings["show_default"] = str(default).lower() if kind is bool else str(default) if default is not None else False
     if get_origin(kind) is Literal:
         kind = choice(name, get_args(kind))
-    annotation = Annotated[Optional[kind], typer.Option(declared, **settings)]  # noqa: UP045
+    annotation: Any = Annotated[Optional[kind], typer.Option(declared, **settings)]  # noqa: UP045
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def choice(name: str, values: Iterable[str]) -> type[Enum]:
+def choice(name: str, values: Iterable[str]) -> Any:
     """An enumeration for an option that takes one of `values`; Typer lists them in help texts and errors."""
     return StrEnum(name, {value: value for value in values})
 

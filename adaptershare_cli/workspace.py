@@ -201,7 +201,7 @@ class Workspace:
 
     @contextmanager
     def lock(self, stage: str, name: str, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold the artefact's lock; `waiting` is told where another process has it. Clears that artefact's leftovers."""
+        """Hold the artefact's lock and clear its leftovers; `waiting` is told where another process has it."""
         lock = FileLock(self.root / ".locks" / f"{stage}-{name}-{key}.lock")
         try:
             lock.acquire(timeout=0)
@@ -259,9 +259,7 @@ def file_sha256(path: Path) -> str:
 
 def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in UNHASHED)
-    return {
-        p.relative_to(folder).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files
-    }
+    return {p.relative_to(folder).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files}
 
 
 def _sync_tree(folder: Path) -> None:

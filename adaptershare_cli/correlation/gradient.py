@@ -140,9 +140,7 @@ def _null(cube: _Cube, value: np.ndarray, permutations: int, generator: np.rando
     return result
 
 
-def _null_blocks(
-    cube: _Cube, permutations: int, generator: np.random.Generator
-) -> Iterator[tuple[slice, np.ndarray]]:
+def _null_blocks(cube: _Cube, permutations: int, generator: np.random.Generator) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield blocks of pairs with their null values, (permutations, pairs of the block, 1 + layers)."""
     checks, pairs, depth = cube.cosines.shape
     order = np.broadcast_to(np.arange(len(cube.names), dtype=np.int32), (checks, permutations, len(cube.names)))

@@ -150,7 +150,7 @@ class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[mi
 
 def _load_yaml(file: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(file.read_bytes().decode("utf-8-sig"), Loader=_Loader)  # noqa: S506 (text only)
+        values = yaml.load(file.read_bytes().decode("utf-8-sig"), Loader=_Loader)
     except OSError as error:
         raise UserError("the task definition cannot be read", str(file), f"{error.strerror}.") from error
     except UnicodeDecodeError as error:

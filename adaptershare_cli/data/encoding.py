@@ -133,7 +133,9 @@ def _tokenise(
     for start in range(0, len(texts), TOKENIZE_ROWS):
         first, second = texts[start : start + TOKENIZE_ROWS], pairs[start : start + TOKENIZE_ROWS]
         arguments = (first,) if second[0] is None else (first, second)
-        encoded = tokenizer(*arguments, truncation="longest_first", max_length=max_length, return_overflowing_tokens=False)
+        encoded = tokenizer(
+            *arguments, truncation="longest_first", max_length=max_length, return_overflowing_tokens=False
+        )
         ids.extend(encoded["input_ids"])
         types.extend(encoded.get("token_type_ids", [None] * len(first)))
         truncated.extend(bool(item.overflowing) for item in encoded.encodings)

@@ -33,9 +33,7 @@ class PlannedMethod:
     def __init__(self, context: MethodContext, plan: SharingPlan, act: Act | None = None) -> None:
         self.context, self.act = context, act
         training = context.training
-        bank = AdapterBank(
-            context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed
-        )
+        bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed)
         self.model = MultiTaskModel(
             context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed
         )
@@ -79,6 +77,8 @@ class PlannedMethod:
         if not settings.observe or len(self.plan.tasks) < 2:
             return False
         rows = sum(len(heldout) for heldout in self.context.heldout.values())
+        if not rows:  # tasks of fewer than five train rows have none
+            return False
         every = settings.check_every or math.ceil(rows / training.per_device_train_batch_size / CHECK_COST)
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
         return step >= first and (step - first) % every == 0

@@ -58,14 +58,14 @@ class AdapterBank:
     def __init__(
         self, encoder: PreTrainedModel, plan: SharingPlan, config: str, reduction_factor: int, seed: int
     ) -> None:
-        self.encoder = encoder
+        self.encoder: Any = encoder  # with the methods that `adapters.init` adds
         self.tasks = plan.tasks
         adapter_config = CONFIGS[config](reduction_factor=reduction_factor)
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
             check_adapter_name(task)
-            encoder.add_adapter(task, config=adapter_config)
-        self.sites: dict[str, list[Site]] = {task: _sites(encoder, task) for task in self.tasks}
+            self.self.encoder.add_adapter(task, config=adapter_config)
+        self.sites: dict[str, list[Site]] = {task: _sites(self.encoder, task) for task in self.tasks}
         with torch.no_grad():
             for task in self.tasks[1:]:
                 for ours, theirs in zip(self.sites[task], self.sites[self.tasks[0]], strict=True):
@@ -78,11 +78,20 @@ class AdapterBank:
         self.set_plan(plan)
 
     def set_plan(self, plan: SharingPlan) -> None:
-        """Tie the adapters as `plan` says; each group takes the tensors of its first task."""
+        """Tie the adapters as `plan` says; each group takes the tensors of its first task, or a copy of them.
+
+        A copy where an earlier group of the layer has them already, so that groups never share a tensor.
+        """
         for layer, groups in enumerate(plan.layers):
-            for first, *others in groups:
-                for task in others:
-                    self._tie(layer, task, dict(self.named_parameters(first, layer)))
+            taken: set[nn.Parameter] = set()
+            for group in groups:
+                tensors = dict(self.named_parameters(group[0], layer))
+                for name, tensor in tensors.items():
+                    if tensor in taken:
+                        tensors[name] = nn.Parameter(tensor.detach().clone())
+                for task in group:
+                    self._tie(layer, task, tensors)
+                taken.update(tensors.values())
         self.plan = plan
 
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str]) -> dict[nn.Parameter, nn.Parameter]:
@@ -168,7 +177,7 @@ class AdapterBank:
         config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _sites(encoder: PreTrainedModel, task: str) -> list[Site]:
+def _sites(encoder: Any, task: str) -> list[Site]:
     found: dict[int, dict[str, Any]] = encoder.get_adapter(task)
     return [
         Site(layer, location, module)

@@ -16,6 +16,9 @@ from adaptershare_cli.model.source import EncoderSource
 # Linear layers whose output goes on into attention or an activation, not into the residual stream: their output
 # stays in bf16, as under autocast. All others hand fp32 to the adapters, the norms and the residual stream.
 _INNER_LINEARS = ("query", "key", "value", "intermediate.dense", "q_lin", "k_lin", "v_lin", "ffn.lin1")
+# Attention that is written out (ELECTRA has no other) takes its softmax in fp32 and multiplies in bf16, as autocast
+# does; the dropout stands between the two. Fused attention does not call it.
+_WRITTEN_OUT_ATTENTION = "attention.self.dropout"
 
 
 def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel:
@@ -61,6 +64,8 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
         return
     originals, handles = [], []
     for name, module in encoder.named_modules():
+        if name.endswith(_WRITTEN_OUT_ATTENTION):
+            handles.append(module.register_forward_hook(_output_to_bf16))
         # Adapters are Linears too; they keep requires_grad and fp32.
         if not isinstance(module, nn.Linear) or module.weight.requires_grad:
             continue
@@ -82,6 +87,10 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
 
 def _input_to_bf16(module: nn.Module, inputs: tuple) -> tuple:
     return (inputs[0].to(torch.bfloat16), *inputs[1:])
+
+
+def _output_to_bf16(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
+    return output.to(torch.bfloat16)
 
 
 def _output_to_fp32(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:

@@ -66,7 +66,7 @@ def _group(group: ComparisonGroup) -> str:
     )
     body = "\n".join(
         f'<tr><th scope="row">{escape(row[0].text)}</th>'
-        + "".join(f'<td{" class=best" if cell.best else ""}>{escape(cell.text)}</td>' for cell in row[1:])
+        + "".join(f"<td{' class=best' if cell.best else ''}>{escape(cell.text)}</td>" for cell in row[1:])
         + "</tr>"
         for row in rows
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -93,7 +94,7 @@ def sharing_picture(sharing: pd.DataFrame, path_stem: Path, title: str) -> list[
 
 def _save(figure: Figure, path_stem: Path) -> list[Path]:
     paths = [Path(f"{path_stem}.png"), Path(f"{path_stem}.svg")]  # with_suffix would cut a stem with a dot
-    whole = {"bbox_inches": "tight", "pad_inches": 0.15}
+    whole: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.15}
     figure.savefig(paths[0], dpi=150, metadata={"Software": None}, **whole)
     figure.savefig(paths[1], metadata={"Date": None}, **whole)
     return paths
@@ -147,7 +148,7 @@ def _draw_heat_map(
     _mark_cells(axes, values.to_numpy(), levels.to_numpy(), colours, scale, cell)
     _name_sides(axes, list(values.index), cell, directed)
 
-    if branches:
+    if branches and tree is not None:
         _draw_tree(_axes(figure, 1.5, 1.5 + side + 0.06, side, branches), tree)
     bar = _axes(figure, 1.5 + side + 0.3, 1.5, 0.16, max(side, 1.2))
     _draw_scale(bar, colours, scale, signed, levels.to_numpy())
@@ -198,7 +199,7 @@ def _mark_cells(
     above = values > levels  # False where either is unknown
     written = len(values) <= WRITTEN_CELLS
     for row, column in np.ndindex(values.shape):
-        value = values[row, column]
+        value = float(values[row, column])
         if row == column or np.isnan(value):
             continue
         ink = _ink_on(colours(scale(value)))
@@ -216,7 +217,7 @@ def _number(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _ink_on(colour: tuple[float, ...] | str) -> str:
+def _ink_on(colour: Any) -> str:
     """Dark or white text, whichever is readable on the colour (relative luminance)."""
     red, green, blue = to_rgb(colour)
     return INK if 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.25 else "white"
@@ -236,6 +237,7 @@ def _name_columns(axes: Axes, names: list[str], cell: float) -> float:
     """Write the names below the columns, flat if they fit, else slanted (few) or upright; return the font size."""
     size = float(np.interp(cell, [0.25, 0.5], [8, 9.5]))
     longest = max(map(len, names)) * size * 0.62 / 72  # about, in inches
+    turned: dict[str, Any]
     if longest < cell * 0.95:
         turned = {}
     elif len(names) <= WRITTEN_CELLS:
@@ -268,9 +270,7 @@ def _draw_tree(axes: Axes, tree: np.ndarray) -> None:
     axes.set_ylabel("1 \N{MINUS SIGN} value", fontsize=7, color=FAINT)
 
 
-def _draw_scale(
-    axes: Axes, colours: Colormap, scale: Normalize, signed: bool, levels: np.ndarray
-) -> None:
+def _draw_scale(axes: Axes, colours: Colormap, scale: Normalize, signed: bool, levels: np.ndarray) -> None:
     bar = Colorbar(axes, cmap=colours, norm=scale, orientation="vertical")
     bar.outline.set_visible(False)
     axes.yaxis.set_major_locator(MaxNLocator(6, symmetric=signed, steps=[1, 2, 5, 10]))

@@ -91,8 +91,9 @@ def comparison_table(results: pd.DataFrame) -> list[ComparisonGroup]:
     """Arrange the results of many runs (`schemas.RESULTS`) into groups, one a value of `comparison`, in their order.
 
     Only main metrics count, and never those on select rows. A key stands for a method's settings, whatever the seed:
-    a method with one key is one row over its seeds, with several keys each is a row of its own. `single` runs are joined to one row, parameters and seconds summed over the
-    tasks of a seed; of several runs of a task and seed the one that stands last is used, and a note says so.
+    a method with one key is one row over its seeds, with several keys each is a row of its own. `single` runs are
+    joined to one row, parameters and seconds summed over the tasks of a seed; of several runs of a task and seed the
+    one that stands last is used, and a note says so.
     `trained_parameters` and `seconds` belong to the run and are the same in all its rows.
     Raises ValueError if a run has two values for one score.
     """

@@ -40,10 +40,7 @@ def split_group(cosine: np.ndarray, group: Sequence[int], max_interference: floa
     members = sorted(group)
     degree = -cosine
     pairs = [
-        (degree[a, b], a, b)
-        for i, a in enumerate(members)
-        for b in members[i + 1 :]
-        if math.isfinite(degree[a, b])
+        (degree[a, b], a, b) for i, a in enumerate(members) for b in members[i + 1 :] if math.isfinite(degree[a, b])
     ]
     if not pairs:
         return Decision("keep")

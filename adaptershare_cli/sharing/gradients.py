@@ -129,19 +129,19 @@ def _add_chunk(
             task = tasks[index]
             labels = torch.from_numpy(heldout[task].labels[rows]).to(model.device)
             loss = loss + row_losses(model.infos[task], model.heads[task](states), labels).sum()
-        used = [slot for slot in slots if slot.outputs is not None]
-        gradients = torch.autograd.grad(loss, [slot.outputs for slot in used])
+        used = [(slot, slot.outputs) for slot in slots if slot.outputs is not None]
+        gradients = torch.autograd.grad(loss, [outputs for _, outputs in used])
     place = {index: torch.from_numpy(rows % HALVES) for index, rows in chunk}
     per_task = len(slots) // len(tasks)
     position = {id(slot): at // per_task for at, slot in enumerate(slots)}
-    for slot, gradient in zip(used, gradients, strict=True):
+    for (slot, _), gradient in zip(used, gradients, strict=True):
         index = position[id(slot)]
         half = place[index].to(gradient.device)
         target = sums[slot.layer][index]
         assert slot.inputs is not None
         for number in range(HALVES):
-            rows = half == number
-            given, back = slot.inputs[rows].flatten(0, 1), gradient[rows].flatten(0, 1)
+            mine = half == number
+            given, back = slot.inputs[mine].flatten(0, 1), gradient[mine].flatten(0, 1)
             weight = (back.T @ given.to(back.dtype)).flatten().double().cpu()
             target[number, slot.weight : slot.weight + weight.numel()] += weight
             target[number, slot.bias : slot.bias + back.shape[1]] += back.sum(0).double().cpu()

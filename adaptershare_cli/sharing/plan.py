@@ -14,13 +14,15 @@ class SharingPlan:
     """For each layer the groups of tasks that share its adapter.
 
     `tasks` fixes the order; groups hold their tasks in that order and are sorted by their first task, so equal
-    partitions are equal values. Raises ValueError when a layer is not a partition of the tasks.
+    partitions are equal values. Raises ValueError when a task stands twice or a layer is not a partition of the tasks.
     """
 
     tasks: tuple[str, ...]
     layers: tuple[tuple[Group, ...], ...]
 
     def __post_init__(self) -> None:
+        if len(set(self.tasks)) != len(self.tasks):
+            raise ValueError(f"a task stands twice in {self.tasks}")
         for number, groups in enumerate(self.layers):
             members = [task for group in groups for task in group]
             if sorted(members) != sorted(self.tasks) or any(not group for group in groups):
@@ -58,11 +60,10 @@ class SharingPlan:
     def split(self, layer: int, kept: Iterable[str], moved: Iterable[str]) -> SharingPlan:
         """Replace the group `kept + moved` of `layer` by the two groups. Raises ValueError if it is not one."""
         kept, moved = tuple(kept), tuple(moved)
-        old = self.group(layer, kept[0])
-        if sorted(old) != sorted(kept + moved):
+        others = tuple(group for group in self.layers[layer] if sorted(group) != sorted(kept + moved))
+        if not kept or not moved or len(others) == len(self.layers[layer]):
             raise ValueError(f"layer {layer}: {kept} and {moved} are not the parts of a group")
-        groups = (*(group for group in self.layers[layer] if group != old), kept, moved)
-        layers = (*self.layers[:layer], groups, *self.layers[layer + 1 :])
+        layers = (*self.layers[:layer], (*others, kept, moved), *self.layers[layer + 1 :])
         return SharingPlan(self.tasks, layers)
 
     def rows(self, phase: str, step: int) -> list[dict[str, Any]]:

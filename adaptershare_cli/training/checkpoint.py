@@ -1,4 +1,4 @@
-"""A checkpoint as values: what the loop needs to go on exactly where it was. How it is stored is the stage's business."""
+"""A checkpoint as values: what the loop needs to go on exactly where it was; stages decide how it is stored."""
 
 from __future__ import annotations
 

@@ -199,9 +199,7 @@ class Trainer:
                  "rows": rows, "main": index == 0, "final": final}
             )  # fmt: skip
 
-    def _checkpoint(
-        self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]
-    ) -> Checkpoint:
+    def _checkpoint(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> Checkpoint:
         tensors, method_meta = self.method.state()
         moments, optimizer_meta = optimizer.state(self.method.names())
         best = {"step": self.best.step, "value": self.best.value, "meta": self.best.meta} if self.best.tensors else None

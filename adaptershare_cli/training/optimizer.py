@@ -66,8 +66,9 @@ class Optimizer:
         """Moments by `name/entry`, and the order of the parameters and the schedule's position."""
         tensors = {
             f"{names[parameter]}/{entry}": value
-            for parameter, entries in self.adamw.state.items()
-            for entry, value in entries.items()
+            for parameter in self.parameters
+            if parameter in self.adamw.state
+            for entry, value in self.adamw.state[parameter].items()
         }
         return tensors, {"order": [names[p] for p in self.parameters], "schedule": self.schedule.last_epoch}
 

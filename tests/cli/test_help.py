@@ -1,0 +1,119 @@
+"""Help answers at once, and completely: every command with an example, every option with its text."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+import typer.main
+
+from adaptershare_cli import __version__
+from adaptershare_cli.app import app
+from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.settings import (
+    CorrelateSettings,
+    DownloadSettings,
+    PreproSettings,
+    RuntimeSettings,
+    TrainingSettings,
+)
+from adaptershare_cli.workspace import STAGES
+from tests.cli.conftest import call, good
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+HEAVY = ("torch", "transformers", "adapters", "datasets", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib")
+DATA = [DownloadSettings, PreproSettings]
+TRAINING = [*DATA, TrainingSettings, RuntimeSettings]
+SETTINGS = {
+    "download": [DownloadSettings],
+    "prepro": DATA,
+    "train-single": TRAINING,
+    "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
+    "correlate": [CorrelateSettings],
+    "report": [],
+}
+
+
+def test_there_is_a_command_for_each_stage() -> None:
+    assert tuple(COMMANDS) == STAGES
+
+
+def test_help_of_the_program_lists_the_commands() -> None:
+    text = good("--help").stdout
+    for name in COMMANDS:
+        assert name in text
+    assert "adaptershare train-share --tasks tiny" in text
+
+
+def test_no_argument_shows_the_help() -> None:
+    result = call()
+    assert "train-share" in result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_help_of_a_command(name: str) -> None:
+    text = " ".join(good(name, "--help").stdout.replace("│", " ").split())
+    assert f"Example: adaptershare {name}" in text
+    for parameter in COMMANDS[name].params:
+        for option in (*parameter.opts, *parameter.secondary_opts):
+            assert f"{option} " in text, f"{option} is not in the help of {name}"
+        assert parameter.help and parameter.help.strip().endswith((".", "exit")), f"{parameter.name}: {parameter.help}"
+        assert parameter.help.split()[0] in text
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_first_line_of_a_command_is_one_imperative_sentence(name: str) -> None:
+    line = COMMANDS[name].help.strip().splitlines()[0]
+    assert line[0].isupper() and line.endswith("."), line
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_setting_is_an_option(name: str) -> None:
+    options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    for cls in SETTINGS[name]:
+        for item in fields(cls):
+            assert "--" + item.name.replace("_", "-") in options
+
+
+def test_methods_and_measures_are_explained() -> None:
+    share, correlate = (" ".join(good(name, "--help").stdout.replace("│", " ").split()) for name in
+                        ("train-share", "correlate"))  # fmt: skip
+    for method, spec in METHODS.items():
+        assert f"{method}: {spec.summary.split()[0]}" in share
+    for measure in MEASURES:
+        assert f"{measure} (" in correlate
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = f"""
+import json, sys
+from adaptershare_cli.app import app
+found = {{}}
+for arguments in {[["--help"], ["--version"], *([name, "--help"] for name in STAGES)]!r}:
+    try:
+        app(arguments)
+    except SystemExit as end:
+        found[" ".join(arguments)] = [end.code, sorted(set({HEAVY!r}) & set(sys.modules))]
+print(json.dumps(found), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found = json.loads(done.stderr)
+    assert len(found) == len(STAGES) + 2
+    assert found == {arguments: [0, []] for arguments in found}
+
+
+def test_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "adaptershare_cli", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"adaptershare {__version__}\n", "")
+
+
+def test_unknown_command_and_option() -> None:
+    for arguments in (("train",), ("download", "--task", "x"), ("report", "--learning-rate", "1")):
+        result = call(*arguments)
+        assert result.exit_code == 2
+        assert "No such" in result.stderr

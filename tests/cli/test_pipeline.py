@@ -1,0 +1,507 @@
+"""From an empty workspace to the report: what is made, what is kept, and that the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from adaptershare_cli import schemas
+from adaptershare_cli.stages import prepro as prepro_stage
+from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.workspace import STAGES, Workspace
+from tests.cli.conftest import (
+    QUICK,
+    ROWS,
+    SPLITTING,
+    TASKS,
+    Share,
+    add_task,
+    call,
+    flip_byte,
+    good,
+    hashed,
+    only,
+    refused,
+    snapshot,
+)
+
+NOTHING = "Nothing to do"
+
+
+def made(output: str) -> list[str]:
+    """The artefacts that a command says it made."""
+    return [line.split()[1] for line in output.splitlines() if line.startswith("made ")]
+
+
+def kept(output: str) -> list[str]:
+    return [line.split()[1] for line in output.splitlines() if line.startswith("kept ")]
+
+
+def stages(labels: list[str]) -> list[str]:
+    return [label.split("/")[0] for label in labels]
+
+
+# ---- making, keeping, making again ----
+
+
+def test_train_share_makes_what_it_needs(share: Share, tmp_path: Path) -> None:
+    result = good(*share(tmp_path / "w"))
+    assert stages(made(result.stdout)) == ["download", "prepro"] * 3 + ["train-share"]
+    assert not kept(result.stdout) and NOTHING not in result.stdout
+    for label in made(result.stdout):
+        assert (tmp_path / "w" / label / "artefact.json").is_file()
+    for task in TASKS:
+        assert f"train {ROWS[task]}, dev 12" in result.stdout
+        assert f"{task} dev" in result.stdout
+    assert str(tmp_path / "w" / "train-share") in result.stdout
+    assert not result.stderr
+
+
+def test_second_call_does_nothing(share: Share, workspace: Path) -> None:
+    for arguments in (share(workspace, *SPLITTING), ("correlate", "--plot", "-w", workspace), ("report", "-w", workspace)):
+        before = snapshot(workspace, times=True)
+        result = good(*arguments)
+        assert not made(result.stdout)
+        assert arguments[0] in stages(kept(result.stdout))
+        assert NOTHING in result.stdout
+        assert snapshot(workspace, times=True) == before
+
+
+@pytest.mark.parametrize("stage", ["download", "prepro", "train-share", "correlate", "report"])
+def test_force_makes_this_stage_again_with_the_same_bytes(
+    stage: str, share: Share, workspace: Path, project: Path, encoder: Path
+) -> None:
+    places = ("--task-dir", project / "tasks", "--from", project / "data", "-w", workspace, "-t", "first,second,score")
+    arguments: tuple[Any, ...] = {
+        "download": ("download", *places),
+        "prepro": ("prepro", *places, "--model", encoder, "--max-seq-length", "64"),
+        "train-share": share(workspace, *SPLITTING),
+        "correlate": ("correlate", "--plot", "-w", workspace),
+        "report": ("report", "-w", workspace),
+    }[stage]
+    before, times = snapshot(workspace), snapshot(workspace, times=True)
+    result = good(*arguments, "--force")
+    assert set(stages(made(result.stdout))) == {stage}
+    after = snapshot(workspace, times=True)
+    assert {n: v for n, v in snapshot(workspace).items() if not n.endswith("timing.json")} == {
+        n: v for n, v in before.items() if not n.endswith("timing.json")
+    }
+    again = {name for name in after if after[name] != times[name]}
+    assert again == {name for name in after if name.startswith(f"{stage}/")}
+
+
+def test_same_inputs_same_bytes_in_another_workspace(
+    share: Share, trained: Path, own_project: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "another" / "workspace"
+    good(*share(elsewhere, *SPLITTING, root=own_project))
+    good("correlate", "--plot", "-w", elsewhere)
+    names = hashed(elsewhere)
+    assert sum(name.endswith(".parquet") for name in names) == 3 * 3 + 3 * 4 + 5 + 2
+    assert sum(name.endswith(".safetensors") for name in names) == 2 * 3
+    assert names == hashed(trained)
+
+
+def test_hashed_files_name_no_place(trained: Path, project: Path, encoder: Path) -> None:
+    for path in trained.rglob("*"):
+        if path.is_file() and path.name != "sources.json":
+            data = path.read_bytes()
+            for place in (trained, project, encoder):
+                assert str(place).encode() not in data, f"{path} names {place}"
+
+
+def test_an_artefact_records_where_it_comes_from(trained: Path) -> None:
+    meta = json.loads(only(trained, "train-share/*/artefact.json").read_text())
+    prepared = {item["artefact"]: item["content"] for item in meta["inputs"]}
+    assert sorted(prepared) == sorted(f"prepro/{path.name}" for path in (trained / "prepro").iterdir())
+    for label, content in prepared.items():
+        assert json.loads((trained / label / "artefact.json").read_text())["content"] == content
+    assert meta["request"]["seed"] == 0 and meta["request"]["threads"] == 1
+    assert set(meta["versions"]) >= {"python", "torch", "transformers", "adapters", "pyarrow"}
+    space = Workspace(trained)
+    for stage in STAGES:
+        for artefact in space.artefacts(stage) if stage != "report" else [space.read(trained / "report")]:
+            space.verify(artefact)
+
+
+def test_adaptershare_splits_and_records_it(trained: Path) -> None:
+    sharing = pd.read_parquet(only(trained, "train-share/*/sharing.parquet"))
+    interference = pd.read_parquet(only(trained, "train-share/*/interference.parquet"))
+    assert sharing[sharing.step == 0].group.nunique() == 1
+    last = sharing[sharing.step == sharing.step.max()]
+    assert last.step.iloc[0] > 0 and last.groupby("layer").group.nunique().min() > 1
+    assert interference.step.tolist() == sorted([1, 3, 5, 7, 9] * 6)
+    assert "split" in set(interference.decision)
+
+
+# ---- settings side by side ----
+
+
+def test_settings_live_side_by_side_and_defaults_do_not_count(share: Share, workspace: Path) -> None:
+    def runs() -> set[str]:
+        return {path.name for path in (workspace / "train-share").iterdir()}
+
+    before, first = snapshot(workspace, times=True), runs()
+    good(*share(workspace, *SPLITTING, "--weight-decay", "0.0", "--observe", "--seed", "0", "--heldout-size", "64"))
+    assert runs() == first
+    assert snapshot(workspace, times=True) == before
+    good(*share(workspace, *SPLITTING, "--weight-decay", "0.1"))
+    assert len(runs()) == 2
+    good(*share(workspace, "--method", "shared", "--max-steps", "3"))
+    good(*share(workspace, "--method", "private", "--max-steps", "3"))
+    assert sorted(name.rsplit("-", 1)[0] for name in runs()) == ["adaptershare"] * 2 + ["private", "shared"]
+    after = snapshot(workspace, times=True)
+    assert {name: after[name] for name in before} == before
+
+
+def test_prepro_settings_give_new_prepro_artefacts_only(share: Share, workspace: Path) -> None:
+    result = good(*share(workspace, "--max-steps", "2", "--max-train-examples", "20"))
+    assert stages(kept(result.stdout)) == ["download"] * 3
+    assert stages(made(result.stdout)) == ["prepro"] * 3 + ["train-share"]
+    assert len(list((workspace / "prepro").iterdir())) == 6
+
+
+def test_seeds(share: Share, workspace: Path) -> None:
+    result = good(*share(workspace, *SPLITTING, "--seeds", "0,1"))
+    assert stages(made(result.stdout)) == ["train-share"]
+    assert kept(result.stdout)[-1] == f"train-share/{only(workspace, 'train-share/*/').name}" or len(
+        list((workspace / "train-share").iterdir())
+    ) == 2
+    runs = Workspace(workspace).artefacts("train-share")
+    assert sorted(run.info["seed"] for run in runs) == [0, 1]
+    assert "seed 0" in result.stdout and "seed 1" in result.stdout
+    predictions = [pd.read_parquet(run.path / "predictions.parquet") for run in runs]
+    assert not predictions[0].equals(predictions[1])
+    good("report", "-w", workspace)
+    results = pd.read_parquet(workspace / "report" / "results.parquet")
+    assert results.comparison.nunique() == 1 and results.key.nunique() == 1
+    assert sorted(results.seed.unique()) == [0, 1]
+
+
+def test_train_single(share: Share, workspace: Path) -> None:
+    arguments = [part for part in share(workspace) if part != "train-share"]
+    result = good("train-single", *arguments, "--seeds", "0,1")
+    assert len(made(result.stdout)) == 6
+    for task in TASKS:
+        (one, two) = sorted(workspace.glob(f"train-single/{task}-*"))
+        assert {path.name for path in one.iterdir()} >= {"artefact.json", "tasks", "steps.parquet", "metrics.parquet"}
+        assert [path.name for path in (one / "tasks").iterdir()] == [task]
+    good("report", "-w", workspace)
+    text = (workspace / "report" / "report.md").read_text()
+    assert "adaptershare" in text and "single" in text
+
+
+# ---- correlate and report ----
+
+
+def test_correlate_without_and_then_with_plot(workspace: Path) -> None:
+    shutil.rmtree(workspace / "correlate")
+    good("correlate", "-w", workspace)
+    tables = {path.parent.name: path.read_bytes() for path in workspace.glob("correlate/*/correlation.parquet")}
+    assert len(tables) == 2 and not list(workspace.glob("correlate/*/*.png"))
+    result = good("correlate", "--plot", "-w", workspace)
+    assert len(made(result.stdout)) == 2
+    assert tables == {path.parent.name: path.read_bytes() for path in workspace.glob("correlate/*/correlation.parquet")}
+    names = {path.name.split("-")[0] for path in workspace.glob("correlate/*/*.svg")}
+    assert names == {"heatmap.svg", "sharing"}
+    before = snapshot(workspace, times=True)
+    assert NOTHING in good("correlate", "-w", workspace).stdout
+    assert snapshot(workspace, times=True) == before
+
+
+def test_correlate_starts_from_the_newest_run_and_from_chosen_ones(share: Share, workspace: Path) -> None:
+    good(*share(workspace, "--method", "private", "--max-steps", "4", "--check-every", "1"))
+    (private,) = [run for run in Workspace(workspace).artefacts("train-share") if run.name == "private"]
+    assert f"from {private.label}" in good("correlate", "-w", workspace).stdout
+    for word in ("adaptershare", "adaptershare-*"):
+        assert "from train-share/adaptershare-" in good("correlate", "--run", word, "-w", workspace).stdout
+    for word in (private.path.name, private.key[:5], private.label, str(private.path), "train-share/priv*"):
+        assert f"from {private.label}" in good("correlate", "--run", word, "-w", workspace).stdout
+    both = good("correlate", "--run", "adaptershare,private", "-w", workspace)
+    assert "adaptershare-" in both.stdout.splitlines()[0] and private.label in both.stdout.splitlines()[0]
+    values = pd.read_parquet(sorted(workspace.glob("correlate/gradient-*"))[0] / "correlation.parquet")
+    assert set(values.source) == set(TASKS)
+
+
+def test_correlate_measures_and_settings(workspace: Path) -> None:
+    shutil.rmtree(workspace / "correlate")
+    good("correlate", "--measure", "plan", "-w", workspace)
+    assert [path.name.split("-")[0] for path in (workspace / "correlate").iterdir()] == ["plan"]
+    good("correlate", "--measure", "gradient", "--permutations", "20", "--rows", "shared", "-w", workspace)
+    good("correlate", "--measure", "gradient", "-w", workspace)
+    assert len(list(workspace.glob("correlate/gradient-*"))) == 2
+
+
+def test_report(workspace: Path) -> None:
+    results = pd.read_parquet(workspace / "report" / "results.parquet")
+    metrics = pd.read_parquet(only(workspace, "train-share/*/metrics.parquet"))
+    final = metrics[metrics.final & (metrics.split != "select")]
+    assert results.value.tolist() == final.value.tolist() and results.task.tolist() == final.task.tolist()
+    assert "adaptershare" in (workspace / "report" / "report.md").read_text()
+    page = (workspace / "report" / "report.html").read_text()
+    pictures = [part.split('"')[0] for part in page.split('<img src="')[1:]]
+    assert len(pictures) == 3
+    for picture in pictures:
+        assert (workspace / "report" / picture).is_file(), picture
+    result = good("report", "--run", "adaptershare", "-w", workspace)
+    assert NOTHING in result.stdout
+
+
+def test_report_follows_new_runs(share: Share, workspace: Path) -> None:
+    good(*share(workspace, "--method", "shared"))
+    result = good("report", "-w", workspace)
+    assert stages(made(result.stdout)) == ["report"]
+    results = pd.read_parquet(workspace / "report" / "results.parquet")
+    assert set(results.method) == {"adaptershare", "shared"}
+    assert results.comparison.nunique() == 1
+    assert [path.name for path in workspace.glob("*report*")] == ["report"]
+
+
+# ---- schemas ----
+
+
+def expected_schema(file: Path) -> pa.Schema:
+    stage, name = (file.parent.name, "") if file.parent.name == "report" else (file.parents[1].name, file.parent.name)
+    kind = "regression" if name.startswith("score-") else "classification"
+    if stage == "download":
+        return schemas.REJECTED if file.stem == "rejected" else schemas.downloaded(kind)
+    if stage == "prepro":
+        return schemas.prepared(kind)
+    return getattr(schemas, file.stem.upper())
+
+
+def test_every_parquet_file_has_its_schema_and_opens_with_pandas(trained: Path) -> None:
+    files = sorted(trained.rglob("*.parquet"))
+    assert len(files) == 3 * 3 + 3 * 4 + 5 + 2 + 1
+    for file in files:
+        expected = expected_schema(file)
+        assert pq.read_schema(file).equals(expected), file
+        frame = pd.read_parquet(file)
+        assert frame.columns.tolist() == expected.names
+        assert len(frame) or file.stem == "rejected", file
+
+
+# ---- where tasks come from ----
+
+
+def test_the_workspace_remembers_from(own_project: Path, encoder: Path, tmp_path: Path) -> None:
+    common = ("-t", "first", "--task-dir", own_project / "tasks", "-w", tmp_path / "w")
+    good("download", *common, "--from", own_project / "data")
+    assert NOTHING in good("download", *common).stdout
+    shutil.move(own_project / "data", own_project / "gone")
+    assert NOTHING in good("download", *common).stdout
+    result = good("prepro", *common, "--model", encoder, "--max-seq-length", "64")
+    assert stages(kept(result.stdout)) == ["download"] and stages(made(result.stdout)) == ["prepro"]
+    refused("download", *common[2:], "-t", "second", says=("second", "--from"))
+
+
+def test_a_changed_file_makes_a_new_artefact(own_project: Path, encoder: Path, tmp_path: Path) -> None:
+    places = ("--task-dir", own_project / "tasks", "--from", own_project / "data", "-w", tmp_path / "w")
+    common = ("prepro", "-t", "first,second", *places, "--model", encoder, "--max-seq-length", "64")
+    good(*common)
+    before = snapshot(tmp_path / "w", times=True)
+    with (own_project / "data" / "set" / "first-train.csv").open("a") as file:
+        file.write("a fine film,good\n")
+    result = good(*common)
+    assert [label.rsplit("-", 1)[0] for label in made(result.stdout)] == ["download/first", "prepro/first"]
+    after = snapshot(tmp_path / "w", times=True)
+    assert {name: after[name] for name in before} == before
+    (own_project / "data" / "set" / "first-train.csv").touch()
+    assert NOTHING in good(*common).stdout
+
+
+def test_the_same_rows_from_another_place_are_the_same_task(own_project: Path, share: Share, workspace: Path) -> None:
+    before = snapshot(workspace)
+    result = good(*share(workspace, *SPLITTING, root=own_project))
+    assert NOTHING in result.stdout
+    del before["sources.json"]  # remembers the newer place
+    after = snapshot(workspace)
+    assert {name: after[name] for name in before} == before
+    assert json.loads((workspace / "sources.json").read_text())["first"] == str(own_project / "data")
+
+
+def test_names_with_hyphens_and_names_within_names(encoder: Path, tmp_path: Path) -> None:
+    for name, labels in (("rte-x", ("no", "yes")), ("rte-x-2", ("no", "yes")), ("rte", ())):
+        add_task(tmp_path, name, labels)
+    places = ("--task-dir", tmp_path / "tasks", "--from", tmp_path / "data", "--model", encoder, "-w", tmp_path / "w")
+    names = ["rte-x", "rte-x-2", "rte"]
+    # The built-in glue suite has a task `rte` too: a user's definition may not hide it.
+    refused("train-share", "-t", ",".join(names), *places, *QUICK, says=("rte", "Rename"))
+    (tmp_path / "tasks" / "rte.yaml").rename(tmp_path / "tasks" / "rte_x.yaml")
+    names[2] = "rte_x"
+    good("train-share", "-t", ",".join(names), *places, *QUICK, *SPLITTING)
+    run = only(tmp_path, "w/train-share/*/artefact.json").parent
+    assert sorted(path.name for path in (run / "tasks").iterdir()) == sorted(names)
+    good("train-single", "-t", "rte-x*", *places, *QUICK)
+    found = good("correlate", "-w", tmp_path / "w").stdout
+    assert f"from train-share/{run.name}" in found
+    good("report", "-w", tmp_path / "w", "--run", "rte-x")
+    results = pd.read_parquet(tmp_path / "w" / "report" / "results.parquet")
+    assert set(results.task) == {"rte-x"}
+
+
+# ---- JSON ----
+
+
+def test_json_summary(share: Share, workspace: Path) -> None:
+    result = good(*share(workspace, *SPLITTING, "--seeds", "0,1", "--json"))
+    lines = result.stdout.splitlines()
+    assert len(lines) == 1
+    summary = json.loads(lines[0])
+    assert summary["command"] == "train-share"
+    assert stages(summary["made"]) == ["train-share"] and stages(summary["kept"]).count("train-share") == 1
+    for artefact in summary["artefacts"]:
+        assert set(artefact) == {"name", "path", "key", "info"}
+        assert (Path(artefact["path"]) / "artefact.json").is_file()
+        assert artefact["info"]["tasks"] == list(TASKS)
+    assert "made " in result.stderr and "seed 1" in result.stderr
+    for command in (("correlate", "--plot"), ("report",)):
+        text = good(*command, "-w", workspace, "--json").stdout
+        assert json.loads(text)["command"] == command[0] and text.count("\n") == 1
+
+
+def test_json_and_an_error(tmp_path: Path) -> None:
+    result = call("correlate", "-w", tmp_path, "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "error:" in result.stderr
+
+
+# ---- what goes wrong on the way ----
+
+
+def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send SIGINT to this process when the checkpoint of that update is saved."""
+    save = CheckpointStore.save
+
+    def send(self: CheckpointStore, checkpoint: Any) -> None:
+        save(self, checkpoint)
+        if checkpoint.step == step:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(CheckpointStore, "save", send)
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    share: Share, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = share(tmp_path / "w", *SPLITTING, "--checkpoint-steps", "2")
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        result = call(*arguments)
+    assert result.exit_code == 130
+    assert "Stopped after update 5 of 10" in result.stderr
+    assert "Run the same command again" in result.stderr
+    assert not list((tmp_path / "w").glob("train-share/*"))
+    points = only(tmp_path, "w/checkpoints/*")
+    assert sorted(path.name for path in points.iterdir()) == ["main-00000004", "main-00000005"]
+    result = good(*arguments)
+    assert "goes on after update 5 of 10" in result.stdout
+    assert not points.exists()
+    train = {name: digest for name, digest in hashed(trained).items() if name.startswith("train-share/")}
+    assert {n: digest for n, digest in hashed(tmp_path / "w").items() if n.startswith("train-share/")} == train
+
+
+def test_best_step_survives_an_interruption(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    best = ("--load-best-model-at-end", "--eval-steps", "2", "--checkpoint-steps", "3", *SPLITTING)
+    good(*share(tmp_path / "whole", *best))
+    with monkeypatch.context() as patch:
+        interrupt_at(6, patch)
+        assert call(*share(tmp_path / "parts", *best)).exit_code == 130
+    good(*share(tmp_path / "parts", *best))
+    assert hashed(tmp_path / "parts") == hashed(tmp_path / "whole")
+
+
+def test_force_forgets_checkpoints(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = share(tmp_path / "w", "--checkpoint-steps", "2")
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        call(*arguments)
+    assert "goes on" not in good(*arguments, "--force").stdout
+
+
+def test_a_damaged_checkpoint_is_refused(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = share(tmp_path / "w", "--checkpoint-steps", "2")
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        call(*arguments)
+    folder = only(tmp_path, "w/checkpoints/*/*5")
+    flip_byte(folder / "tensors.safetensors", -3)
+    text = refused(*arguments, says=("tensors.safetensors", str(folder), "delete the folder"))
+    assert "--force" not in text or "adaptershare checkpoints" not in text
+    shutil.rmtree(folder)
+    assert "goes on after update 4 of 10" in good(*arguments).stdout
+
+
+def test_ctrl_c_outside_training(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepro_stage, "prepare_task", stop)
+        result = call(*share(tmp_path / "w"))
+    assert result.exit_code == 130
+    assert "again" in result.stderr
+    assert not list((tmp_path / "w" / "prepro").iterdir())
+    good(*share(tmp_path / "w", "--max-steps", "2"))
+
+
+@pytest.mark.parametrize("place", [5, 200, -5])
+def test_a_damaged_artefact_is_refused(place: int, share: Share, workspace: Path) -> None:
+    file = only(workspace, "prepro/second-*/heldout.parquet")
+    flip_byte(file, place)
+    before = snapshot(workspace)
+    refused(*share(workspace, "--seed", "5"), says=("heldout.parquet", str(file.parent), "SHA-256", "prepro --force"))
+    assert snapshot(workspace) == before
+
+
+def test_damaged_runs_are_refused_by_correlate_and_report(workspace: Path) -> None:
+    run = only(workspace, "train-share/*/artefact.json").parent
+    shutil.rmtree(workspace / "correlate")
+    shutil.rmtree(workspace / "report")
+    for name, command in (("interference.parquet", "correlate"), ("metrics.parquet", "report")):
+        flip_byte(run / name, 300)
+        refused(command, "-w", workspace, says=(name, str(run)))
+        assert not list(workspace.glob(f"{command}/*"))
+
+
+def test_leftovers_of_a_killed_process(share: Share, workspace: Path) -> None:
+    before = snapshot(workspace)
+    run = only(workspace, "train-share/*/artefact.json").parent
+    prepared = only(workspace, "prepro/first-*/artefact.json").parent
+    partial = run.with_name(f".partial-{run.name}")
+    partial.mkdir()
+    (partial / "steps.parquet").write_bytes(b"half")
+    prepared.rename(prepared.with_name(f".aside-{prepared.name}"))  # killed between the two renames
+    assert "from train-share/adaptershare-" in good("correlate", "-w", workspace).stdout
+    assert NOTHING in good(*share(workspace, *SPLITTING)).stdout
+    assert snapshot(workspace) == before
+    assert not [path for path in workspace.rglob(".*-*") if path.is_dir()]
+
+
+def test_a_run_that_fails_leaves_the_old_one(
+    share: Share, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(workspace)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        result = call(*share(workspace, *SPLITTING, "--force"))
+    assert result.exit_code == 1
+    assert "No space left on device" in result.stderr and "train-share/adaptershare-" in result.stderr
+    assert snapshot(workspace) == before
+    assert NOTHING in good(*share(workspace, *SPLITTING)).stdout
+
+
+def test_a_loss_that_is_not_finite(share: Share, tmp_path: Path) -> None:
+    result = call(*share(tmp_path / "w", "--learning-rate", "1e38", "--max-grad-norm", "0"))
+    assert result.exit_code == 1
+    assert "not finite" in result.stderr and "--learning-rate" in result.stderr and "update" in result.stderr
+    assert "Traceback" not in result.output
+    assert not list((tmp_path / "w").glob("train-share/*"))
