@@ -64,7 +64,7 @@ class AdapterBank:
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
             check_adapter_name(task)
-            self.self.encoder.add_adapter(task, config=adapter_config)
+            self.encoder.add_adapter(task, config=adapter_config)
         self.sites: dict[str, list[Site]] = {task: _sites(self.encoder, task) for task in self.tasks}
         with torch.no_grad():
             for task in self.tasks[1:]:
