@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from adapters import AdapterSetup, BnConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
@@ -58,7 +58,7 @@ class AdapterBank:
     def __init__(
         self, encoder: PreTrainedModel, plan: SharingPlan, config: str, reduction_factor: int, seed: int
     ) -> None:
-        self.encoder: Any = encoder  # with the methods that `adapters.init` adds
+        self.encoder = cast(Any, encoder)  # `adapters.init` gave it methods that its type does not have
         self.tasks = plan.tasks
         adapter_config = CONFIGS[config](reduction_factor=reduction_factor)
         torch.manual_seed(derive_seed(seed, "adapters"))
