@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import tomllib
 import typing
@@ -9,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, Optional, get_args, get_origin
 
 import typer
 
 from adaptershare_cli.console import Reporter
-from adaptershare_cli.errors import AdapterShareError, UserError
+from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
 from adaptershare_cli.settings import joint_settings
+
+# What a full, read-only or failing disk says; any other OSError is a fault of the program.
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
 
 
 def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable], Callable]:
@@ -38,7 +42,7 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
         def run(ctx: typer.Context, **values: Any) -> None:
             values = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
             try:
-                config = _read_config(values["config"], {*names, *own}) if values.get("config") else {}
+                config = _read_config(values["config"], {*names, *own} - {"config"}) if values.get("config") else {}
                 for name in own:
                     if name in config and _untouched(ctx, name):
                         values[name] = _as_given(own[name], config[name], values["config"])
@@ -48,8 +52,13 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
                         given[name] = _checked(name, config[name], groups, values["config"])
                 command(**values, given={name: value for name, value in given.items() if value is not None})
             except AdapterShareError as error:  # a program's own fault keeps its traceback
-                Reporter().error(error)
-                raise typer.Exit(error.exit_code) from error
+                _end(error)
+            except KeyboardInterrupt:
+                _end(Interrupted("Stopped", fix="Run the same command again to go on: what was made is kept."))
+            except OSError as error:
+                if error.errno not in _DISK_ERRORS:
+                    raise
+                _end(RunError(f"A file cannot be read or written: {error.strerror}", where=str(error.filename or "")))
 
         parameters.insert(0, inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context))
         parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
@@ -59,6 +68,11 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
         return run
 
     return decorate
+
+
+def _end(error: AdapterShareError) -> NoReturn:
+    Reporter().error(error)
+    raise typer.Exit(error.exit_code) from error
 
 
 def settings_from(cls: type, given: Mapping[str, Any]) -> Any:
@@ -109,16 +123,20 @@ def _read_config(path: Path, known: set[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"The config file cannot be read: {error}", where=f"--config {path}") from error
     config = {key.replace("-", "_"): value for key, value in values.items()}
-    aliases = {"from": "from_folder", "run": "run_spec"}
-    config = {aliases.get(key, key): value for key, value in config.items()}
+    names = {_written(name): name for name in known}
     for key in config:
-        if key not in known:
+        if key not in names:
             import difflib
 
-            near = difflib.get_close_matches(key, sorted(known), n=3)
+            near = difflib.get_close_matches(key, sorted(names), n=3)
             hint = f"Did you mean {', '.join(n.replace('_', '-') for n in near)}?" if near else ""
             raise UserError(f"This command has no option {key.replace('_', '-')!r}", where=f"--config {path}", fix=hint)
-    return config
+    return {names[key]: value for key, value in config.items()}
+
+
+def _written(name: str) -> str:
+    """The option as users write it, where the parameter has another name (`from` cannot be one)."""
+    return {"from_folder": "from", "run_spec": "run", "as_json": "json"}.get(name, name)
 
 
 def _untouched(ctx: typer.Context, name: str) -> bool:
@@ -129,17 +147,21 @@ def _untouched(ctx: typer.Context, name: str) -> bool:
 
 def _as_given(parameter: inspect.Parameter, value: Any, path: Path) -> Any:
     """A config value for one of the command's own options; lists become comma-separated text."""
-    if isinstance(value, list):
+    wanted = get_args(parameter.annotation)[0]
+    wanted = get_args(wanted)[0] if _optional(wanted) else wanted
+    text = {bool: "true or false", int: "a whole number, not negative", Path: "a path in quotes"}.get(wanted, "text")
+    if wanted is str and isinstance(value, list):
         value = ",".join(map(str, value))
-    kinds = get_args(parameter.annotation)
-    wanted = kinds[0] if kinds else parameter.annotation
-    if wanted is bool:
-        if not isinstance(value, bool):
-            raise UserError(f"{parameter.name} must be true or false, got {value!r}", where=f"--config {path}")
-        return value
-    if Path in (wanted, *get_args(wanted)):
-        return Path(str(value))
-    return int(value) if wanted is int else str(value)
+    elif wanted is str and type(value) is int:  # seeds = 3
+        value = str(value)
+    kinds = {bool: bool, int: int}
+    good = type(value) is kinds.get(wanted, str) and not (wanted is int and value < 0)
+    if issubclass(wanted, Enum):
+        text = f"one of {', '.join(wanted)}"
+        good = good and value in list(wanted)
+    if not good:
+        raise UserError(f"{_written(parameter.name)} must be {text}, got {value!r}", where=f"--config {path}")
+    return Path(value) if wanted is Path else value
 
 
 def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type]]], path: Path) -> Any:

@@ -91,27 +91,28 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 def damaged(artefact: Artefact, what: str) -> UserError:
     """The error for an artefact that is not what its `artefact.json` says."""
     stage = artefact.meta.get("stage", "")
-    return UserError(
-        f"The artefact {artefact.label} is damaged: {what}",
-        where=str(artefact.path),
-        fix=f"Make it anew with `adaptershare {stage} --force`, or delete the folder.",
-    )
+    fix = f"Make it anew with `adaptershare {stage} --force`, or delete the folder."
+    if stage not in STAGES:  # a checkpoint
+        fix = "Train anew with --force, or delete the folder to go on from an earlier checkpoint."
+    return UserError(f"The artefact {artefact.label} is damaged: {what}", where=str(artefact.path), fix=fix)
+
+
+def _unwritable(root: Path, reason: str | None) -> UserError:
+    return UserError(f"The workspace cannot be written: {reason}", str(root), "Give another folder with --workspace.")
 
 
 class Workspace:
-    """A folder of artefacts. Opening it makes it if need be and clears what a killed process left behind."""
+    """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        if root.exists() and not root.is_dir():
-            raise UserError("The workspace is a file", where=str(root), fix="Give a folder with --workspace.")
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            (root / ".locks").mkdir(exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The workspace cannot be written: {error.strerror}", where=str(root)) from error
-        if not os.access(root, os.W_OK | os.X_OK):
-            raise UserError("The workspace cannot be written: Permission denied", where=str(root))
+        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            what = "The workspace is a file" if there == root else f"The workspace cannot be made: {there} is a file"
+            raise UserError(what, where=str(root), fix="Give a folder with --workspace.")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise _unwritable(root, "Permission denied")
+        self._clear_leftovers()
 
     # ---- finding ----
 
@@ -193,7 +194,8 @@ class Workspace:
             _swap_in(partial, final)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            raise RunError(f"Could not publish {stage}/{final.name}: {error.strerror}", where=str(final)) from error
+            what = f"Could not publish {stage}/{final.name}: {error.strerror or error}"
+            raise RunError(what, where=str(error.filename or final)) from error
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
@@ -202,17 +204,38 @@ class Workspace:
     @contextmanager
     def lock(self, stage: str, name: str, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
         """Hold the artefact's lock and clear its leftovers; `waiting` is told where another process has it."""
-        lock = FileLock(self.root / ".locks" / f"{stage}-{name}-{key}.lock")
+        final = self.path(stage, name, key)
+        lock = self._file_lock(final)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             waiting(f"waiting for another process that makes {stage}/{name}-{key}")
             lock.acquire()
         try:
-            self._recover(self.path(stage, name, key))
+            self._recover(final)
             yield
         finally:
             lock.release()
+
+    def _file_lock(self, path: Path) -> FileLock:
+        """The lock of one path of the workspace (by path, as all reports share one)."""
+        try:
+            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.root, error.strerror) from error
+        return FileLock(self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock"))
+
+    def _clear_leftovers(self) -> None:
+        """Recover every artefact that a killed process left half-way; those that are being made now are left alone."""
+        for folder in (self.root, *(self.root / stage for stage in STAGES)):
+            for prefix in (PARTIAL, ASIDE):
+                for leftover in sorted(folder.glob(prefix + "*")):
+                    final = leftover.with_name(leftover.name.removeprefix(prefix))
+                    try:
+                        with self._file_lock(final).acquire(timeout=0):
+                            self._recover(final)
+                    except Timeout:
+                        continue
 
     def _recover(self, final: Path) -> None:
         """Put a set-aside artefact back if the rename never came, and remove partial folders."""
@@ -235,8 +258,11 @@ class Workspace:
 
     def remember_sources(self, tasks: list[str], folder: Path) -> None:
         """Remember that these tasks come from `folder`."""
-        with FileLock(self.root / ".locks" / "sources.lock"):
-            known = {**self.sources(), **{task: str(folder.resolve()) for task in tasks}}
+        with self._file_lock(self.root / "sources"):
+            before = self.sources()
+            known = {**before, **{task: str(folder.resolve()) for task in tasks}}
+            if known == before:
+                return
             temporary = self.root / ".sources.json"
             write_json(temporary, known)
             os.replace(temporary, self.root / "sources.json")
@@ -275,7 +301,12 @@ def _swap_in(partial: Path, final: Path) -> None:
     aside = final.with_name(ASIDE + final.name)
     if final.exists():
         os.replace(final, aside)
-    os.replace(partial, final)
+    try:
+        os.replace(partial, final)
+    except BaseException:
+        if aside.exists():
+            os.replace(aside, final)
+        raise
     descriptor = os.open(final.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

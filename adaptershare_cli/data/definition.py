@@ -97,10 +97,10 @@ class TaskDefinition:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the parsed content and the name; not of the place, comments or key order."""
+        """SHA-256 (hex) of the name and what decides results; not of place, description, aliases, comments, key order."""
         content = dataclasses.asdict(self)
-        for place in ("suite", "folder", "path"):
-            del content[place]
+        for unimportant in ("suite", "folder", "path", "description", "aliases"):
+            del content[unimportant]
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

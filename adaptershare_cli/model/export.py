@@ -25,7 +25,7 @@ from transformers import AutoModel, AutoTokenizer
 
 tokenizer, encoder = AutoTokenizer.from_pretrained(ENCODER), AutoModel.from_pretrained(ENCODER)
 adapters.init(encoder)
-encoder.load_adapter(FOLDER, load_as="{task}", set_active=True)
+encoder.load_adapter(FOLDER, load_as="{task}", set_active=True, use_safetensors=True)
 encoder.eval()
 head = load_file(FOLDER + "/head.safetensors")
 inputs = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")

@@ -100,10 +100,17 @@ def library_versions() -> dict[str, str]:
 
 
 def select_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> list[Artefact]:
-    """The runs that --run names: an artefact's name, method or task, key prefix, glob or path.
+    """The runs that --run names, every file verified: an artefact's name, method or task, key prefix, glob or path.
 
     Without --run: the newest train-share run (`newest_only`), or all runs of both training stages.
     """
+    chosen = _named_runs(workspace, spec, newest_only)
+    for run in chosen:
+        workspace.verify(run)
+    return chosen
+
+
+def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> list[Artefact]:
     runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
     runs.sort(key=lambda run: (run.path / "artefact.json").stat().st_mtime_ns)
     if spec is None:

@@ -33,6 +33,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             raise UserError(
                 f"--max-seq-length {settings.max_seq_length} is longer than the encoder can take ({limit})",
                 where=f"--model {context.model}",
+                fix=f"Use --max-seq-length {limit} or less.",
             )
         prepared = prepare_task(
             {name: download.table(f"{name}.parquet") for name in download.info["rows"]},

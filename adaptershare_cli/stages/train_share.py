@@ -10,6 +10,7 @@ from rich.table import Table
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
+from adaptershare_cli.settings import check_bounds
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.prepro import prepare
@@ -26,6 +27,7 @@ def train_share(
 ) -> list[Artefact]:
     """Train the tasks together, once a seed; `options` are those given for the method."""
     settings = method_settings(method, options)
+    check_bounds(settings)
     if len(definitions) < 2:
         raise UserError(
             f"train-share needs at least two tasks, got {definitions[0].name}",

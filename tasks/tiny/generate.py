@@ -22,8 +22,9 @@ WORDS = tomllib.loads((HERE / "words.toml").read_text(encoding="utf-8"))
 SENTIMENT, TOPIC, SIMILARITY = WORDS["sentiment"], WORDS["topic"], WORDS["similarity"]
 
 SIZES = {"train": 600, "dev": 200}
-LABEL_NOISE = 0.05  # share of rows, in both splits, whose class is drawn from the other classes
-SCORE_NOISE = 0.5  # half width of the triangular noise on graded scores, in points of 0..5
+PLAIN = 0.45  # share of reviews without negation, contrast or somebody else's opinion
+LABEL_NOISE = 0.0  # share of rows, in both splits, whose class is drawn from the other classes
+SCORE_NOISE = 0.3  # half width of the triangular noise on graded scores, in points of 0..5
 DEV_ONLY_EVERY = 4  # every fourth phrase of a list is kept out of train
 
 Row = dict[str, str]
@@ -78,23 +79,25 @@ def review(dice: Dice, domain: dict[str, Any]) -> Row:
     """A review of one or two sentences, `negative` or `positive`."""
     label = dice.pick(["negative", "positive"])
     contrary = "positive" if label == "negative" else "negative"
-    first, second = dice.pick(list(domain["parts"])), dice.pick(list(domain["parts"]))
-    while second == first:
-        second = dice.pick(list(domain["parts"]))
-    mood = dice.pick(["negative", "positive"])
+    first = dice.pick(list(domain["parts"]))
+    second = dice.other(list(domain["parts"]), first)
+
+    def opinion(part: str, view: str) -> str:
+        return dice.phrase(SENTIMENT["opinions"][view] if dice.chance(0.5) else domain["parts"][part][view])
+
     values = {
         "a": first,
         "b": second,
-        "a_is": dice.phrase(domain["parts"][first][label]),  # what the writer thinks
-        "b_is": dice.phrase(domain["parts"][second][label]),
-        "a_not": dice.phrase(domain["parts"][first][contrary]),  # what the writer denies, or thinks of a part only
-        "b_not": dice.phrase(domain["parts"][second][contrary]),
-        "verdict": dice.phrase(domain["verdicts"][label]),
-        "mood": dice.phrase(SENTIMENT["moods"][mood]),
+        "a_is": opinion(first, label),  # what the writer thinks
+        "b_is": opinion(second, label),
+        "a_not": opinion(first, contrary),  # what the writer denies, or thinks of a part only
+        "b_not": opinion(second, contrary),
+        "verdict": dice.phrase((SENTIMENT if dice.chance(0.5) else domain)["verdicts"][label]),
+        "mood": dice.phrase(SENTIMENT["moods"][dice.pick(["negative", "positive"])]),
         "other": dice.phrase(domain["others"]),
         "said": "praised" if contrary == "positive" else "complained about",
     }
-    template = dice.pick(SENTIMENT["plain"] if dice.chance(0.35) else SENTIMENT["tricky"])
+    template = dice.pick(SENTIMENT["plain" if dice.chance(PLAIN) else "tricky"])
     return {"text": sentence(template.format(**values)), "label": label}
 
 
@@ -172,7 +175,8 @@ def questions(dice: Dice) -> Row:
     label = dice.pick(["not_duplicate", "duplicate"])
     second = list(first)
     while label == "not_duplicate" and second == first:
-        second = [dice.other(topic[part], old) if dice.chance(0.5) else old for part, old in zip(parts, first, strict=True)]
+        pairs = zip(parts, first, strict=True)
+        second = [dice.other(topic[part], old) if dice.chance(0.5) else old for part, old in pairs]
     return {"text": question(dice, *first), "text_pair": question(dice, *second), "label": label}
 
 

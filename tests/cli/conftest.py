@@ -25,6 +25,7 @@ QUICK = (
     "--precision", "fp32", "--learning-rate", "0.01",
 )  # fmt: skip
 SPLITTING = ("--check-every", "2", "--guard", "none", "--max-interference", "-0.5")
+NO_TRAINING = ("-t", "first,second,score")  # for calls whose stage is replaced
 ENVIRONMENT = {"COLUMNS": "240", "NO_COLOR": "1", "TERM": "dumb"}
 
 

@@ -172,9 +172,7 @@ def test_prepro_settings_give_new_prepro_artefacts_only(share: Share, workspace:
 def test_seeds(share: Share, workspace: Path) -> None:
     result = good(*share(workspace, *SPLITTING, "--seeds", "0,1"))
     assert stages(made(result.stdout)) == ["train-share"]
-    assert kept(result.stdout)[-1] == f"train-share/{only(workspace, 'train-share/*/').name}" or len(
-        list((workspace / "train-share").iterdir())
-    ) == 2
+    assert stages(kept(result.stdout)).count("train-share") == 1
     runs = Workspace(workspace).artefacts("train-share")
     assert sorted(run.info["seed"] for run in runs) == [0, 1]
     assert "seed 0" in result.stdout and "seed 1" in result.stdout
@@ -435,7 +433,7 @@ def test_a_damaged_checkpoint_is_refused(share: Share, tmp_path: Path, monkeypat
     folder = only(tmp_path, "w/checkpoints/*/*5")
     flip_byte(folder / "tensors.safetensors", -3)
     text = refused(*arguments, says=("tensors.safetensors", str(folder), "delete the folder"))
-    assert "--force" not in text or "adaptershare checkpoints" not in text
+    assert "`adaptershare checkpoints" not in text
     shutil.rmtree(folder)
     assert "goes on after update 4 of 10" in good(*arguments).stdout
 
@@ -466,10 +464,11 @@ def test_damaged_runs_are_refused_by_correlate_and_report(workspace: Path) -> No
     run = only(workspace, "train-share/*/artefact.json").parent
     shutil.rmtree(workspace / "correlate")
     shutil.rmtree(workspace / "report")
-    for name, command in (("interference.parquet", "correlate"), ("metrics.parquet", "report")):
-        flip_byte(run / name, 300)
+    for name, command, place in (("interference.parquet", "correlate", -60), ("metrics.parquet", "report", 300)):
+        flip_byte(run / name, place)
         refused(command, "-w", workspace, says=(name, str(run)))
         assert not list(workspace.glob(f"{command}/*"))
+        flip_byte(run / name, place)
 
 
 def test_leftovers_of_a_killed_process(share: Share, workspace: Path) -> None:
@@ -500,7 +499,7 @@ def test_a_run_that_fails_leaves_the_old_one(
 
 
 def test_a_loss_that_is_not_finite(share: Share, tmp_path: Path) -> None:
-    result = call(*share(tmp_path / "w", "--learning-rate", "1e38", "--max-grad-norm", "0"))
+    result = call(*share(tmp_path / "w", "--learning-rate", "1e30", "--max-grad-norm", "0"))
     assert result.exit_code == 1
     assert "not finite" in result.stderr and "--learning-rate" in result.stderr and "update" in result.stderr
     assert "Traceback" not in result.output

@@ -1,0 +1,317 @@
+"""Wrong input: one message that says what, where and what to do; exit code 2, no traceback, nothing half made."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import QUICK, Share, add_task, call, definition, good, refused, snapshot
+
+
+def made_by(workspace: Path, stage: str) -> list[Path]:
+    """What a stage left in a workspace, hidden folders included."""
+    return list((workspace / stage).iterdir()) if (workspace / stage).exists() else []
+
+
+@pytest.fixture
+def places(own_project: Path, encoder: Path, tmp_path: Path) -> tuple[Any, ...]:
+    """Options of a project that the test may spoil."""
+    return ("--task-dir", own_project / "tasks", "--from", own_project / "data", "-w", tmp_path / "w")
+
+
+# ---- which tasks ----
+
+
+def test_unknown_task(places: tuple, tmp_path: Path) -> None:
+    for command in ("download", "prepro", "train-single", "train-share"):
+        refused(command, "-t", "frist,second", *places, says=("unknown task `frist`", "--tasks", "`first`"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_unknown_suite_and_glob(places: tuple, tmp_path: Path) -> None:
+    refused("download", "-t", "gleu", *places, says=("unknown task `gleu`", "Did you mean `glue`", "Suites:"))
+    refused("download", "-t", "zzz*", *places, says=("no task's name matches `zzz*`", "Suites:"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_no_tasks(places: tuple, tmp_path: Path) -> None:
+    for command in ("download", "prepro", "train-single", "train-share"):
+        for more in ((), ("--tasks", ""), ("--tasks", "  ")):
+            refused(command, *places, *more, says=("No tasks", "--tasks"))
+    refused("download", *places, "--tasks", ",", says=("no task", "--tasks"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_one_task_for_train_share(share: Share, tmp_path: Path) -> None:
+    for tasks in ("first", "first,first", "firs?"):
+        refused(*share(tmp_path / "w", tasks=tasks), says=("at least two tasks", "first", "train-single"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_task_folder(places: tuple, tmp_path: Path) -> None:
+    refused("download", "-t", "first", "--task-dir", tmp_path / "nowhere", "-w", tmp_path / "w",
+            says=("not a folder", "--task-dir"))  # fmt: skip
+    (tmp_path / "empty").mkdir()
+    refused("download", "-t", "first", "--task-dir", tmp_path / "empty", "-w", tmp_path / "w", says=("no task defin",))
+    refused("download", "-t", "first", *places, "--from", tmp_path / "nowhere", says=("not a folder", "--from"))
+
+
+def test_task_file_with_a_space(places: tuple, own_project: Path) -> None:
+    (own_project / "tasks" / "first.yaml").rename(own_project / "tasks" / "my first.yaml")
+    refused("download", "-t", "second", *places, says=("`my first` cannot be a task's name", "my first.yaml", "spaces"))
+
+
+@pytest.mark.parametrize("name", ["values", "forward", "my.task"])
+def test_names_that_pytorch_reserves(name: str, places: tuple, own_project: Path, encoder: Path, tmp_path: Path) -> None:
+    add_task(own_project, name, ("no", "yes"))
+    for command, tasks in (("train-single", name), ("train-share", f"first,{name}")):
+        refused(command, "-t", tasks, *places, "--model", encoder, *QUICK, says=(f"'{name}'", "Rename"))
+        assert not made_by(tmp_path / "w", command)
+
+
+# ---- definitions and data ----
+
+
+def test_wrong_column(places: tuple, own_project: Path, tmp_path: Path) -> None:
+    files = definition("first", ("bad", "good"))["files"]
+    add_task(own_project, "first", ("bad", "good"), files={**files, "columns": {"text": "sentence"}})
+    refused("download", "-t", "first", *places, says=("sentence", "first-train.csv", "text", "label"))
+    assert not made_by(tmp_path / "w", "download")
+
+
+def test_unknown_key(places: tuple, own_project: Path) -> None:
+    add_task(own_project, "first", ("bad", "good"), metric=["accuracy"])
+    refused("download", "-t", "second", *places, says=("unknown key `metric`", "first.yaml", "`metrics`"))
+
+
+def test_label_outside_the_list(places: tuple, own_project: Path, tmp_path: Path) -> None:
+    file = own_project / "data" / "set" / "first-train.csv"
+    lines = file.read_text().splitlines()
+    lines[3] = "a fine film,godo"
+    file.write_text("\n".join(lines) + "\n")
+    refused("download", "-t", "first", *places,
+            says=("first-train.csv", "row 4", "column label", "'godo'", "bad, good", "--max-rejected 1"))  # fmt: skip
+    assert not made_by(tmp_path / "w", "download")
+    assert "1 rows rejected" in good("download", "-t", "first", *places, "--max-rejected", "1").stdout
+
+
+def test_number_outside_the_range(places: tuple, own_project: Path) -> None:
+    file = own_project / "data" / "set" / "score-dev.csv"
+    file.write_text(file.read_text() + "a film,7.5\n")
+    refused("download", "-t", "score", *places, says=("score-dev.csv", "row 14", "'7.5'", "outside the range 0 to 5"))
+
+
+@pytest.mark.parametrize("content", ["", "text,label\n"])
+def test_empty_file(content: str, places: tuple, own_project: Path, tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        file = own_project / "data" / "set" / f"first-{split}.csv"
+        before = file.read_text()
+        file.write_text(content)
+        refused("download", "-t", "first", *places, says=(f"first-{split}.csv",))
+        file.write_text(before)
+    assert not made_by(tmp_path / "w", "download")
+
+
+def test_too_few_rows(places: tuple, own_project: Path, encoder: Path, tmp_path: Path) -> None:
+    add_task(own_project, "first", ("bad", "good"), rows=4)
+    refused("prepro", "-t", "first", *places, "--model", encoder, "--max-seq-length", "64", says=("first", "4 rows"))
+    assert not made_by(tmp_path / "w", "prepro")
+
+
+def test_missing_file(places: tuple, own_project: Path, tmp_path: Path) -> None:
+    file = own_project / "data" / "set" / "first-dev.csv"
+    file.unlink()
+    refused("train-share", "-t", "first,second", *places, says=("set/first-dev.csv", str(file), "--from"))
+    assert not made_by(tmp_path / "w", "download")
+
+
+def test_not_utf8(places: tuple, own_project: Path, tmp_path: Path) -> None:
+    file = own_project / "data" / "set" / "first-dev.csv"
+    file.write_bytes(file.read_bytes() + "ein schöner film,good\n".encode("latin-1"))
+    refused("download", "-t", "first", *places, says=("first-dev.csv", "14"))
+    assert not made_by(tmp_path / "w", "download")
+
+
+def test_one_bad_task_leaves_the_good_ones(places: tuple, own_project: Path, tmp_path: Path) -> None:
+    (own_project / "data" / "set" / "score-train.csv").write_text("text,label\nx,y\n")
+    refused("download", "-t", "first,second,score", *places, says=("score-train.csv", "'y' is not a number"))
+    assert sorted(path.name.split("-")[0] for path in made_by(tmp_path / "w", "download")) == ["first", "second"]
+
+
+# ---- the workspace ----
+
+
+def test_workspace_is_a_file(share: Share, tmp_path: Path) -> None:
+    file = tmp_path / "w"
+    file.write_text("mine")
+    for path in (file, file / "below"):
+        refused(*share(path), says=("file", str(path), "--workspace"))
+        refused("correlate", "-w", path, says=("file", str(path)))
+    assert file.read_text() == "mine"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc, which nobody can write")
+def test_workspace_cannot_be_made(share: Share) -> None:
+    refused(*share(Path("/proc/self/adaptershare/w")), says=("workspace cannot be written", "/proc/self", "--workspace"))
+
+
+def test_workspace_without_permission(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "w"
+    root.mkdir(mode=0o555)
+    if os.geteuid() == 0:  # root may write anywhere: only the answer of the system is played
+        access = os.access
+        monkeypatch.setattr(os, "access", lambda path, mode: not (path == root and mode & os.W_OK) and access(path, mode))
+    for path in (root, root / "below" / "deeper"):
+        refused(*share(path), says=("workspace cannot be written", "Permission denied", str(path)))
+        refused("report", "-w", path, says=("Permission denied",))
+    assert not list(root.iterdir())
+
+
+# ---- options ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--method", "nonsense"), ("--method", "nonsense", "adaptershare", "shared", "private")),
+        (("--precision", "fp7"), ("--precision", "fp7", "bf16", "fp32")),
+        (("--guard", "maybe"), ("--guard", "agreement", "none")),
+        (("--pooling", "max"), ("--pooling", "mean", "cls")),
+        (("--method", "shared", "--max-growth", "2"), ("--method shared", "--max-growth", "adaptershare")),
+        (("--method", "private", "--guard", "none"), ("--method private", "--guard", "adaptershare")),
+        (("--learning-rate", "-1"), ("--learning-rate", "at least 0", "-1")),
+        (("--learning-rate", "nan"), ("--learning-rate", "nan")),
+        (("--learning-rate", "fast"), ("--learning-rate", "number")),
+        (("--warmup-ratio", "1.5"), ("--warmup-ratio", "between 0 and 1")),
+        (("--max-steps", "0"), ("--max-steps", "at least 1")),
+        (("--max-steps", "1.5"), ("--max-steps", "integer")),
+        (("--max-seq-length", "4"), ("--max-seq-length", "between 8 and 8192")),
+        (("--max-interference", "3"), ("--max-interference", "between -1 and 1")),
+        (("--max-growth", "0.5"), ("--max-growth", "at least 1")),
+        (("--checkpoint-steps", "0"), ("--checkpoint-steps", "at least 1")),
+        (("--threads", "0"), ("--threads", "at least 1")),
+        (("--max-rejected", "-1"), ("--max-rejected", "at least 0")),
+        (("--seed", "-1"), ("--seed",)),
+        (("--seeds", "1,x"), ("--seeds", "1,x")),
+        (("--seeds", "1,,2"), ("--seeds", "1,,2")),
+        (("--seeds", "-1"), ("--seeds", "-1")),
+        (("--seeds", ""), ("--seeds",)),
+    ],
+)
+def test_wrong_values(arguments: tuple[str, ...], says: tuple[str, ...], share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w", *arguments), says=says)
+    assert not (tmp_path / "w").exists()
+
+
+def test_no_cuda_device(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    refused(*share(tmp_path / "w", "--device", "cuda"), says=("CUDA", "--device"))
+    assert not made_by(tmp_path / "w", "train-share")
+
+
+# ---- the encoder ----
+
+
+def spoil_encoder(encoder: Path, folder: Path, **config: Any) -> Path:
+    copy = Path(shutil.copytree(encoder, folder))
+    if config:
+        content = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**content, **config}))
+    return copy
+
+
+def test_encoder_that_is_none(share: Share, encoder: Path, tmp_path: Path) -> None:
+    def check(model: Any, *says: str) -> None:
+        refused(*share(tmp_path / "w", "--model", model), says=says)
+        assert not made_by(tmp_path / "w", "prepro")
+
+    check(encoder / "config.json", "not a folder", str(encoder / "config.json"))
+    check(tmp_path / "nowhere", "not a folder", str(tmp_path / "nowhere"))
+    check("nobody/no-such-encoder", "nobody/no-such-encoder", "hub", "--model embedded")
+    check("embeded", "'embeded'", "hub", "--model embedded")
+    (tmp_path / "empty").mkdir()
+    check(tmp_path / "empty", "config.json", str(tmp_path / "empty"))
+
+    pickled = spoil_encoder(encoder, tmp_path / "pickled")
+    (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
+    check(pickled, "model.safetensors", str(pickled), "safetensors", "pickle")
+    check(spoil_encoder(encoder, tmp_path / "t5", model_type="t5"), "'t5'", "bert, roberta, distilbert, electra")
+    broken = spoil_encoder(encoder, tmp_path / "broken")
+    (broken / "config.json").write_text("{")
+    check(broken, "config.json", str(broken))
+    mute = spoil_encoder(encoder, tmp_path / "mute")
+    for file in mute.glob("*token*"):
+        file.unlink()
+    check(mute, "tokenizer", str(mute))
+
+
+def test_max_seq_length_beyond_the_encoder(share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w", "--max-seq-length", "65"), says=("65", "64", "--max-seq-length 64"))
+    assert not made_by(tmp_path / "w", "prepro")
+
+
+# ---- correlate and report ----
+
+
+def test_nothing_to_correlate_or_report(tmp_path: Path) -> None:
+    for command in ("correlate", "report"):
+        refused(command, "-w", tmp_path / "w", says=("no run", str(tmp_path / "w"), "adaptershare train-share"))
+    assert not (tmp_path / "w").exists()
+
+
+def test_run_without_match(workspace: Path) -> None:
+    before = snapshot(workspace)
+    for command in ("correlate", "report"):
+        for word in ("nonsense", "train-share/x*", "/nowhere"):
+            refused(command, "--run", word, "-w", workspace, says=("--run", repr(word), "adaptershare-"))
+        refused(command, "--run", " , ", "-w", workspace, says=("--run",))
+    assert snapshot(workspace) == before
+
+
+def test_unknown_measure(workspace: Path) -> None:
+    before = snapshot(workspace)
+    refused("correlate", "--measure", "gradiant", "-w", workspace, says=("'gradiant'", "--measure", "mean gradient"))
+    refused("correlate", "--measure", "plan,nonsense", "-w", workspace, says=("'nonsense'", "gradient, plan"))
+    refused("correlate", "--measure", ",", "-w", workspace, says=("--measure",))
+    refused("correlate", "--permutations", "0", "-w", workspace, says=("--permutations", "at least 1"))
+    assert snapshot(workspace) == before
+
+
+def test_runs_that_cannot_be_related(share: Share, workspace: Path) -> None:
+    good(*share(workspace, "--max-steps", "2", tasks="first,second"))
+    refused("correlate", "--run", "adaptershare-*", "-w", workspace, says=("different tasks", "first, second, score"))
+    good(*share(workspace, "--max-steps", "2", "--method", "private", "--no-observe"))
+    refused("correlate", "-w", workspace, says=("no checks", "train-share/private-", "--check-every"))
+    arguments = [part for part in share(workspace, "--max-steps", "2", tasks="first") if part != "train-share"]
+    good("train-single", *arguments)
+    refused("correlate", "--run", "first", "-w", workspace, says=("one task", "--run"))
+
+
+# ---- what the workspace itself says ----
+
+
+def test_spoilt_memory_and_artefact_files(share: Share, workspace: Path) -> None:
+    memory = workspace / "sources.json"
+    before = memory.read_text()
+    memory.write_text("{")
+    refused(*share(workspace), says=("sources.json", str(workspace)))
+    memory.write_text(before)
+    file = next(workspace.glob("train-share/*/artefact.json"))
+    file.write_text(file.read_text()[:100])
+    refused("correlate", "-w", workspace, says=("artefact.json", str(file.parent), "train-share --force"))
+    file.write_text("{}")
+    refused("report", "-w", workspace, says=("artefact.json", "another format"))
+
+
+def test_a_missing_file_of_an_artefact(share: Share, workspace: Path) -> None:
+    file = next(workspace.glob("prepro/first-*/select.parquet"))
+    file.unlink()
+    refused(*share(workspace), says=("select.parquet is missing", str(file.parent)))
+    result = call("prepro", "-t", "first", *share(workspace)[3:9], "--max-seq-length", "64", "-w", workspace, "--force")
+    assert result.exit_code == 0, result.output
+    assert file.is_file()

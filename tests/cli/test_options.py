@@ -1,0 +1,284 @@
+"""Where a value comes from: command line, environment, --config, default; and how it reaches the settings."""
+
+from __future__ import annotations
+
+import json
+import typing
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.options import settings_from
+from adaptershare_cli.settings import (
+    AdapterShareSettings,
+    CorrelateSettings,
+    DownloadSettings,
+    PreproSettings,
+    RuntimeSettings,
+    SharedSettings,
+    TrainingSettings,
+    check_bounds,
+    non_default,
+)
+from adaptershare_cli.workspace import Workspace
+from tests.cli.conftest import NO_TRAINING, Share, call, good, only, refused
+
+CLASSES = [DownloadSettings, PreproSettings, TrainingSettings, RuntimeSettings, AdapterShareSettings, CorrelateSettings]
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What train-share was asked to do, in place of doing it."""
+    found: dict[str, Any] = {}
+
+    def train_share(context: Any, definitions: Any, method: str, options: Any, seeds: list[int]) -> list:
+        found.update(
+            context=context, tasks=[d.name for d in definitions], method=method, options=dict(options), seeds=seeds
+        )
+        return []
+
+    monkeypatch.setattr("adaptershare_cli.stages.train_share.train_share", train_share)
+    return found
+
+
+def config_file(folder: Path, text: str) -> Path:
+    file = folder / "config.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+# ---- from options to settings ----
+
+
+def test_options_reach_their_settings(seen: dict, project: Path, tmp_path: Path) -> None:
+    good(
+        "train-share", "-t", "second, first", "--task-dir", project / "tasks", "-w", tmp_path / "w",
+        "--from", project / "data", "--model", "somewhere", "--seeds", "3, 1,3", "--method", "adaptershare",
+        "--learning-rate", "2e-4", "--max-train-examples", "100", "--max-rejected", "2", "--precision", "bf16",
+        "--threads", "3", "--no-observe", "--max-growth", "1.5", "--encoder-dropout", "--lr-scheduler-type", "cosine",
+    )  # fmt: skip
+    context = seen["context"]
+    assert (seen["tasks"], seen["method"], seen["seeds"]) == (["second", "first"], "adaptershare", [3, 1])
+    assert seen["options"] == {"observe": False, "max_growth": 1.5}
+    assert context.training == TrainingSettings(learning_rate=2e-4, encoder_dropout=True, lr_scheduler_type="cosine")
+    assert context.prepro == PreproSettings(max_train_examples=100)
+    assert context.download == DownloadSettings(max_rejected=2)
+    assert context.runtime == RuntimeSettings(precision="bf16", threads=3)
+    assert (context.from_folder, context.model, context.force) == (project / "data", "somewhere", "")
+    assert type(context.training.lr_scheduler_type) is str
+    assert context.workspace.root == tmp_path / "w"
+
+
+def test_force_is_of_the_command_alone(seen: dict, project: Path, tmp_path: Path) -> None:
+    good("train-share", *NO_TRAINING, "--task-dir", project / "tasks", "-w", tmp_path / "w", "--force")
+    assert seen["context"].force == "train-share"
+
+
+def test_without_options_all_settings_are_the_defaults(seen: dict, project: Path, tmp_path: Path) -> None:
+    good("train-share", *NO_TRAINING, "--task-dir", project / "tasks", "-w", tmp_path / "w")
+    context = seen["context"]
+    assert (seen["method"], seen["options"], seen["seeds"]) == ("adaptershare", {}, [0])
+    for settings in (context.training, context.prepro, context.download, context.runtime):
+        assert non_default(settings) == {}
+    assert context.model == "embedded"
+
+
+def test_settings_from_leaves_out_what_is_not_its_own() -> None:
+    given = {"learning_rate": 0.5, "threads": 2}
+    assert settings_from(TrainingSettings, given) == TrainingSettings(learning_rate=0.5)
+    assert settings_from(RuntimeSettings, given) == RuntimeSettings(threads=2)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_setting_explains_itself_and_has_a_default_within_its_bounds(cls: type) -> None:
+    check_bounds(cls())
+    assert non_default(cls()) == {}
+    for item in fields(cls):
+        assert item.metadata["help"].endswith((".", ")")), item.name
+        for bound, value in (("min", -1), ("max", 1)):
+            limit = item.metadata[bound]
+            if limit is None:
+                continue
+            with pytest.raises(UserError, match=f"--{item.name.replace('_', '-')} must be"):
+                check_bounds(cls(**{item.name: limit + value}))
+            check_bounds(cls(**{item.name: limit}))
+
+
+def test_methods_share_what_options_mean() -> None:
+    """An option of several methods has one type, as it is one option of the command line."""
+    hints: dict[str, Any] = {}
+    for spec in METHODS.values():
+        for name, hint in typing.get_type_hints(spec.settings).items():
+            assert hints.setdefault(name, hint) == hint
+
+
+def test_method_settings() -> None:
+    assert method_settings("adaptershare", {"max_growth": 2.0}) == AdapterShareSettings(max_growth=2.0)
+    assert method_settings("shared", {"observe": False}) == SharedSettings(observe=False)
+    with pytest.raises(UserError, match="--method shared does not know --max-growth"):
+        method_settings("shared", {"max_growth": 2.0})
+
+
+# ---- --config ----
+
+
+def test_config_gives_values_and_the_command_line_wins(seen: dict, project: Path, tmp_path: Path) -> None:
+    file = config_file(
+        tmp_path,
+        f"""
+        tasks = ["first", "second"]
+        task-dir = "{project / 'tasks'}"
+        from = "{project / 'data'}"
+        workspace = "{tmp_path / 'w'}"
+        model = "here"
+        method = "private"
+        seeds = [4, 5]
+        force = true
+        learning-rate = 1        # a whole number where a fraction may stand
+        max_steps = 7            # underscores are as good as hyphens
+        observe = false
+        pooling = "cls"
+        precision = "fp32"
+        """,
+    )
+    good("train-share", "--config", file)
+    context = seen["context"]
+    assert (seen["tasks"], seen["method"], seen["seeds"]) == (["first", "second"], "private", [4, 5])
+    assert context.training == TrainingSettings(learning_rate=1.0, max_steps=7, pooling="cls")
+    assert type(context.training.learning_rate) is float
+    assert context.runtime.precision == "fp32"
+    assert (context.force, context.model, seen["options"]) == ("train-share", "here", {"observe": False})
+    assert (context.from_folder, context.workspace.root) == (project / "data", tmp_path / "w")
+
+    good(
+        "train-share", "--config", file, "-t", "second,score", "--method", "shared", "--max-steps", "9", "--observe",
+        "--pooling", "mean", "--model", "there", "-w", tmp_path / "w2", "--seeds", "0",
+    )  # fmt: skip
+    context = seen["context"]
+    assert (seen["tasks"], seen["method"], seen["seeds"]) == (["second", "score"], "shared", [0])
+    assert context.training == TrainingSettings(learning_rate=1.0, max_steps=9)
+    assert (context.model, seen["options"], context.workspace.root) == ("there", {"observe": True}, tmp_path / "w2")
+
+
+def test_config_makes_the_same_artefact_as_options(share: Share, project: Path, encoder: Path, trained: Path) -> None:
+    file = config_file(
+        trained.parent,
+        f"""
+        tasks = "first,second,score"
+        task-dir = "{project / 'tasks'}"
+        model = "{encoder}"
+        max-steps = 10
+        per-device-train-batch-size = 8
+        max-seq-length = 64
+        threads = 1
+        precision = "fp32"
+        learning-rate = 0.01
+        check-every = 2
+        guard = "none"
+        max-interference = -0.5
+        json = true
+        """,
+    )
+    summary = json.loads(good("train-share", "--config", file, "-w", trained).stdout)
+    assert summary["made"] == []
+    assert [artefact["path"] for artefact in summary["artefacts"]] == [str(only(trained, "train-share/*"))]
+
+
+def test_config_of_correlate_and_report(workspace: Path) -> None:
+    run = only(workspace, "train-share/*").name
+    file = config_file(workspace.parent, f'run = ["{run}"]\nmeasure = ["plan"]\nplot = true\njson = true\n')
+    summary = json.loads(good("correlate", "--config", file, "-w", workspace).stdout)
+    assert [artefact["name"].split("-")[0] for artefact in summary["artefacts"]] == ["correlate/plan"]
+    file = config_file(workspace.parent, f'run = "{run}"\nworkspace = "{workspace}"\n')
+    assert "report" in good("report", "--config", file).stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("learning_rat = 1.0", ("no option 'learning-rat'", "learning-rate")),
+        ("max-step = 10", ("no option 'max-step'", "max-steps")),
+        ("runs = 'x'", ("no option 'runs'",)),
+        ("[training]\nlearning-rate = 1.0", ("no option 'training'",)),
+        ("config = 'other.toml'", ("no option 'config'",)),
+        ("learning-rate = 'fast'", ("learning_rate", "float", "'fast'")),
+        ("learning-rate = true", ("learning_rate", "float", "True")),
+        ("max-steps = 1.5", ("max_steps", "int", "1.5")),
+        ("max-steps = true", ("max_steps", "int", "True")),
+        ("observe = 'yes'", ("observe", "bool", "'yes'")),
+        ("observe = 1", ("observe", "bool")),
+        ("pooling = 'max'", ("pooling", "mean, cls", "'max'")),
+        ("precision = 16", ("precision", "bf16", "16")),
+        ("max-steps = 0", ("--max-steps", "at least 1")),
+        ("warmup-ratio = nan", ("--warmup-ratio", "between 0 and 1")),
+        ("max-growth = 0", ("--max-growth", "at least 1")),
+        ("method = 'nonsense'", ("method", "'nonsense'", "adaptershare, shared, private")),
+        ("method = 3", ("method", "adaptershare")),
+        ("method = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
+        ("seed = 'one'", ("seed", "whole number", "'one'")),
+        ("seed = 1.5", ("seed", "whole number", "1.5")),
+        ("seed = -1", ("seed", "-1")),
+        ("seed = true", ("seed", "True")),
+        ("seeds = ['a']", ("--seeds", "'a'")),
+        ("force = 'yes'", ("force", "true or false", "'yes'")),
+        ("tasks = true", ("tasks", "text", "True")),
+        ("from = 3", ("from", "3")),
+        ("model = {a = 1}", ("model", "text")),
+        ("learning-rate = ", ("config.toml", "cannot be read")),
+        ("learning-rate = 1.0\nlearning-rate = 2.0", ("config.toml", "cannot be read")),
+        ("learning-rate = 1.0\nlearning_rate = 2.0", ("learning", "twice")),
+    ],
+)
+def test_wrong_config(text: str, says: tuple[str, ...], share: Share, tmp_path: Path) -> None:
+    file = config_file(tmp_path, text)
+    arguments = list(share(tmp_path / "w"))
+    for option in ("--learning-rate", "--max-steps", "--precision", "--from", "--model", "--tasks"):
+        name = option[2:]
+        if text.replace("_", "-").startswith(name + " "):  # what the command line gives is not looked at
+            place = arguments.index(option)
+            del arguments[place : place + 2]
+    refused(*arguments, "--config", file, says=says)
+    assert not (tmp_path / "w").exists()
+
+
+def test_config_that_cannot_be_read(share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w"), "--config", tmp_path / "nowhere.toml", says=("does not exist", "nowhere.toml"))
+    refused(*share(tmp_path / "w"), "--config", tmp_path, says=("--config", str(tmp_path)))
+    (tmp_path / "latin.toml").write_bytes("model = 'schön'".encode("latin-1"))
+    refused(*share(tmp_path / "w"), "--config", tmp_path / "latin.toml", says=("latin.toml", "cannot be read"))
+
+
+def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
+    file = config_file(tmp_path, "learning-rate = 1.0")
+    refused("report", "--config", file, "-w", tmp_path / "w", says=("no option 'learning-rate'",))
+
+
+# ---- the environment ----
+
+
+def test_workspace_from_the_environment(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ("download", "-t", "first", "--task-dir", project / "tasks", "--from", project / "data")
+    monkeypatch.chdir(tmp_path)
+    good(*common)
+    assert len(Workspace(tmp_path / "workspace").artefacts("download")) == 1
+    monkeypatch.setenv("ADAPTERSHARE_WORKSPACE", str(tmp_path / "named"))
+    good(*common)
+    assert len(Workspace(tmp_path / "named").artefacts("download")) == 1
+    good(*common, "-w", tmp_path / "given")
+    assert len(Workspace(tmp_path / "given").artefacts("download")) == 1
+    file = config_file(tmp_path, "workspace = 'configured'")
+    good(*common, "--config", file)
+    assert not (tmp_path / "configured").exists()  # the environment is nearer to the call than a file
+    monkeypatch.delenv("ADAPTERSHARE_WORKSPACE")
+    good(*common, "--config", file)
+    assert (tmp_path / "configured" / "download").is_dir()
+
+
+def test_help_shows_the_environment_variable() -> None:
+    assert "ADAPTERSHARE_WORKSPACE" in call("report", "--help").output

@@ -1,0 +1,262 @@
+"""Tied adapters: what is shared, what a split does, and what a saved state brings back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from adaptershare_cli.data.batches import make_batch
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training.loop import TaskParts
+from adaptershare_cli.training.optimizer import Optimizer
+from tests.conftest import ENCODER_TYPES
+from tests.core import INFOS, build_method, random_parts
+
+TASKS = tuple(INFOS)
+MIXED = SharingPlan(TASKS, ((TASKS,), (TASKS[:2], TASKS[2:3], TASKS[3:])))
+SEGMENTS = ("bert", "electra")
+
+
+def all_logits(method: PlannedMethod, parts: dict[str, TaskParts]) -> dict[str, torch.Tensor]:
+    """Logits of every task's dev rows, in eval mode."""
+    method.eval_mode()
+    with torch.no_grad():
+        return {
+            task: method.logits(make_batch(task, part.scored["dev"], np.arange(len(part.scored["dev"])), 0))
+            for task, part in parts.items()
+        }
+
+
+def ties(method: PlannedMethod) -> list[tuple[tuple[str, ...], ...]]:
+    """Each layer's groups as the tensors themselves show them; every tensor of an adapter must agree."""
+    bank, found = method.model.bank, []
+    for layer in range(len(method.plan.layers)):
+        own = {task: [id(t) for _, t in bank.named_parameters(task, layer)] for task in bank.tasks}
+        for first in bank.tasks:
+            for second in bank.tasks:
+                common = set(own[first]) & set(own[second])
+                assert own[first] == own[second] or not common, "an adapter is shared in part"
+        groups = dict.fromkeys(tuple(t for t in bank.tasks if own[t] == own[task]) for task in bank.tasks)
+        found.append(tuple(groups))
+    return found
+
+
+def scramble(method: PlannedMethod, seed: int = 0) -> None:
+    """Give every trainable tensor its own random values."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for tensor in method.model.parameters():
+            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+
+
+# -------------------------------------------------------------------------------------------------------------- tying
+
+
+@pytest.mark.parametrize(("adapter", "each"), [("seq_bn", 4), ("par_bn", 4), ("double_seq_bn", 8)])
+@pytest.mark.parametrize(
+    ("plan", "adapters"), [(SharingPlan.shared(TASKS, 2), 2), (SharingPlan.private(TASKS, 2), 8), (MIXED, 4)]
+)
+def test_number_of_tensors(encoder: Path, adapter: str, each: int, plan: SharingPlan, adapters: int) -> None:
+    training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)  # type: ignore[arg-type]
+    method, _ = build_method(encoder, "private", training=training)
+    bank = method.model.bank
+    bank.set_plan(plan)
+    assert len(bank.parameters()) == adapters * each
+    assert ties(method) == list(plan.layers)
+    assert len(bank.state()) == adapters * each
+    trained = [p for p in method.model.encoder.parameters() if p.requires_grad]
+    assert {id(p) for p in trained} == {id(p) for p in bank.parameters()}
+    assert len(method.names()) == len(method.model.parameters()) == adapters * each + 2 * len(TASKS)
+    assert len(set(method.names().values())) == len(method.names())
+
+
+def test_a_plan_also_unties(encoder: Path) -> None:
+    method, parts = build_method(encoder, "shared")
+    scramble(method)
+    before = all_logits(method, parts)
+    for plan in (MIXED, SharingPlan.private(TASKS, 2)):
+        method.model.bank.set_plan(plan)
+        assert ties(method) == list(plan.layers)
+        after = all_logits(method, parts)
+        assert all(torch.equal(after[task], before[task]) for task in TASKS)
+
+
+@pytest.mark.parametrize("model_type", ENCODER_TYPES)
+def test_private_and_shared_start_from_the_same_function(encoders: dict[str, Path], model_type: str) -> None:
+    given = random_parts(segments=model_type in SEGMENTS)
+    shared, parts = build_method(encoders[model_type], "shared", given)
+    private, _ = build_method(encoders[model_type], "private", given)
+    other, _ = build_method(encoders[model_type], "private", given, seed=1)
+    expected, found, different = (all_logits(m, parts) for m in (shared, private, other))
+    for task in TASKS:
+        assert torch.equal(found[task], expected[task])
+        assert not torch.equal(different[task], expected[task])
+        for (name, ours), (same, theirs) in zip(
+            private.model.bank.named_parameters(task), shared.model.bank.named_parameters(task), strict=True
+        ):
+            assert name == same
+            assert torch.equal(ours, theirs)
+
+
+# -------------------------------------------------------------------------------------------------------------- splits
+
+
+@pytest.mark.parametrize("model_type", ENCODER_TYPES)
+def test_logits_are_bit_identical_right_after_a_split(encoders: dict[str, Path], model_type: str) -> None:
+    given = random_parts(segments=model_type in SEGMENTS)
+    method, parts = build_method(encoders[model_type], "shared", given)
+    scramble(method)
+    before = all_logits(method, parts)
+    for layer, kept, moved in (
+        (0, ("first", "score"), ("second", "first-2")),
+        (1, ("second",), ("first", "score", "first-2")),
+        (0, ("score",), ("first",)),
+    ):
+        copies = method.model.bank.split(layer, kept, moved)
+        assert len(copies) == 4
+        after = all_logits(method, parts)
+        assert all(torch.equal(after[task], before[task]) for task in TASKS)
+        assert ties(method) == list(method.plan.layers)
+        with torch.no_grad():
+            for copy in copies.values():
+                copy.mul_(1.5)
+        changed = all_logits(method, parts)
+        assert {task for task in TASKS if not torch.equal(changed[task], before[task])} == set(moved)
+        before = changed
+
+
+def test_a_split_of_no_group_leaves_the_bank_alone(encoder: Path) -> None:
+    method, _ = build_method(encoder, "shared")
+    method.model.bank.set_plan(MIXED)
+    with pytest.raises(ValueError, match="layer 1"):
+        method.model.bank.split(1, ("first",), ("first-2",))
+    assert method.plan == MIXED
+    assert ties(method) == list(MIXED.layers)
+
+
+def step_with_random_gradients(optimizer: Optimizer, twins: dict[nn.Parameter, nn.Parameter], seed: int) -> None:
+    """One update in which each copy gets its source's gradient."""
+    generator = torch.Generator().manual_seed(seed)
+    sources = {id(copy): source for source, copy in twins.items()}
+    for parameter in optimizer.parameters:
+        if id(parameter) not in sources:
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+    for source, copy in twins.items():
+        assert source.grad is not None
+        copy.grad = source.grad.clone()
+    optimizer.step(optimizer.gradient_norm())
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+def test_copies_train_like_their_source(encoder: Path, schedule: str) -> None:
+    training = TrainingSettings(
+        max_steps=30, learning_rate=0.05, weight_decay=0.1, warmup_ratio=0.5, lr_scheduler_type=schedule,  # type: ignore[arg-type]
+    )  # fmt: skip
+    method, _ = build_method(encoder, "shared", training=training)
+    optimizer = Optimizer(method.model.parameters(), training, 30)
+    for seed in range(7):
+        step_with_random_gradients(optimizer, {}, seed)
+    twins = method.model.bank.split(1, ("first",), ("second", "score", "first-2"))
+    optimizer.follow_split(twins)
+    assert len(optimizer.adamw.param_groups) == 1
+    for source, copy in twins.items():
+        ours, theirs = optimizer.adamw.state[copy], optimizer.adamw.state[source]
+        assert set(ours) == set(theirs) == {"step", "exp_avg", "exp_avg_sq"}
+        assert float(ours["step"]) == 7
+        for name, value in ours.items():
+            assert torch.equal(value, theirs[name])
+            assert value.data_ptr() != theirs[name].data_ptr()
+    rates = []
+    for seed in range(16):
+        before = {id(copy): copy.detach().clone() for copy in twins.values()}
+        rates.append(optimizer.learning_rate)
+        step_with_random_gradients(optimizer, twins, 100 + seed)
+        for source, copy in twins.items():
+            assert torch.equal(source, copy)
+            assert not torch.equal(copy, before[id(copy)])
+    assert all(rate != later for rate, later in zip(rates, rates[1:], strict=False))  # the schedule went on
+    for source, copy in twins.items():
+        for name, value in optimizer.adamw.state[copy].items():
+            assert torch.equal(value, optimizer.adamw.state[source][name])
+    source, copy = next(iter(twins.items()))
+    for parameter in optimizer.parameters:
+        parameter.grad = None
+    copy.grad = torch.ones_like(copy)
+    kept = source.detach().clone()
+    optimizer.step(1.0)
+    assert torch.equal(source, kept)
+    assert not torch.equal(copy, kept)
+
+
+def test_a_split_before_the_first_update_copies_no_moments(encoder: Path) -> None:
+    method, _ = build_method(encoder, "shared")
+    optimizer = Optimizer(method.model.parameters(), method.context.training, 20)
+    twins = method.model.bank.split(0, ("first",), ("second", "score", "first-2"))
+    optimizer.follow_split(twins)
+    step_with_random_gradients(optimizer, twins, 0)
+    assert all(torch.equal(source, copy) for source, copy in twins.items())
+
+
+# --------------------------------------------------------------------------------------------------------------- state
+
+
+def test_state_round_trip_restores_ties(encoder: Path) -> None:
+    method, parts = build_method(encoder, "shared")
+    method.model.bank.split(1, ("first", "score"), ("second", "first-2"))
+    method.model.bank.split(0, ("first-2",), ("first", "second", "score"))
+    scramble(method)
+    expected = all_logits(method, parts)
+    tensors, meta = method.state()
+    for start in ("shared", "private"):
+        other, _ = build_method(encoder, start, parts)
+        other.load_state({name: tensor.clone() for name, tensor in tensors.items()}, meta)
+        assert other.plan == method.plan
+        assert ties(other) == list(method.plan.layers)
+        found = all_logits(other, parts)
+        assert all(torch.equal(found[task], expected[task]) for task in TASKS)
+        again, same = other.state()
+        assert same == meta
+        assert again.keys() == tensors.keys()
+        assert all(torch.equal(again[name], tensors[name]) for name in tensors)
+        assert all(parameter.requires_grad for parameter in other.model.parameters())
+
+
+def test_a_loaded_state_is_a_copy(encoder: Path) -> None:
+    method, parts = build_method(encoder, "shared")
+    tensors, meta = method.state()
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    other, _ = build_method(encoder, "shared", parts)
+    other.load_state(tensors, meta)
+    scramble(other)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state()[0].items())
+
+
+# --------------------------------------------------------------------------------------------------------------- names
+
+
+@pytest.mark.parametrize("name", ["values", "keys", "items", "training", "forward", "a.b", "."])
+def test_names_that_pytorch_reserves_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="reserves") as caught:
+        check_adapter_name(name)
+    assert repr(name) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["first-2", "mnli", "value", "a_b", "default", "heads"])
+def test_other_names_are_taken(name: str) -> None:
+    check_adapter_name(name)
+
+
+def test_a_reserved_name_is_refused_before_training(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setitem(INFOS, "values", replace(INFOS["first"], name="values"))
+    with pytest.raises(UserError, match="reserves"):
+        build_method(encoder, "shared", random_parts(("first", "values")))

@@ -1,0 +1,181 @@
+"""An exported task folder, loaded as its own README.md says: plain `adapters` and torch, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from adaptershare_cli import schemas
+from adaptershare_cli.data.batches import Rows, make_batch
+from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
+from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.settings import TrainingSettings
+from tests.core import INFOS, build_method, random_parts
+
+TASKS = ("first", "score", "first-2")
+TEXTS = ["the film was good", "a dull plot", "we hated the awful service but it was cheap quite good and fresh", "i"]
+PAIRS = [[text, "the bank"] for text in TEXTS]
+FILES = {"README.md", "adapter.safetensors", "adapter_config.json", "head.json", "head.safetensors"}
+
+# Runs each snippet in its own namespace and saves its logits. Nothing of this project may be imported.
+DRIVER = """
+import json, sys
+from safetensors.torch import save_file
+for case in json.load(open(sys.argv[1])):
+    names = {"ENCODER": case["encoder"], "FOLDER": case["folder"], "TEXTS": case["texts"]}
+    exec(case["snippet"], names)
+    save_file({"logits": names["logits"].detach().contiguous(), "ids": names["inputs"]["input_ids"]}, case["result"])
+assert not [name for name in sys.modules if name.startswith("adaptershare")]
+"""
+
+
+@dataclass
+class Case:
+    """One exported task, what we say of its texts, and what the snippet says."""
+
+    folder: Path
+    expected: torch.Tensor
+    ids: torch.Tensor
+    found: dict[str, torch.Tensor]
+
+
+def scrambled(folder: Path, pooling: str) -> PlannedMethod:
+    """A method with a plan that shares in one layer only, and random weights."""
+    training = TrainingSettings(max_steps=5, pooling=pooling, reduction_factor=4)  # type: ignore[arg-type]
+    method, _ = build_method(folder, "shared", random_parts(TASKS), training)
+    method.model.bank.split(1, ("first", "score"), ("first-2",))
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for tensor in method.model.parameters():
+            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+    return method
+
+
+def rows_of(folder: Path, texts: list) -> Rows:
+    """The texts as `prepro` would prepare them."""
+    first, second = zip(*[(t, None) if isinstance(t, str) else t for t in texts], strict=True)
+    columns = {"row": range(len(texts)), "text": first, "text_pair": second, "label": ["no"] * len(texts)}
+    dev = pa.table({k: list(v) for k, v in columns.items()}, schema=schemas.downloaded("classification"))
+    train = dev.slice(0, 0)
+    prepared = prepare_task({"train": train, "dev": dev}, ("no", "yes"), load_tokenizer(folder), 64, 2, 1, None, None)
+    return Rows(prepared.parts["dev"])
+
+
+@pytest.fixture(scope="module")
+def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Case]:
+    """Every exported task of (encoder, pooling, task), loaded in one other process."""
+    root = tmp_path_factory.mktemp("exported")
+    orders, made = [], {}
+    for kind, pooling in (("bert", "mean"), ("bert", "cls"), ("roberta", "mean"), ("roberta", "cls")):
+        method = scrambled(encoders[kind], pooling)
+        method.eval_mode()
+        for task in TASKS:
+            folder = root / f"{kind}-{pooling}" / task
+            method.export(task, folder)
+            texts = PAIRS if (kind, task) == ("bert", "first-2") else TEXTS
+            batch = make_batch(task, rows_of(encoders[kind], texts), np.arange(len(texts)), 0)
+            with torch.no_grad():
+                made[kind, pooling, task] = Case(folder, method.logits(batch), batch.inputs["input_ids"], {})
+            snippet = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
+            assert len(snippet) == 1
+            orders.append({
+                "encoder": str(encoders[kind]), "folder": str(folder), "texts": texts, "snippet": snippet[0],
+                "result": str(root / f"{kind}-{pooling}-{task}.safetensors"),
+            })  # fmt: skip
+    (root / "orders.json").write_text(json.dumps(orders))
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
+        "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(torch.get_num_threads()),
+    }  # fmt: skip
+    run = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(root / "orders.json")],
+        cwd=root, env=environment, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    for order, case in zip(orders, made.values(), strict=True):
+        case.found = load_file(order["result"])
+    return made
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_the_readme_snippet_gives_our_logits_bit_for_bit(
+    cases: dict[tuple[str, str, str], Case], kind: str, pooling: str, task: str
+) -> None:
+    case = cases[kind, pooling, task]
+    assert torch.equal(case.found["ids"], case.ids)  # the same padded batch
+    assert case.found["logits"].dtype == torch.float32
+    assert torch.equal(case.found["logits"], case.expected)
+    assert case.expected.shape == (len(TEXTS), INFOS[task].outputs)
+    assert case.expected.std(0).min() > 0.01  # the rows differ, so equality says something
+
+
+def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
+    for kind in ("bert", "roberta"):
+        assert not torch.equal(cases[kind, "mean", "first"].expected, cases[kind, "mean", "first-2"].expected)
+        assert not torch.equal(cases[kind, "mean", "first"].expected, cases[kind, "cls", "first"].expected)
+
+
+def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path]) -> None:
+    for (kind, _, task), case in cases.items():
+        assert {path.name for path in case.folder.rglob("*")} == FILES
+        places = {str(encoders[kind]), str(encoders[kind].parent), str(case.folder), str(Path.home()), os.getcwd()}
+        for path in case.folder.iterdir():
+            content = path.read_bytes()
+            assert not [place for place in places if len(place) > 1 and place.encode() in content], path.name
+            if path.suffix == ".safetensors":
+                with safe_open(path, "pt") as file:
+                    assert len(file.metadata() or {}) <= 1  # several would be written in a random order
+        config = json.loads((case.folder / "adapter_config.json").read_text())
+        assert "model_name" not in config
+        assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind, 32)
+        assert config["config"]["reduction_factor"] == 4
+
+
+def test_head_config(cases: dict[tuple[str, str, str], Case]) -> None:
+    head = json.loads((cases["roberta", "cls", "score"].folder / "head.json").read_text())
+    assert head == {
+        "task": "score", "kind": "regression", "labels": [], "range": [0.0, 5.0], "pooling": "cls",
+        "encoder_type": "roberta", "hidden_size": 32,
+    }  # fmt: skip
+    assert "range" in (cases["roberta", "cls", "score"].folder / "README.md").read_text()
+    assert json.loads((cases["bert", "mean", "first"].folder / "head.json").read_text())["labels"] == ["no", "yes"]
+
+
+def test_equal_weights_give_equal_bytes(
+    cases: dict[tuple[str, str, str], Case], encoder: Path, tmp_path: Path
+) -> None:
+    again = scrambled(encoder, "mean")
+    tensors, meta = again.state()
+    restored, _ = build_method(encoder, "private", random_parts(TASKS), again.context.training, seed=5)
+    restored.load_state(tensors, meta)
+    for number, method in enumerate((again, again, restored)):
+        for task in TASKS:
+            folder = tmp_path / str(number) / task
+            method.export(task, folder)
+            for name in FILES:
+                expected = (cases["bert", "mean", task].folder / name).read_bytes()
+                assert (folder / name).read_bytes() == expected, name
+
+
+def test_other_weights_give_other_bytes(encoder: Path, tmp_path: Path) -> None:
+    method = scrambled(encoder, "mean")
+    method.export("first", tmp_path / "a")
+    with torch.no_grad():
+        next(iter(method.model.bank.named_parameters("first", 1)))[1].add_(1e-3)
+        method.model.heads["first"].linear.bias.add_(1e-3)
+    method.export("first", tmp_path / "b")
+    for name in ("adapter.safetensors", "head.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "b" / name).read_bytes()

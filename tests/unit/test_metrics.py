@@ -1,0 +1,176 @@
+"""Metrics against hand-written formulas, and where they are undefined."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn import metrics as sk
+
+from adaptershare_cli.data.metrics import METRIC_NAMES, compute_metric
+
+LABELLED = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+BINARY = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30)
+FEW = settings(max_examples=25, deadline=None)  # `evaluate` takes 10 ms a value
+
+
+def columns(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and references."""
+    predictions, references = zip(*rows, strict=True)
+    return np.array(predictions), np.array(references)
+
+
+# ------------------------------------------------------------------------------------------------------ classification
+
+
+@FEW
+@given(LABELLED)
+def test_accuracy_and_macro_f1(rows: list[tuple[int, int]]) -> None:
+    predictions, references = columns(rows)
+    right = sum(p == r for p, r in rows)
+    assert compute_metric("accuracy", predictions, references) == pytest.approx(right / len(rows))
+    each = []
+    for label in set(predictions.tolist()) | set(references.tolist()):
+        hits = sum(p == r == label for p, r in rows)
+        each.append(2 * hits / (sum(p == label for p, _ in rows) + sum(r == label for _, r in rows)))
+    assert compute_metric("macro_f1", predictions, references) == pytest.approx(sum(each) / len(each))
+
+
+@FEW
+@given(BINARY)
+def test_f1_is_that_of_the_second_label(rows: list[tuple[int, int]]) -> None:
+    predictions, references = columns(rows)
+    found = compute_metric("f1", predictions, references)
+    total = int(predictions.sum() + references.sum())
+    if total == 0:
+        assert found is None
+    else:
+        assert found == pytest.approx(2 * int((predictions & references).sum()) / total)
+
+
+@FEW
+@given(LABELLED)
+def test_matthews(rows: list[tuple[int, int]]) -> None:
+    predictions, references = columns(rows)
+    found = compute_metric("matthews", predictions, references)
+    if len(set(references.tolist())) < 2:
+        assert found is None
+        return
+    # The correlation of the two one-hot matrices, centred; 0 for a constant prediction.
+    given, gold = np.eye(4)[predictions], np.eye(4)[references]
+    given, gold = given - given.mean(0), gold - gold.mean(0)
+    size = np.sqrt((given**2).sum() * (gold**2).sum())
+    expected = (given * gold).sum() / size if size > 1e-12 else 0.0
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_hand_values() -> None:
+    predictions, references = [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]  # 2 true, 1 false positives; 1 false, 1 true negative
+    assert compute_metric("accuracy", predictions, references) == pytest.approx(3 / 5)
+    assert compute_metric("f1", predictions, references) == pytest.approx(2 / 3)
+    assert compute_metric("macro_f1", predictions, references) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert compute_metric("matthews", predictions, references) == pytest.approx(1 / 6)
+    assert compute_metric("matthews", predictions, references) == pytest.approx(
+        sk.matthews_corrcoef(references, predictions)
+    )
+    assert compute_metric("f1", [0, 1], [1, 0]) == 0.0
+    assert compute_metric("matthews", [1, 0], [0, 1]) == pytest.approx(-1)
+
+
+# ---------------------------------------------------------------------------------------------------------- regression
+
+
+@FEW
+@given(st.lists(st.tuples(st.integers(-50, 50), st.integers(-50, 50)), min_size=2, max_size=30))
+def test_correlations(rows: list[tuple[int, int]]) -> None:
+    predictions, references = (column / 8 for column in columns(rows))
+    constant = len(set(predictions.tolist())) == 1 or len(set(references.tolist())) == 1
+    ranked = [stats.rankdata(column) for column in (predictions, references)]
+    for name, pair in (("pearson", (predictions, references)), ("spearman", ranked)):
+        found = compute_metric(name, predictions, references)
+        if constant:
+            assert found is None
+        else:
+            assert found == pytest.approx(np.corrcoef(*pair)[0, 1], abs=1e-9)
+
+
+def test_correlation_hand_values() -> None:
+    references = [0.0, 1.0, 2.0, 5.0]
+    assert compute_metric("pearson", [1.0, 3.0, 5.0, 11.0], references) == pytest.approx(1)
+    assert compute_metric("spearman", [0.1, 0.2, 9.0, 10.0], references) == pytest.approx(1)
+    assert compute_metric("spearman", [4.0, 3.0, 2.0, 1.0], references) == pytest.approx(-1)
+    assert compute_metric("pearson", [2.0, 2.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]) == pytest.approx(0)
+
+
+# ----------------------------------------------------------------------------------------------------------- undefined
+
+
+@pytest.mark.parametrize(
+    ("name", "predictions", "references"),
+    [
+        ("f1", [0, 0, 0], [0, 0, 0]),
+        ("matthews", [0, 1, 0], [1, 1, 1]),
+        ("pearson", [0.5, 0.5, 0.5], [1.0, 2.0, 3.0]),
+        ("pearson", [1.0, 2.0, 3.0], [0.5, 0.5, 0.5]),
+        ("spearman", [0.5, 0.5], [1.0, 2.0]),
+        ("pearson", [1.0], [1.0]),
+        ("spearman", [1.0], [1.0]),
+        ("pearson", [float("nan"), 1.0, 2.0], [1.0, 2.0, 3.0]),
+    ],
+)
+def test_what_is_undefined_is_none(name: str, predictions: list, references: list) -> None:
+    assert compute_metric(name, predictions, references) is None
+
+
+@pytest.mark.parametrize("name", METRIC_NAMES)
+def test_no_rows_have_no_score(name: str) -> None:
+    assert compute_metric(name, np.array([]), np.array([])) is None
+
+
+def test_what_is_zero_is_not_undefined() -> None:
+    assert compute_metric("matthews", [1, 1, 1], [0, 1, 0]) == 0.0
+    assert compute_metric("f1", [0, 0], [0, 1]) == 0.0
+    assert compute_metric("accuracy", [0, 0], [1, 1]) == 0.0
+    assert compute_metric("macro_f1", [0, 0], [1, 1]) == 0.0
+
+
+def test_one_value_does_not_depend_on_those_before() -> None:
+    first = compute_metric("accuracy", [0, 1, 1], [0, 1, 0])
+    with pytest.raises(ValueError, match="length|match"):
+        compute_metric("accuracy", [0, 1], [0, 1, 0])
+    assert compute_metric("accuracy", [1], [1]) == 1.0
+    assert compute_metric("accuracy", [0, 1, 1], [0, 1, 0]) == first == pytest.approx(2 / 3)
+
+
+# ---------------------------------------------------------------------------------------------------------- no network
+
+OFFLINE = """
+import socket
+def refuse(*arguments, **options):
+    raise AssertionError(f"network: {arguments}")
+socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
+from adaptershare_cli.data.metrics import METRIC_NAMES, compute_metric
+print(*[compute_metric(name, [0, 1, 1, 0], [0, 1, 0, 0]) for name in METRIC_NAMES])
+"""
+
+
+def test_nothing_is_downloaded(tmp_path: Path) -> None:
+    home = tmp_path / "hub"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(home), "HOME": str(tmp_path)}
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, "-c", OFFLINE], cwd=root, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    f1, macro = 2 / 3, (2 / 3 + 4 / 5) / 2
+    expected = [0.75, f1, macro, 1 / np.sqrt(3), 1 / np.sqrt(3), 1 / np.sqrt(3)]
+    assert [float(value) for value in run.stdout.split()] == pytest.approx(expected)

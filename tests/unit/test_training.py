@@ -1,0 +1,400 @@
+"""The training loop: what an update moves, in which order, at which rate, and going on from a checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from adaptershare_cli import schemas
+from adaptershare_cli.data.batches import Rows, make_batch
+from adaptershare_cli.errors import Interrupted, RunError
+from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training import loop
+from adaptershare_cli.training.checkpoint import Checkpoint
+from adaptershare_cli.training.evaluation import predict
+from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
+from adaptershare_cli.training.optimizer import Optimizer
+from adaptershare_cli.training.schedule import task_order, task_shares, total_steps
+from tests.core import INFOS, build_method, random_parts
+
+TASKS = tuple(INFOS)
+SETTINGS = TrainingSettings(
+    max_steps=18, per_device_train_batch_size=4, learning_rate=1e-2, weight_decay=0.1, encoder_dropout=True
+)
+# Splits at updates 4 and 12, whatever the gradients say.
+SPLITTING = {"guard": "none", "max_interference": -1.0, "first_check": 4, "check_every": 8}
+
+
+@dataclass
+class Run:
+    """What a run left: its method, weights, records, and clones of its checkpoints by step."""
+
+    method: PlannedMethod
+    tensors: dict[str, torch.Tensor]
+    records: dict[str, list[dict[str, Any]]]
+    checkpoints: dict[int, Checkpoint]
+
+
+def cloned(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint as it would come back from disk: its values are the loop's own, which go on changing."""
+    return Checkpoint(
+        checkpoint.phase,
+        checkpoint.step,
+        {name: tensor.clone() for name, tensor in checkpoint.tensors.items()},
+        json.loads(json.dumps(checkpoint.meta)),
+        copy.deepcopy(checkpoint.records),
+    )
+
+
+def train(
+    folder: Path,
+    name: str,
+    training: TrainingSettings = SETTINGS,
+    checkpoint_steps: int = 500,
+    resume: Checkpoint | None = None,
+    plan: SharingPlan | None = None,
+    parts: dict[str, TaskParts] | None = None,
+    hooks: Hooks | None = None,
+    **options: object,
+) -> Run:
+    """Train from the start or from `resume`."""
+    method, parts = build_method(folder, name, parts, training, **options)
+    if plan is not None:
+        method.model.bank.set_plan(plan)
+    hooks = hooks or Hooks()
+    checkpoints: dict[int, Checkpoint] = {}
+    hooks.save = lambda checkpoint: checkpoints.update({checkpoint.step: cloned(checkpoint)})
+    try:
+        Trainer(method, parts, training, "fp32", checkpoint_steps, hooks).run(resume)
+    except Interrupted:
+        pass
+    tensors = {key: tensor.clone() for key, tensor in method.state()[0].items()}
+    return Run(method, tensors, plain(method.context.records), checkpoints)
+
+
+def plain(records: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Records whose arrays are lists, so that == compares them bit for bit."""
+    return {
+        name: [{k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in row.items()} for row in rows]
+        for name, rows in records.items()
+    }
+
+
+def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """The same names and the same bits."""
+    assert found.keys() == expected.keys()
+    assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+
+
+# ----------------------------------------------------------------------------------------------------------- an update
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        SharingPlan.private(TASKS, 2),
+        SharingPlan.shared(TASKS, 2),
+        SharingPlan(TASKS, ((TASKS[:3], TASKS[3:]), (TASKS[:1], TASKS[1:]))),
+    ],
+)
+def test_an_update_moves_only_what_its_batch_touched(encoder: Path, plan: SharingPlan) -> None:
+    training = replace(SETTINGS, warmup_ratio=0.0, lr_scheduler_type="constant_with_warmup", encoder_dropout=False)
+    method, _ = build_method(encoder, "private", training=training)
+    frozen = {n: p.clone() for n, p in method.model.encoder.named_parameters() if not p.requires_grad}
+    run = train(encoder, "private", training, checkpoint_steps=1, plan=plan)
+    assert {row["task"] for row in run.records["steps"]} == set(TASKS)
+    for step in range(1, 17):
+        before, after = run.checkpoints[step].tensors, run.checkpoints[step + 1].tensors
+        task = run.records["steps"][step]["task"]  # of update step + 1
+        own = [f"/head/{task}/"]
+        for layer, groups in enumerate(run.method.plan.layers):
+            own.append(f"/adapter/{layer}.{groups.index(run.method.plan.group(layer, task))}.")
+        for name, tensor in after.items():
+            moved = name not in before or not torch.equal(tensor, before[name])
+            assert moved == any(part in f"/{name}" for part in own), (step, task, name)
+        assert before.keys() <= after.keys()
+    now = dict(run.method.model.encoder.named_parameters())
+    assert all(torch.equal(now[name], value) for name, value in frozen.items())
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(0.5, 0.5), (0.0, 5.0), (9.0, 5.0)])
+def test_clipping(limit: float, expected: float) -> None:
+    parameter, untouched = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.ones(3))
+    settings = TrainingSettings(max_grad_norm=limit, weight_decay=0.5, warmup_ratio=0.0, learning_rate=0.1)
+    optimizer = Optimizer([parameter, untouched], settings, 10)
+    parameter.grad = torch.tensor([3.0, 4.0])
+    norm = optimizer.gradient_norm()
+    assert norm == 5
+    optimizer.step(norm)
+    moment = optimizer.adamw.state[parameter]["exp_avg"]
+    assert float(moment.norm()) / 0.1 == pytest.approx(expected, rel=1e-4)
+    assert torch.equal(untouched, torch.ones(3))
+    assert untouched not in optimizer.adamw.state
+    assert parameter.grad is None
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(encoder: Path) -> None:
+    parts = random_parts(("first", "score"))
+    rows = parts["score"].train
+    rows.labels = rows.labels.copy()
+    rows.labels[13] = math.nan
+    rows.row = rows.row + 1000  # the rows are named by their number in the source
+    method, _ = build_method(encoder, "shared", parts, SETTINGS)
+    trainer = Trainer(method, parts, SETTINGS, "bf16", 500, Hooks())
+    with pytest.raises(RunError, match="nan") as caught:
+        trainer.run()
+    done = method.context.records["steps"]
+    where = caught.value.where
+    assert f"task score, update {len(done) + 1}, train rows [" in where
+    named = json.loads(where[where.index("[") :])
+    assert len(named) == 4 and 1013 in named
+    assert all(math.isfinite(row["loss"]) for row in done)
+    assert all(tensor.isfinite().all() for tensor in method.state()[0].values())
+    assert {p.dtype for p in method.model.encoder.parameters()} == {torch.float32}
+
+
+# ------------------------------------------------------------------------------------------------------- task schedule
+
+SIZES = st.dictionaries(st.text("abcd", min_size=1, max_size=3), st.integers(1, 5000), min_size=1, max_size=7)
+SAMPLING = st.builds(
+    TrainingSettings,
+    task_sampling=st.sampled_from(["proportional", "uniform", "temperature"]),
+    sampling_temperature=st.floats(1, 10),
+)
+
+
+@given(SIZES, SAMPLING, st.integers(1, 400), st.integers(0, 2**62))
+def test_every_task_gets_its_share_evenly_spread(
+    sizes: dict[str, int], settings: TrainingSettings, steps: int, seed: int
+) -> None:
+    order = task_order(sizes, settings, steps, seed)
+    shares = task_shares(sizes, settings)
+    counts = Counter(order)
+    assert len(order) == steps
+    assert sum(shares.values()) == pytest.approx(1)
+    for task, share in shares.items():
+        assert abs(counts[task] - share * steps) < 1
+        for other in sizes:
+            assert sizes[task] <= sizes[other] or counts[task] >= counts[other] - (settings.task_sampling == "uniform")
+    # At any time each task has had its part of the updates so far, up to fewer batches than there are tasks.
+    so_far: Counter[str] = Counter()
+    for place, now in enumerate(order, 1):
+        so_far[now] += 1
+        for task in sizes:
+            part = counts[task] / steps
+            slack = (1 - part) + part * (len(sizes) - 1)
+            assert abs(so_far[task] - part * place) <= slack + 1e-9
+
+
+@given(SIZES, SAMPLING, st.integers(1, 200), st.integers(0, 2**62))
+def test_the_order_depends_on_its_arguments_alone(
+    sizes: dict[str, int], settings: TrainingSettings, steps: int, seed: int
+) -> None:
+    first = task_order(sizes, settings, steps, seed)
+    np.random.seed(0)
+    torch.rand(3)
+    assert task_order(dict(sizes), settings, steps, seed) == first
+    assert Counter(task_order(sizes, settings, steps, seed + 1)) == Counter(first)
+
+
+def test_shares() -> None:
+    sizes = {"big": 900, "small": 100}
+    assert task_shares(sizes, TrainingSettings()) == {"big": 0.9, "small": 0.1}
+    assert task_shares(sizes, TrainingSettings(task_sampling="uniform")) == {"big": 0.5, "small": 0.5}
+    tempered = task_shares(sizes, TrainingSettings(task_sampling="temperature", sampling_temperature=2.0))
+    assert tempered == pytest.approx({"big": 0.75, "small": 0.25})
+    order = task_order(sizes, TrainingSettings(task_sampling="uniform"), 40, 0)
+    assert Counter(order) == {"big": 20, "small": 20}
+    assert order != task_order(sizes, TrainingSettings(task_sampling="uniform"), 40, 1)
+
+
+def test_total_steps() -> None:
+    sizes = {"a": 33, "b": 32}
+    assert total_steps(sizes, TrainingSettings(max_steps=7)) == 7
+    assert total_steps(sizes, TrainingSettings(num_train_epochs=1.0)) == 3
+    assert total_steps(sizes, TrainingSettings(num_train_epochs=1.5)) == 5
+    assert total_steps(sizes, TrainingSettings(num_train_epochs=0.0)) == 1
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant_with_warmup"])
+def test_learning_rate_curve(encoder: Path, schedule: str) -> None:
+    training = replace(SETTINGS, max_steps=16, warmup_ratio=0.2, lr_scheduler_type=schedule)  # type: ignore[arg-type]
+    run = train(encoder, "shared", training, parts=random_parts(("first",), rows=9))
+    warm = 4  # 0.2 * 16, rounded up
+    for done, row in enumerate(run.records["steps"]):
+        left = (16 - done) / (16 - warm)
+        falling = {"linear": left, "cosine": (1 + math.cos(math.pi * (1 - left))) / 2, "constant_with_warmup": 1.0}
+        factor = done / warm if done < warm else falling[schedule]
+        assert row["learning_rate"] == pytest.approx(1e-2 * factor)
+        assert row["step"] == done + 1
+
+
+# -------------------------------------------------------------------------------------------------------------- resume
+
+
+@pytest.mark.parametrize("name", ["private", "shared", "adaptershare"])
+def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) -> None:
+    options = SPLITTING if name == "adaptershare" else {"first_check": 4, "check_every": 8}
+    settings = replace(SETTINGS, eval_steps=5)
+    whole = train(encoder, name, settings, checkpoint_steps=8, **options)
+    assert set(whole.checkpoints) == {8, 16}
+    changed = {row["step"] for row in whole.records["sharing"]}
+    assert changed == ({0, 4, 12} if name == "adaptershare" else {0})
+    assert {row["step"] for row in whole.records["interference"]} == {4, 12}
+    resumed = train(encoder, name, settings, checkpoint_steps=8, resume=whole.checkpoints[8], **options)
+    assert resumed.method.plan == whole.method.plan
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
+    assert set(resumed.checkpoints) == {16}
+    assert_equal(resumed.checkpoints[16].tensors, whole.checkpoints[16].tensors)  # moments too
+
+
+def test_resume_after_an_interruption(encoder: Path) -> None:
+    whole = train(encoder, "adaptershare", **SPLITTING)
+    passed: list[int] = []
+
+    def note(event: Progress) -> None:
+        if event.kind == "step":
+            passed.append(event.step)
+
+    hooks = Hooks(progress=note, stop=lambda: bool(passed) and passed[-1] == 12)
+    stopped = train(encoder, "adaptershare", hooks=hooks, **SPLITTING)
+    assert set(stopped.checkpoints) == {12}
+    assert stopped.records["metrics"] == []
+    resumed = train(encoder, "adaptershare", resume=stopped.checkpoints[12], **SPLITTING)
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
+
+
+@pytest.mark.parametrize(("better", "best"), [("earlier", 3), ("later", 18)])
+def test_resume_with_the_best_step_kept(
+    encoder: Path, monkeypatch: pytest.MonkeyPatch, better: str, best: int
+) -> None:
+    settings = replace(SETTINGS, eval_steps=3, load_best_model_at_end=True)
+    now = {"step": 0}
+
+    def note(event: Progress) -> None:
+        if event.kind == "step":
+            now["step"] = event.step
+
+    def scripted(info: Any, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+        value = now["step"] / 100 if better == "later" else 1 / now["step"]
+        return dict.fromkeys(info.metrics, value)
+
+    monkeypatch.setattr(loop, "score", scripted)
+    whole = train(encoder, "adaptershare", settings, 8, hooks=Hooks(progress=note), **SPLITTING)
+    checkpoint = whole.checkpoints[8]
+    assert checkpoint.meta["best"]["step"] == (3 if better == "earlier" else 6)
+    resumed = train(encoder, "adaptershare", settings, 8, checkpoint, hooks=Hooks(progress=note), **SPLITTING)
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
+    assert resumed.method.plan == whole.method.plan
+    assert {row["step"] for row in whole.records["metrics"] if row["final"]} == {best}
+    if better == "earlier":  # both splits came later and are undone
+        assert whole.method.plan == SharingPlan.shared(TASKS, 2)
+        short = train(encoder, "adaptershare", SETTINGS, 3, **SPLITTING).checkpoints[3].tensors
+        assert_equal({f"method/{name}": tensor for name, tensor in whole.tensors.items()}, {
+            name: tensor for name, tensor in short.items() if name.startswith("method/")
+        })  # fmt: skip
+    else:
+        last = train(encoder, "adaptershare", **SPLITTING)
+        assert_equal(whole.tensors, last.tensors)
+
+
+# ------------------------------------------------------------------------------------------- what must change nothing
+
+
+@pytest.mark.parametrize("name", ["shared", "private"])
+def test_observing_leaves_training_alone(encoder: Path, name: str) -> None:
+    blind = train(encoder, name, observe=False)
+    watched = train(encoder, name, observe=True, first_check=1, check_every=1)
+    assert blind.records["interference"] == []
+    assert {row["step"] for row in watched.records["interference"]} == set(range(1, 19))
+    assert {row["decision"] for row in watched.records["interference"]} == {"observe"}
+    assert_equal(watched.tensors, blind.tensors)
+    for table in ("steps", "metrics", "predictions", "sharing"):
+        assert watched.records[table] == blind.records[table]
+
+
+def test_scoring_and_saving_leave_training_alone(encoder: Path) -> None:
+    plain_run = train(encoder, "shared")
+    busy = train(encoder, "shared", replace(SETTINGS, eval_steps=5), checkpoint_steps=3)
+    assert_equal(busy.tensors, plain_run.tensors)
+    assert busy.records["steps"] == plain_run.records["steps"]
+
+
+def test_tasks_without_held_out_rows_are_not_observed(encoder: Path) -> None:
+    empty = {
+        task: replace(part, heldout=Rows(schemas.prepared(INFOS[task].kind).empty_table()))
+        for task, part in random_parts(("first", "score")).items()
+    }
+    run = train(encoder, "shared", parts=empty)
+    assert run.records["interference"] == []
+    assert len(run.records["steps"]) == 18
+
+
+# ------------------------------------------------------------------------------------------------------------- dropout
+
+
+def test_encoder_dropout_changes_training_and_not_scoring(encoder: Path) -> None:
+    settings = replace(SETTINGS, head_dropout=0.0)
+    calm = train(encoder, "shared", replace(settings, encoder_dropout=False))
+    noisy = train(encoder, "shared", settings)
+    assert not torch.equal(noisy.tensors["head/first/linear.weight"], calm.tensors["head/first/linear.weight"])
+    first_losses = [run.records["steps"][0]["loss"] for run in (calm, noisy)]
+    assert first_losses[0] != first_losses[1]  # from the first update on
+    method = noisy.method
+    rows = random_parts(("first",))["first"].scored["dev"]
+    batch = make_batch("first", rows, rows.by_length(), 0)
+    method.eval_mode()
+    with torch.no_grad():
+        scored = [method.logits(batch) for _ in range(2)]
+        method.train_mode()
+        trained = [method.logits(batch) for _ in range(2)]
+    assert torch.equal(*scored)
+    assert not torch.equal(*trained)
+    recorded = [row["logits"] for row in noisy.records["predictions"] if row["task"] == "first"]
+    assert torch.equal(torch.tensor(recorded)[torch.from_numpy(batch.indices.copy())], scored[0])
+    without, _ = build_method(encoder, "shared", training=replace(settings, encoder_dropout=False))
+    without.load_state(*method.state())
+    without.train_mode()
+    with torch.no_grad():
+        assert torch.equal(without.logits(batch), scored[0])  # no dropout anywhere
+
+
+def test_head_dropout_alone_also_counts(encoder: Path) -> None:
+    settings = replace(SETTINGS, encoder_dropout=False, max_steps=6)
+    runs = [train(encoder, "shared", replace(settings, head_dropout=rate)) for rate in (0.0, 0.5, 0.5)]
+    assert not torch.equal(runs[0].tensors["head/first/linear.weight"], runs[1].tensors["head/first/linear.weight"])
+    assert_equal(runs[2].tensors, runs[1].tensors)  # and the same seed gives the same run
+
+
+def test_predictions_stand_in_the_order_of_the_rows(encoder: Path) -> None:
+    run = train(encoder, "shared", replace(SETTINGS, max_steps=2, per_device_eval_batch_size=4))
+    for task, part in random_parts().items():
+        rows = part.scored["dev"]
+        alone = predict(run.method.logits, task, rows, INFOS[task].outputs, 1, 0)
+        found = [row for row in run.records["predictions"] if row["task"] == task]
+        assert [row["row"] for row in found] == rows.row.tolist()
+        assert np.allclose([row["logits"] for row in found], alone, atol=1e-5)
+        if INFOS[task].labels:
+            assert [row["label"] for row in found] == [INFOS[task].labels[label] for label in rows.labels]
+            guesses = [INFOS[task].labels[int(np.argmax(row["logits"]))] for row in found]
+            assert [row["prediction"] for row in found] == guesses
+        else:
+            assert [float(row["label"]) for row in found] == rows.labels.tolist()
+            assert np.allclose([float(row["prediction"]) for row in found], 2.5 + 2.5 * alone[:, 0], atol=1e-4)
