@@ -123,6 +123,9 @@ def _read_config(path: Path, known: set[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UserError(f"The config file cannot be read: {error}", where=f"--config {path}") from error
     config = {key.replace("-", "_"): value for key, value in values.items()}
+    if len(config) < len(values):
+        key = next(key for key in values if "-" in key and key.replace("-", "_") in values)
+        raise UserError(f"The config file gives {key!r} twice, once with `_`", where=f"--config {path}")
     names = {_written(name): name for name in known}
     for key in config:
         if key not in names:
@@ -169,14 +172,14 @@ def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type
     classes = [cls for group in groups for cls in (group[1] if isinstance(group, tuple) else [group])]
     hint = _hints(classes)[name]
     kinds = [part for part in get_args(hint) if part is not type(None)] if _optional(hint) else [hint]
-    kind = kinds[0]
+    kind, written = kinds[0], name.replace("_", "-")
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             choices = ", ".join(get_args(kind))
-            raise UserError(f"{name} must be one of {choices}, got {value!r}", where=f"--config {path}")
+            raise UserError(f"{written} must be one of {choices}, got {value!r}", where=f"--config {path}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UserError(f"{name} must be of type {kind.__name__}, got {value!r}", where=f"--config {path}")
+        raise UserError(f"{written} must be of type {kind.__name__}, got {value!r}", where=f"--config {path}")
     return value

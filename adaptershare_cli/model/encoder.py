@@ -38,10 +38,11 @@ def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel
 
 
 def supports_bf16(device: torch.device) -> bool:
-    """Whether `device` multiplies bf16 matrices natively (elsewhere bf16 is slower than fp32)."""
+    """Whether `device` multiplies bf16 matrices natively (elsewhere bf16 is emulated, and slower than fp32)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch that we take
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

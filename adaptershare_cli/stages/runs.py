@@ -113,7 +113,9 @@ def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
     if kind == "cuda" and not torch.cuda.is_available():
         raise UserError("There is no CUDA device", where="--device cuda", fix="Use --device cpu.")
     device = torch.device(kind)
-    return device, resolve_precision(runtime.precision, device), runtime.threads or len(os.sched_getaffinity(0))
+    # Not every system can say which cores this process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return device, resolve_precision(runtime.precision, device), runtime.threads or cores
 
 
 def task_info(artefact: Artefact) -> TaskInfo:

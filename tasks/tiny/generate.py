@@ -19,12 +19,13 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 WORDS = tomllib.loads((HERE / "words.toml").read_text(encoding="utf-8"))
-SENTIMENT, TOPIC, SIMILARITY = WORDS["sentiment"], WORDS["topic"], WORDS["similarity"]
+SENTIMENT, TOPIC, URGENCY = WORDS["sentiment"], WORDS["topic"], WORDS["urgency"]
 
 SIZES = {"train": 600, "dev": 200}
-PLAIN = 0.45  # share of reviews without negation, contrast or somebody else's opinion
-LABEL_NOISE = 0.0  # share of rows, in both splits, whose class is drawn from the other classes
-SCORE_NOISE = 0.3  # half width of the triangular noise on graded scores, in points of 0..5
+PLAIN = 0.5  # share of texts without negation, contrast, a correction or somebody else's view
+SCORE_NOISE = 0.6  # half width of the triangular noise on scores, in points of 0..5
+REVIEW_LABELS = ["negative", "mixed", "positive"]
+LEVELS = {"now": 5.0, "week": 3.3, "month": 1.7, "any": 0.0}  # of urgency, and their scores
 DEV_ONLY_EVERY = 4  # every fourth phrase of a list is kept out of train
 
 Row = dict[str, str]
@@ -76,9 +77,10 @@ def filled(dice: Dice, text: str) -> str:
 
 
 def review(dice: Dice, domain: dict[str, Any]) -> Row:
-    """A review of one or two sentences, `negative` or `positive`."""
-    label = dice.pick(["negative", "positive"])
-    contrary = "positive" if label == "negative" else "negative"
+    """A review of one or two sentences: `negative`, `mixed` or `positive`."""
+    label = dice.pick(REVIEW_LABELS)
+    view = dice.pick(["negative", "positive"]) if label == "mixed" else label
+    contrary = "positive" if view == "negative" else "negative"
     first = dice.pick(list(domain["parts"]))
     second = dice.other(list(domain["parts"]), first)
 
@@ -88,17 +90,24 @@ def review(dice: Dice, domain: dict[str, Any]) -> Row:
     values = {
         "a": first,
         "b": second,
-        "a_is": opinion(first, label),  # what the writer thinks
-        "b_is": opinion(second, label),
+        "a_is": opinion(first, view),  # what the writer thinks
+        "b_is": opinion(second, view),
         "a_not": opinion(first, contrary),  # what the writer denies, or thinks of a part only
         "b_not": opinion(second, contrary),
-        "verdict": dice.phrase((SENTIMENT if dice.chance(0.5) else domain)["verdicts"][label]),
+        "a_good": opinion(first, "positive"),
+        "a_bad": opinion(first, "negative"),
+        "b_good": opinion(second, "positive"),
+        "b_bad": opinion(second, "negative"),
+        "middling": dice.phrase(SENTIMENT["middling"]),
+        "b_middling": dice.phrase(SENTIMENT["middling"]),
+        "shrug": dice.phrase(SENTIMENT["shrug"]),
+        "verdict": dice.phrase((SENTIMENT if dice.chance(0.5) else domain)["verdicts"][view]),
         "mood": dice.phrase(SENTIMENT["moods"][dice.pick(["negative", "positive"])]),
         "other": dice.phrase(domain["others"]),
         "said": "praised" if contrary == "positive" else "complained about",
     }
-    template = dice.pick(SENTIMENT["plain" if dice.chance(PLAIN) else "tricky"])
-    return {"text": sentence(template.format(**values)), "label": label}
+    shape = "mixed" if label == "mixed" else "plain" if dice.chance(PLAIN) else "tricky"
+    return {"text": sentence(dice.pick(SENTIMENT[shape]).format(**values)), "label": label}
 
 
 # ---- topic: what the writer is on about, not what else is mentioned ------------------------------------------------
@@ -131,59 +140,41 @@ def news(dice: Dice) -> Row:
     return {"text": filled(dice, sentence(" ".join(parts), end="")), "label": label}
 
 
-# ---- similarity: two texts, compared part by part ------------------------------------------------------------------
+# ---- urgency: how soon it has to be done, said or implied -----------------------------------------------------------
 
 
-def scenes(dice: Dice) -> Row:
-    """Two sentences and a score: 3 for the same event (1 for a related one), 1 for the same people, 1 for the place."""
-    kind = dice.pick(list(SIMILARITY["events"]))
-    event = dice.pick(SIMILARITY["events"][kind])
-    who, where = dice.pick(SIMILARITY["people"]), dice.pick(SIMILARITY["places"])
-    closeness = dice.pick(["same", "same", "related", "unrelated"])
-    if closeness == "same":
-        second_event = event
-    elif closeness == "related":
-        second_event = dice.other(SIMILARITY["events"][kind], event)
-    else:
-        second_event = dice.pick(SIMILARITY["events"][dice.other(list(SIMILARITY["events"]), kind)])
-    same_who, same_where = dice.chance(0.55), dice.chance(0.55)
-    second_who = who if same_who else dice.other(SIMILARITY["people"], who)
-    second_where = where if same_where else dice.other(SIMILARITY["places"], where)
-    score = {"same": 3, "related": 1, "unrelated": 0}[closeness] + same_who + same_where
-    score = min(5.0, max(0.0, score + dice.wobble(SCORE_NOISE)))
-    first_template = dice.pick(SIMILARITY["scene_templates"])
-    second_template = dice.pick(SIMILARITY["scene_templates"])
+def urgency_values(dice: Dice, domain: dict[str, Any], level: str) -> dict[str, str]:
+    """Phrases for one level of urgency, and for another one that does not count."""
+    other = dice.other(list(LEVELS), level)
     return {
-        "text": scene(dice, first_template, who, event, where),
-        "text_pair": scene(dice, second_template, second_who, second_event, second_where),
-        "label": f"{score:.1f}",
+        "when": dice.phrase(URGENCY["when"][level]),
+        "when_other": dice.phrase(URGENCY["when"][other]),
+        "reason": dice.phrase(domain["reasons"][level]),
+        "reason_other": dice.phrase(domain["reasons"][other]),
     }
 
 
-def scene(dice: Dice, template: str, *parts: Sequence[str]) -> str:
-    """One wording of a scene; each part is a list of wordings of the same thing."""
-    who, event, where = (dice.pick(part) for part in parts)
-    return sentence(template.format(who=who, event=event, where=where))
+def home(dice: Dice) -> Row:
+    """A message to a caretaker and its urgency from 0 to 5."""
+    domain, level = URGENCY["home"], dice.pick(list(LEVELS))
+    values = {"request": dice.phrase(domain["requests"]), **urgency_values(dice, domain, level)}
+    text = dice.pick(domain["plain" if dice.chance(PLAIN) else "tricky"]).format(**values)
+    text = ". ".join(part[0].upper() + part[1:] for part in text.split(". "))
+    score = min(5.0, max(0.0, LEVELS[level] + dice.wobble(SCORE_NOISE)))
+    return {"text": filled(dice, sentence(text)), "label": f"{score:.1f}"}
 
 
-def questions(dice: Dice) -> Row:
-    """Two questions; duplicates ask for the same action on the same thing in the same circumstances."""
-    topics = SIMILARITY["questions"]["topics"]
-    topic = dice.pick(topics)
-    parts = ("actions", "things", "circumstances")
-    first = [dice.pick(topic[part]) for part in parts]
-    label = dice.pick(["not_duplicate", "duplicate"])
-    second = list(first)
-    while label == "not_duplicate" and second == first:
-        pairs = zip(parts, first, strict=True)
-        second = [dice.other(topic[part], old) if dice.chance(0.5) else old for part, old in pairs]
-    return {"text": question(dice, *first), "text_pair": question(dice, *second), "label": label}
-
-
-def question(dice: Dice, action: Sequence[str], thing: Sequence[str], circumstance: Sequence[str]) -> str:
-    """One wording of a question; each part is a list of wordings of the same thing."""
-    wanted = f"{dice.pick(action).format(thing=dice.pick(thing))} {dice.pick(circumstance)}"
-    return sentence(dice.pick(SIMILARITY["questions"]["forms"]).format(wanted=wanted), "?")
+def office(dice: Dice) -> Row:
+    """A request, what the same person adds, and how soon it is wanted in the end."""
+    domain, level = URGENCY["office"], dice.pick(list(LEVELS))
+    values = {"thing": dice.phrase(domain["things"]), **urgency_values(dice, domain, level)}
+    if dice.chance(PLAIN):
+        first, second = dice.pick(domain["first_without_when"]), dice.pick(domain["second"])
+    else:
+        first, second = dice.pick(domain["first_with_when"]), dice.pick(domain["second_after_other"])
+    values["when_first"] = filled(dice, values["when_other"])
+    text, text_pair = (filled(dice, sentence(part.format(**values))) for part in (first, second))
+    return {"text": text, "text_pair": text_pair, "label": level}
 
 
 # ---- splits and files ----------------------------------------------------------------------------------------------
@@ -193,17 +184,9 @@ TASKS: dict[str, Callable[[Dice], Row]] = {
     "sentiment-film": lambda dice: review(dice, SENTIMENT["film"]),
     "topic-mail": mail,
     "topic-news": news,
-    "similarity-graded": scenes,
-    "similarity-questions": questions,
+    "urgency-home": home,
+    "urgency-office": office,
 }
-LABELS = {
-    "sentiment-food": ["negative", "positive"],
-    "sentiment-film": ["negative", "positive"],
-    "topic-mail": list(TOPIC["mail"]),
-    "topic-news": list(TOPIC["news"]),
-    "similarity-questions": ["not_duplicate", "duplicate"],
-}
-
 
 def texts(row: Row) -> list[str]:
     """The one or two texts of a row."""
@@ -211,7 +194,7 @@ def texts(row: Row) -> list[str]:
 
 
 def split_rows(task: str, split: str, forbidden: set[str]) -> list[Row]:
-    """`SIZES[split]` different rows, none with a text in `forbidden`; then the label noise."""
+    """`SIZES[split]` different rows, none with a text in `forbidden`."""
     dice, rows, seen = Dice(task, split), [], set()
     while len(rows) < SIZES[split]:
         row = TASKS[task](dice)
@@ -219,8 +202,6 @@ def split_rows(task: str, split: str, forbidden: set[str]) -> list[Row]:
         if key in seen or len(set(key)) < len(key) or forbidden.intersection(key):
             continue
         seen.add(key)
-        if task in LABELS and dice.chance(LABEL_NOISE):
-            row["label"] = dice.other(LABELS[task], row["label"])
         rows.append(row)
     return rows
 

@@ -67,7 +67,9 @@ def test_task_file_with_a_space(places: tuple, own_project: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["values", "forward", "my.task"])
-def test_names_that_pytorch_reserves(name: str, places: tuple, own_project: Path, encoder: Path, tmp_path: Path) -> None:
+def test_names_that_pytorch_reserves(
+    name: str, places: tuple, own_project: Path, encoder: Path, tmp_path: Path
+) -> None:
     add_task(own_project, name, ("no", "yes"))
     for command, tasks in (("train-single", name), ("train-share", f"first,{name}")):
         refused(command, "-t", tasks, *places, "--model", encoder, *QUICK, says=(f"'{name}'", "Rename"))
@@ -157,7 +159,9 @@ def test_workspace_is_a_file(share: Share, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a /proc, which nobody can write")
 def test_workspace_cannot_be_made(share: Share) -> None:
-    refused(*share(Path("/proc/self/adaptershare/w")), says=("workspace cannot be written", "/proc/self", "--workspace"))
+    refused(
+        *share(Path("/proc/self/adaptershare/w")), says=("workspace cannot be written", "/proc/self", "--workspace")
+    )
 
 
 def test_workspace_without_permission(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +169,9 @@ def test_workspace_without_permission(share: Share, tmp_path: Path, monkeypatch:
     root.mkdir(mode=0o555)
     if os.geteuid() == 0:  # root may write anywhere: only the answer of the system is played
         access = os.access
-        monkeypatch.setattr(os, "access", lambda path, mode: not (path == root and mode & os.W_OK) and access(path, mode))
+        monkeypatch.setattr(
+            os, "access", lambda path, mode: not (path == root and mode & os.W_OK) and access(path, mode)
+        )
     for path in (root, root / "below" / "deeper"):
         refused(*share(path), says=("workspace cannot be written", "Permission denied", str(path)))
         refused("report", "-w", path, says=("Permission denied",))

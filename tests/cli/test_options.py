@@ -131,9 +131,9 @@ def test_config_gives_values_and_the_command_line_wins(seen: dict, project: Path
         tmp_path,
         f"""
         tasks = ["first", "second"]
-        task-dir = "{project / 'tasks'}"
-        from = "{project / 'data'}"
-        workspace = "{tmp_path / 'w'}"
+        task-dir = "{project / "tasks"}"
+        from = "{project / "data"}"
+        workspace = "{tmp_path / "w"}"
         model = "here"
         method = "private"
         seeds = [4, 5]
@@ -164,12 +164,12 @@ def test_config_gives_values_and_the_command_line_wins(seen: dict, project: Path
     assert (context.model, seen["options"], context.workspace.root) == ("there", {"observe": True}, tmp_path / "w2")
 
 
-def test_config_makes_the_same_artefact_as_options(share: Share, project: Path, encoder: Path, trained: Path) -> None:
+def test_config_makes_the_same_artefact_as_options(share: Share, project: Path, encoder: Path, workspace: Path) -> None:
     file = config_file(
-        trained.parent,
+        workspace.parent,
         f"""
         tasks = "first,second,score"
-        task-dir = "{project / 'tasks'}"
+        task-dir = "{project / "tasks"}"
         model = "{encoder}"
         max-steps = 10
         per-device-train-batch-size = 8
@@ -183,9 +183,9 @@ def test_config_makes_the_same_artefact_as_options(share: Share, project: Path, 
         json = true
         """,
     )
-    summary = json.loads(good("train-share", "--config", file, "-w", trained).stdout)
+    summary = json.loads(good("train-share", "--config", file, "-w", workspace).stdout)
     assert summary["made"] == []
-    assert [artefact["path"] for artefact in summary["artefacts"]] == [str(only(trained, "train-share/*"))]
+    assert [artefact["path"] for artefact in summary["artefacts"]] == [str(only(workspace, "train-share/*"))]
 
 
 def test_config_of_correlate_and_report(workspace: Path) -> None:
@@ -205,10 +205,10 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("runs = 'x'", ("no option 'runs'",)),
         ("[training]\nlearning-rate = 1.0", ("no option 'training'",)),
         ("config = 'other.toml'", ("no option 'config'",)),
-        ("learning-rate = 'fast'", ("learning_rate", "float", "'fast'")),
-        ("learning-rate = true", ("learning_rate", "float", "True")),
-        ("max-steps = 1.5", ("max_steps", "int", "1.5")),
-        ("max-steps = true", ("max_steps", "int", "True")),
+        ("learning-rate = 'fast'", ("learning-rate", "float", "'fast'")),
+        ("learning-rate = true", ("learning-rate", "float", "True")),
+        ("max-steps = 1.5", ("max-steps", "int", "1.5")),
+        ("max-steps = true", ("max-steps", "int", "True")),
         ("observe = 'yes'", ("observe", "bool", "'yes'")),
         ("observe = 1", ("observe", "bool")),
         ("pooling = 'max'", ("pooling", "mean, cls", "'max'")),
@@ -260,9 +260,7 @@ def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
 # ---- the environment ----
 
 
-def test_workspace_from_the_environment(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workspace_from_the_environment(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ("download", "-t", "first", "--task-dir", project / "tasks", "--from", project / "data")
     monkeypatch.chdir(tmp_path)
     good(*common)

@@ -66,7 +66,11 @@ def test_train_share_makes_what_it_needs(share: Share, tmp_path: Path) -> None:
 
 
 def test_second_call_does_nothing(share: Share, workspace: Path) -> None:
-    for arguments in (share(workspace, *SPLITTING), ("correlate", "--plot", "-w", workspace), ("report", "-w", workspace)):
+    for arguments in (
+        share(workspace, *SPLITTING),
+        ("correlate", "--plot", "-w", workspace),
+        ("report", "-w", workspace),
+    ):
         before = snapshot(workspace, times=True)
         result = good(*arguments)
         assert not made(result.stdout)
@@ -485,9 +489,7 @@ def test_leftovers_of_a_killed_process(share: Share, workspace: Path) -> None:
     assert not [path for path in workspace.rglob(".*-*") if path.is_dir()]
 
 
-def test_a_run_that_fails_leaves_the_old_one(
-    share: Share, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_fails_leaves_the_old_one(share: Share, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = snapshot(workspace)
     with monkeypatch.context() as patch:
         patch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
