@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from adaptershare_cli.errors import AdapterShareError
 
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
+PLAIN_WIDTH = 140
 
 
 class Reporter:
@@ -25,7 +27,10 @@ class Reporter:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not sys.stdout.isatty())
+        terminal = (sys.stderr if as_json else sys.stdout).isatty()
+        # In a pipe or a file there is no width to fit: wide enough that tables stay whole.
+        width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not terminal, width=width)
         self.made: list[str] = []
         self.kept: list[str] = []
 
@@ -33,10 +38,10 @@ class Reporter:
         """One plain line."""
         self.console.print(escape(text))
 
-    def kept_artefact(self, label: str) -> None:
+    def kept_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact is there already."""
         self.kept.append(label)
-        self.console.print(f"[dim]kept[/dim]  {escape(label)}")
+        self.console.print(f"[dim]kept[/dim]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
 
     def made_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact was made."""

@@ -158,7 +158,7 @@ def _as_given(parameter: inspect.Parameter, value: Any, path: Path) -> Any:
     elif wanted is str and type(value) is int:  # seeds = 3
         value = str(value)
     kinds = {bool: bool, int: int}
-    good = type(value) is kinds.get(wanted, str) and not (wanted is int and value < 0)
+    good = type(value) is kinds.get(wanted, str) and not (isinstance(value, int) and value < 0)
     if issubclass(wanted, Enum):
         text = f"one of {', '.join(wanted)}"
         good = good and value in list(wanted)

@@ -111,7 +111,7 @@ INTERFERENCE = pa.schema(
         ("agreement_a", pa.float64()),  # cosine between the gradients of task_a's two held-out halves
         ("agreement_b", pa.float64()),
         ("shared", pa.bool_()),  # did the two share the adapter when the check was made?
-        ("decision", pa.string()),  # observe | keep | guard | split (they part here)
+        ("decision", pa.string()),  # observe | keep | guard | budget | split (they part here)
     ]
 )
 

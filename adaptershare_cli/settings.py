@@ -7,6 +7,7 @@ not make old artefacts stale. No torch here: `--help` must answer at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -27,8 +28,9 @@ def check_bounds(settings: Any) -> None:
         low, high = item.metadata.get("min"), item.metadata.get("max")
         if value is None or isinstance(value, bool | str):
             continue
-        if (low is not None and not value >= low) or (high is not None and not value <= high):
-            bounds = f"at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        too_low, too_high = low is not None and value < low, high is not None and value > high
+        if not math.isfinite(value) or too_low or too_high:
+            bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
             raise UserError(f"--{item.name.replace('_', '-')} must be {bounds}", where=f"got {value}")
 
 
@@ -60,7 +62,7 @@ class TrainingSettings:
     """What all methods share."""
 
     learning_rate: float = option(1e-3, "Peak learning rate of AdamW.", 0)
-    num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0)
+    num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001)
     max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
     per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)
     per_device_eval_batch_size: int = option(64, "Rows of a scoring batch.", 1)
@@ -130,11 +132,19 @@ class AdapterShareSettings(ObserveSettings):
         "agreement", "Hold a split back unless each task of the group agrees with itself on both held-out halves."
     )
     min_intra_similarity: float = option(
-        2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this).", -1
+        2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this); -1 asks for nothing.", -1
     )
     max_growth: float | None = option(
         None, "Groups over all layers divided by layers may grow up to this (by default the number of tasks).", 1
     )
+
+    def __post_init__(self) -> None:
+        if -1 < self.min_intra_similarity < 1:
+            raise UserError(
+                "--min-intra-similarity must be -1, or at least 1",
+                where=f"got {self.min_intra_similarity:g}",
+                fix="2 asks for a cosine of at least 0, 3 for at least 0.5.",
+            )
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class TaskDefinition:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the name and what decides results; not of place, description, aliases, comments, key order."""
+        """SHA-256 (hex) of name and content; not of place, description, aliases, comments or key order."""
         content = dataclasses.asdict(self)
         for unimportant in ("suite", "folder", "path", "description", "aliases"):
             del content[unimportant]

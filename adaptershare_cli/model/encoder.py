@@ -41,7 +41,8 @@ def supports_bf16(device: torch.device) -> bool:
     """Whether `device` multiplies bf16 matrices natively (elsewhere bf16 is emulated, and slower than fp32)."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than the oldest torch that we take
+    # Newer than the oldest torch that is allowed.
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -58,7 +59,8 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
 
     With `bf16` each frozen Linear casts its input to bf16 and, where its output joins the residual stream, its
     output to fp32; adapters, heads, norms and the residual stream stay fp32. Bit-equal to autocast over the
-    frozen part, and faster, as no weight is cast twice.
+    frozen part, and faster, as no weight is cast twice; only where ELECTRA projects its embeddings does autocast
+    differ, as it then keeps the whole residual stream in bf16.
     """
     if precision != "bf16":
         yield

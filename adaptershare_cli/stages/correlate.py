@@ -154,6 +154,9 @@ def _print(context: StageContext, artefact: Artefact) -> None:
         if rows.empty:
             table.add_row(task, *["–"] * 6)
             continue
+        if artefact.name == "plan" and not rows["value"].any():
+            table.add_row(task, "none", "0.000", *["–"] * 4)
+            continue
         best = rows.sort_values(["value", "source"], ascending=[False, True]).iloc[0]
         cells = [number(best["value"]), number(best["standard_error"]), number(best["null_upper"])]
         table.add_row(task, best["source"], *cells, number(best["p_value"]), number(best["checks"], 0))

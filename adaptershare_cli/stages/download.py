@@ -65,7 +65,7 @@ def _source(context: StageContext, definition: TaskDefinition) -> Source | None:
     remembered = context.workspace.sources().get(definition.name)
     if remembered is not None:
         folder = Path(remembered)
-        if not folder.is_dir() and _whole_downloads(context, definition):
+        if context.force != "download" and not folder.is_dir() and _whole_downloads(context, definition):
             return None
         return resolve_source(definition, folder)
     return resolve_source(definition, None)
@@ -84,5 +84,5 @@ def _earlier(context: StageContext, definition: TaskDefinition, settings: dict[s
     found = _whole_downloads(context, definition)
     same = [artefact for artefact in found if artefact.meta["request"]["settings"] == settings] or found
     context.workspace.verify(same[-1])
-    context.reporter.kept_artefact(f"{same[-1].label} (its source folder is not there now)")
+    context.reporter.kept_artefact(same[-1].label, "its source folder is not there now")
     return same[-1]

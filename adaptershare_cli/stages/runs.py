@@ -19,7 +19,6 @@ from adaptershare_cli.data.batches import Rows, TaskInfo
 from adaptershare_cli.errors import Interrupted, UserError
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.adapters import check_adapter_name
 from adaptershare_cli.model.encoder import load_encoder, resolve_precision
 from adaptershare_cli.model.export import count_parameters
 from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
@@ -53,8 +52,6 @@ def train_run(
     Publishes `tasks/<task>/` (adapter and head) and the tables of `TABLES`.
     """
     check_bounds(method_settings)
-    for artefact in prepared:
-        check_adapter_name(artefact.name)
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,

@@ -10,6 +10,7 @@ from rich.table import Table
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
+from adaptershare_cli.model.adapters import check_adapter_name
 from adaptershare_cli.settings import check_bounds
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.common import StageContext
@@ -34,6 +35,8 @@ def train_share(
             where="--tasks",
             fix="Name more tasks, or use train-single.",
         )
+    for definition in definitions:
+        check_adapter_name(definition.name)
     prepared = [prepare(context, definition) for definition in definitions]
     runs = [train_run(context, "train-share", method, method, settings, prepared, seed) for seed in seeds]
     print_run(context.reporter, runs, f"train-share {method}")

@@ -95,7 +95,10 @@ class Trainer:
                 self._phase(phase, resume)
                 resume = None
         if self.settings.load_best_model_at_end and self.best.tensors:
+            last = self.method.plan
             self.method.load_state(self.best.tensors, self.best.meta)
+            if self.method.plan != last:  # splits after the best step are undone: the table ends with what is exported
+                self.records["sharing"].extend(self.method.plan.rows("final", self.best.step))
             self._note(f"kept step {self.best.step} (average {100 * self.best.value:.1f} on the select rows)")
         self._final_scores()
 

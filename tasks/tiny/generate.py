@@ -154,18 +154,22 @@ def urgency_values(dice: Dice, domain: dict[str, Any], level: str) -> dict[str, 
     }
 
 
+def judged(dice: Dice, level: str) -> str:
+    """The score that somebody gives to a level; no two people agree to the decimal."""
+    return f"{min(5.0, max(0.0, LEVELS[level] + dice.wobble(SCORE_NOISE))):.1f}"
+
+
 def home(dice: Dice) -> Row:
     """A message to a caretaker and its urgency from 0 to 5."""
     domain, level = URGENCY["home"], dice.pick(list(LEVELS))
     values = {"request": dice.phrase(domain["requests"]), **urgency_values(dice, domain, level)}
     text = dice.pick(domain["plain" if dice.chance(PLAIN) else "tricky"]).format(**values)
     text = ". ".join(part[0].upper() + part[1:] for part in text.split(". "))
-    score = min(5.0, max(0.0, LEVELS[level] + dice.wobble(SCORE_NOISE)))
-    return {"text": filled(dice, sentence(text)), "label": f"{score:.1f}"}
+    return {"text": filled(dice, sentence(text)), "label": judged(dice, level)}
 
 
 def office(dice: Dice) -> Row:
-    """A request, what the same person adds, and how soon it is wanted in the end."""
+    """A request, what the same person adds, and how urgent it is in the end, from 0 to 5."""
     domain, level = URGENCY["office"], dice.pick(list(LEVELS))
     values = {"thing": dice.phrase(domain["things"]), **urgency_values(dice, domain, level)}
     if dice.chance(PLAIN):
@@ -174,7 +178,7 @@ def office(dice: Dice) -> Row:
         first, second = dice.pick(domain["first_with_when"]), dice.pick(domain["second_after_other"])
     values["when_first"] = filled(dice, values["when_other"])
     text, text_pair = (filled(dice, sentence(part.format(**values))) for part in (first, second))
-    return {"text": text, "text_pair": text_pair, "label": level}
+    return {"text": text, "text_pair": text_pair, "label": judged(dice, level)}
 
 
 # ---- splits and files ----------------------------------------------------------------------------------------------
@@ -187,6 +191,13 @@ TASKS: dict[str, Callable[[Dice], Row]] = {
     "urgency-home": home,
     "urgency-office": office,
 }
+CLASSES = {
+    "sentiment-food": REVIEW_LABELS,
+    "sentiment-film": REVIEW_LABELS,
+    "topic-mail": list(TOPIC["mail"]),
+    "topic-news": list(TOPIC["news"]),
+}
+
 
 def texts(row: Row) -> list[str]:
     """The one or two texts of a row."""
@@ -194,14 +205,17 @@ def texts(row: Row) -> list[str]:
 
 
 def split_rows(task: str, split: str, forbidden: set[str]) -> list[Row]:
-    """`SIZES[split]` different rows, none with a text in `forbidden`."""
+    """`SIZES[split]` different rows, none with a text in `forbidden`; classes are equally large, give or take one."""
     dice, rows, seen = Dice(task, split), [], set()
+    room: dict[str, int] = {label: -(-SIZES[split] // len(CLASSES[task])) for label in CLASSES.get(task, [])}
     while len(rows) < SIZES[split]:
         row = TASKS[task](dice)
         key = tuple(texts(row))
-        if key in seen or len(set(key)) < len(key) or forbidden.intersection(key):
+        if key in seen or len(set(key)) < len(key) or forbidden.intersection(key) or room.get(row["label"], 1) == 0:
             continue
         seen.add(key)
+        if room:
+            room[row["label"]] -= 1
         rows.append(row)
     return rows
 

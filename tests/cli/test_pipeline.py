@@ -302,7 +302,11 @@ def test_the_workspace_remembers_from(own_project: Path, encoder: Path, tmp_path
     assert NOTHING in good("download", *common).stdout
     result = good("prepro", *common, "--model", encoder, "--max-seq-length", "64")
     assert stages(kept(result.stdout)) == ["download"] and stages(made(result.stdout)) == ["prepro"]
+    label = f"download/{only(tmp_path, 'w/download/*').name}"
+    assert json.loads(good("download", *common, "--json").stdout)["kept"] == [label]
+    refused("download", *common, "--force", says=(str(own_project / "data"), "not a folder", "--from"))
     refused("download", *common[2:], "-t", "second", says=("second", "--from"))
+    assert [path.name for path in (tmp_path / "w" / "download").iterdir()] == [label.split("/")[1]]
 
 
 def test_a_changed_file_makes_a_new_artefact(own_project: Path, encoder: Path, tmp_path: Path) -> None:
@@ -391,21 +395,22 @@ def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CheckpointStore, "save", send)
 
 
+@pytest.mark.parametrize("step", [1, 4, 9])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    share: Share, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, share: Share, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = share(tmp_path / "w", *SPLITTING, "--checkpoint-steps", "2")
+    arguments = share(tmp_path / "w", *SPLITTING, "--checkpoint-steps", "1")
     with monkeypatch.context() as patch:
-        interrupt_at(4, patch)
+        interrupt_at(step, patch)
         result = call(*arguments)
     assert result.exit_code == 130
-    assert "Stopped after update 5 of 10" in result.stderr
+    assert f"Stopped after update {step + 1} of 10" in result.stderr
     assert "Run the same command again" in result.stderr
     assert not list((tmp_path / "w").glob("train-share/*"))
     points = only(tmp_path, "w/checkpoints/*")
-    assert sorted(path.name for path in points.iterdir()) == ["main-00000004", "main-00000005"]
+    assert sorted(path.name for path in points.iterdir()) == [f"main-{n:08d}" for n in (step, step + 1)]
     result = good(*arguments)
-    assert "goes on after update 5 of 10" in result.stdout
+    assert f"goes on after update {step + 1} of 10" in result.stdout
     assert not points.exists()
     train = {name: digest for name, digest in hashed(trained).items() if name.startswith("train-share/")}
     assert {n: digest for n, digest in hashed(tmp_path / "w").items() if n.startswith("train-share/")} == train

@@ -154,9 +154,7 @@ def test_head_config(cases: dict[tuple[str, str, str], Case]) -> None:
     assert json.loads((cases["bert", "mean", "first"].folder / "head.json").read_text())["labels"] == ["no", "yes"]
 
 
-def test_equal_weights_give_equal_bytes(
-    cases: dict[tuple[str, str, str], Case], encoder: Path, tmp_path: Path
-) -> None:
+def test_equal_weights_give_equal_bytes(cases: dict[tuple[str, str, str], Case], encoder: Path, tmp_path: Path) -> None:
     again = scrambled(encoder, "mean")
     tensors, meta = again.state()
     restored, _ = build_method(encoder, "private", random_parts(TASKS), again.context.training, seed=5)

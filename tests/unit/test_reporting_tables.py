@@ -58,9 +58,7 @@ class TestSeeds:
     def test_parameters_and_seconds_are_means_over_seeds(self):
         costs = {seed: {"trained_parameters": 1000 * seed, "seconds": 30.0 * seed} for seed in (1, 3)}
         rows = [
-            result("adaptershare", task, 0.5, seed=seed, **costs[seed])
-            for seed in (1, 3)
-            for task in ("cola", "rte")
+            result("adaptershare", task, 0.5, seed=seed, **costs[seed]) for seed in (1, 3) for task in ("cola", "rte")
         ]
         (row,) = only_group(*rows).rows
         assert (row.parameters, row.seconds, row.seeds) == (2000, 60, 2)
@@ -230,9 +228,7 @@ class TestRich:
         assert "[red]x[/red]" in self.printed(to_rich(only_group(result("[red]x[/red]", "cola", 0.5))))
 
     def test_many_tasks_fit_a_terminal(self):
-        rows = [
-            result("shared", f"task{i:02d}", 0.637 + s / 50, seed=s) for i in range(30) for s in (0, 1)
-        ]
+        rows = [result("shared", f"task{i:02d}", 0.637 + s / 50, seed=s) for i in range(30) for s in (0, 1)]
         text = self.printed(to_rich(only_group(*rows)), width=60)
         assert len(re.findall(r"64\.7 ± 1\.4", text)) == 31
 

@@ -167,6 +167,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(encoder: Path) -> None:
     assert {p.dtype for p in method.model.encoder.parameters()} == {torch.float32}
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run(encoder: Path) -> None:
+    method, parts = build_method(encoder, "shared", random_parts(("first",)), SETTINGS)
+    before = {name: tensor.clone() for name, tensor in method.state()[0].items()}
+    method.model.heads["first"].linear.bias.register_hook(lambda gradient: gradient * math.inf)
+    with pytest.raises(RunError, match="not finite") as caught:
+        Trainer(method, parts, SETTINGS, "fp32", 500, Hooks()).run()
+    assert "task first, update 1, " in caught.value.where
+    assert_equal(method.state()[0], before)
+
+
 # ------------------------------------------------------------------------------------------------------- task schedule
 
 SIZES = st.dictionaries(st.text("abcd", min_size=1, max_size=3), st.integers(1, 5000), min_size=1, max_size=7)
@@ -281,9 +291,7 @@ def test_resume_after_an_interruption(encoder: Path) -> None:
 
 
 @pytest.mark.parametrize(("better", "best"), [("earlier", 3), ("later", 18)])
-def test_resume_with_the_best_step_kept(
-    encoder: Path, monkeypatch: pytest.MonkeyPatch, better: str, best: int
-) -> None:
+def test_resume_with_the_best_step_kept(encoder: Path, monkeypatch: pytest.MonkeyPatch, better: str, best: int) -> None:
     settings = replace(SETTINGS, eval_steps=3, load_best_model_at_end=True)
     now = {"step": 0}
 
@@ -306,6 +314,8 @@ def test_resume_with_the_best_step_kept(
     assert {row["step"] for row in whole.records["metrics"] if row["final"]} == {best}
     if better == "earlier":  # both splits came later and are undone
         assert whole.method.plan == SharingPlan.shared(TASKS, 2)
+        final = [row for row in whole.records["sharing"] if row["phase"] == "final"]
+        assert final == whole.records["sharing"][-8:] == whole.method.plan.rows("final", 3)
         short = train(encoder, "adaptershare", SETTINGS, 3, **SPLITTING).checkpoints[3].tensors
         assert_equal({f"method/{name}": tensor for name, tensor in whole.tensors.items()}, {
             name: tensor for name, tensor in short.items() if name.startswith("method/")
@@ -313,6 +323,7 @@ def test_resume_with_the_best_step_kept(
     else:
         last = train(encoder, "adaptershare", **SPLITTING)
         assert_equal(whole.tensors, last.tensors)
+        assert whole.records["sharing"] == last.records["sharing"]
 
 
 # ------------------------------------------------------------------------------------------- what must change nothing
