@@ -32,7 +32,7 @@ def run(session: nox.Session, module: str, *arguments: str, **options: dict[str,
 def demo(session: nox.Session) -> None:
     """Train AdapterShare on the embedded tiny tasks, draw who shares with whom, and report."""
     install(session)
-    run(session, "adaptershare_cli", "train-share", "--tasks", "tiny", "--num-train-epochs", "8", *session.posargs)
+    run(session, "adaptershare_cli", "train-share", "--config", "tests/benchmarks/tiny.toml", *session.posargs)
     run(session, "adaptershare_cli", "correlate", "--plot")
     run(session, "adaptershare_cli", "report")
 

