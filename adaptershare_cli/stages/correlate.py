@@ -161,3 +161,6 @@ def _print(context: StageContext, artefact: Artefact) -> None:
         cells = [number(best["value"]), number(best["standard_error"]), number(best["null_upper"])]
         table.add_row(task, best["source"], *cells, number(best["p_value"]), number(best["checks"], 0))
     context.reporter.table(table)
+    for name in artefact.info["plots"]:
+        if name.endswith(".png"):
+            context.reporter.path(str(artefact.path / name))
