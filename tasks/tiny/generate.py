@@ -200,7 +200,7 @@ def texts(row: Row) -> list[str]:
 
 
 def split_rows(task: str, split: str, forbidden: set[str]) -> list[Row]:
-    """The split's number of different rows, none with a text in `forbidden`; classes are equally large, give or take one."""
+    """As many rows as the split holds, no text in `forbidden`; classes are equally large, give or take one."""
     dice, rows, seen = Dice(task, split), [], set()
     size = SMALL.get(task, SIZES[split]) if split == "train" else SIZES[split]
     room: dict[str, int] = {label: -(-size // len(CLASSES[task])) for label in CLASSES.get(task, [])}
