@@ -31,7 +31,11 @@ class Processes:
     def start(self, *arguments: Any) -> subprocess.Popen[str]:
         environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         command = [sys.executable, "-m", "adaptershare_cli", *map(str, arguments)]
-        process = subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        # A shell that runs the tests in the background leaves SIGINT ignored; a user's Ctrl-C finds it at its default.
+        process = subprocess.Popen(
+            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         self.all.append(process)
         return process
 
