@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     PreproSettings,
     RuntimeSettings,
     TrainingSettings,
+    joint_settings,
 )
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ def train_share(
     Example: [bold]adaptershare train-share --tasks mnli,cola,rte --from ~/data[/bold]
     """
     reporter = Reporter(as_json)
-    settings = {name for spec in METHODS.values() for name in _field_names(spec.settings)}
+    settings = joint_settings([spec.settings for spec in METHODS.values()])
     options = {name: value for name, value in given.items() if name in settings}
     method_settings(method, options)  # a wrong option is refused before torch is imported
     context = _context("train-share", locals(), given, reporter)
@@ -296,12 +297,6 @@ def report(
     from adaptershare_cli.stages.report import make_report
 
     _finish(reporter, "report", [make_report(context, run_spec)])
-
-
-def _field_names(cls: type) -> list[str]:
-    from dataclasses import fields
-
-    return [item.name for item in fields(cls)]
 
 
 def main() -> None:
