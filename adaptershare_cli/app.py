@@ -11,9 +11,10 @@ from adaptershare_cli import __version__
 from adaptershare_cli.console import Reporter
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods import METHODS, method_options, method_settings
 from adaptershare_cli.options import choice, settings_from, with_options
 from adaptershare_cli.settings import (
+    PRESETS,
     CorrelateSettings,
     DownloadSettings,
     PreproSettings,
@@ -49,6 +50,7 @@ Config = Annotated[
     Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
 ]
 MethodName = choice("method", METHODS)
+Preset = choice("preset", PRESETS)
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
@@ -222,6 +224,10 @@ def train_share(
         MethodName,  # type: ignore[valid-type]
         typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
     ] = MethodName("adaptershare"),  # noqa: B008
+    preset: Annotated[
+        Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
+        typer.Option(help="Settings of a publication; options that you give win. paper: the original AdapterShare's."),
+    ] = None,
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
     from_folder: FromFolder = None,
@@ -241,9 +247,14 @@ def train_share(
     options = {name: value for name, value in given.items() if name in settings}
     method_settings(method, options)  # a wrong option is refused before torch is imported
     context = _context("train-share", locals(), given, reporter)
+    definitions = context.tasks(_need_tasks(tasks))
+    if preset:
+        given = PRESETS[preset](len(definitions)) | given
+        options = {name: value for name, value in given.items() if name in method_options(method)} | options
+        context = _context("train-share", locals(), given, reporter)
     from adaptershare_cli.stages.train_share import train_share as run
 
-    runs = run(context, context.tasks(_need_tasks(tasks)), method, options, _seed_list(seed, seeds))
+    runs = run(context, definitions, method, options, _seed_list(seed, seeds))
     _finish(reporter, "train-share", runs)
 
 

@@ -137,6 +137,10 @@ class TrainingView:
         """One line that stays."""
         self.reporter.line(f"{self.name}: {text}")
 
+    def table(self, table: Table) -> None:
+        """A table that stays."""
+        self.reporter.table(table)
+
     def scoring(self, task: str, split: str, rows: int) -> None:
         """Scoring of a part begins."""
         if self.bar:

@@ -108,10 +108,14 @@ INTERFERENCE = pa.schema(
         ("norm_a", pa.float64()),
         ("norm_b", pa.float64()),
         ("cosine", pa.float64()),  # null where a gradient is zero or not finite
+        ("cosine_error", pa.float64()),  # standard error over the held-out rows of both tasks
+        ("directed_ab", pa.float64()),  # g_a . g_b / |g_b|^2: what a step on task_a does for b, in steps on b itself
+        ("directed_ba", pa.float64()),  # g_a . g_b / |g_a|^2
         ("agreement_a", pa.float64()),  # cosine between the gradients of task_a's two held-out halves
         ("agreement_b", pa.float64()),
         ("shared", pa.bool_()),  # did the two share the adapter when the check was made?
         ("decision", pa.string()),  # observe | keep | guard | budget | split (they part here)
+        ("p_value", pa.float64()),  # of --rule significance: that they conflict no more than max_interference
     ]
 )
 

@@ -61,7 +61,8 @@ class PreproSettings:
 class TrainingSettings:
     """What all methods share."""
 
-    learning_rate: float = option(1e-3, "Peak learning rate of AdamW.", 0)
+    optim: Literal["adamw_torch", "adamax"] = option("adamw_torch", "The optimizer: AdamW, or Adamax.")
+    learning_rate: float = option(1e-3, "Peak learning rate.", 0)
     num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001)
     max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
     per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)
@@ -70,7 +71,7 @@ class TrainingSettings:
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = option(
         "linear", "How the learning rate falls after the warm-up."
     )
-    weight_decay: float = option(0.0, "Decoupled weight decay of AdamW.", 0)
+    weight_decay: float = option(0.0, "Weight decay (decoupled with AdamW).", 0)
     max_grad_norm: float = option(1.0, "Clip the gradient's norm to this; 0 turns clipping off.", 0)
     task_sampling: Literal["proportional", "uniform", "temperature"] = option(
         "proportional", "How often each task is drawn: by its rows, equally, or by rows^(1/temperature)."
@@ -104,13 +105,19 @@ class RuntimeSettings:
 
 @dataclass(frozen=True)
 class ObserveSettings:
-    """The checks: gradients of every task on held-out rows. Every joint method can observe them."""
+    """What every joint method knows. The checks: gradients of every task on held-out rows; all methods observe them."""
 
     observe: bool = option(True, "Take every task's gradients at checks (their history is the learnt correlation).")
     check_every: int | None = option(
         None, "Updates between checks; by default so many that checks take about 5 % of the rows processed.", 1
     )
     first_check: int | None = option(None, "Update of the first check; by default the end of the warm-up.", 1)
+    shuffle_heldout_labels: bool = option(
+        False, "Control: shuffle each task's held-out labels among its rows, so that only inputs relate."
+    )
+    loss_weighting: Literal["equal", "uncertainty"] = option(
+        "equal", "Weigh the tasks' losses equally, or by a learnt uncertainty each: exp(-v) loss + v."
+    )
 
 
 @dataclass(frozen=True)
@@ -124,19 +131,52 @@ class SharedSettings(ObserveSettings):
 
 
 @dataclass(frozen=True)
-class AdapterShareSettings(ObserveSettings):
-    """Start shared; split a group where two tasks' held-out gradients conflict."""
+class PlanSettings(ObserveSettings):
+    """Methods that need, or may start from, the sharing plan of an earlier run."""
 
+    init_plan: str | None = option(
+        None, "An earlier run (name, key prefix, glob or path) whose sharing plan is taken; weights are fresh."
+    )
+
+
+@dataclass(frozen=True)
+class GivenPlanSettings(PlanSettings):
+    """Train under the last plan of an earlier run."""
+
+
+@dataclass(frozen=True)
+class RandomPlanSettings(PlanSettings):
+    """Split as an earlier run did, at the same steps, but with the tasks of each layer drawn at random."""
+
+
+@dataclass(frozen=True)
+class AdapterShareSettings(PlanSettings):
+    """Start shared (or from --init-plan); split a group where two tasks' held-out gradients conflict."""
+
+    rule: Literal["threshold", "significance"] = option(
+        "threshold",
+        "Split by a fixed threshold at each check, or where the held-out rows show a conflict beyond their noise.",
+    )
     max_interference: float = option(0.0, "Split where -cosine of two tasks' gradients exceeds this.", -1, 1)
-    guard: Literal["agreement", "none"] = option(
-        "agreement", "Hold a split back unless each task of the group agrees with itself on both held-out halves."
+    significance_level: float = option(
+        0.05, "Of --rule significance: chance of a false split in a whole run.", 1e-9, 0.999
+    )
+    guard: Literal["agreement", "entropy", "none"] = option(
+        "agreement",
+        "Of --rule threshold: hold a split back unless in each task of the group both held-out halves, or nearly all "
+        "rows, agree.",
     )
     min_intra_similarity: float = option(
         2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this); -1 asks for nothing.", -1
     )
+    entropy_angle: float = option(
+        3.0, "Of --guard entropy: a row agrees if its cosine with its task's mean exceeds cos(pi / this).", 1
+    )
+    entropy_share: float = option(0.8, "Of --guard entropy: the share of each task's rows that must agree.", 0.5, 1)
     max_growth: float | None = option(
         None, "Groups over all layers divided by layers may grow up to this (by default the number of tasks).", 1
     )
+    target_parameters: int | None = option(None, "Trained parameters, heads included, may grow up to this.", 1)
 
     def __post_init__(self) -> None:
         if -1 < self.min_intra_similarity < 1:
@@ -145,6 +185,27 @@ class AdapterShareSettings(ObserveSettings):
                 where=f"got {self.min_intra_similarity:g}",
                 fix="2 asks for a cosine of at least 0, 3 for at least 0.5.",
             )
+        if self.rule == "significance" and self.guard != "agreement":
+            raise UserError(
+                "--guard belongs to --rule threshold", fix="Leave it out: the significance rule tests each pair itself."
+            )
+
+
+def paper_preset(tasks: int) -> dict[str, Any]:
+    """The original's published settings for `tasks` tasks (specs section 4), by option.
+
+    Its batches of 8 with two accumulated are batches of 16 here; its check at update 0 comes after update 1; its
+    held-out rows stood in the scored split, ours are cut from train.
+    """
+    return {
+        "rule": "threshold", "check_every": 5 * tasks, "first_check": 1, "heldout_size": 20, "max_interference": 0.0,
+        "guard": "agreement", "min_intra_similarity": 2.0, "max_growth": float(tasks), "optim": "adamax",
+        "learning_rate": 5e-5, "warmup_ratio": 0.1, "lr_scheduler_type": "linear", "max_grad_norm": 1.0,
+        "weight_decay": 0.0, "per_device_train_batch_size": 16, "num_train_epochs": 10.0,
+    }  # fmt: skip
+
+
+PRESETS = {"paper": paper_preset}
 
 
 @dataclass(frozen=True)

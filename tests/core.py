@@ -16,6 +16,7 @@ from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
 from adaptershare_cli.training.loop import TaskParts
 
 INFOS = {
@@ -88,3 +89,11 @@ def build_method(
         for head in built.model.heads.values():
             head.double()
     return built, parts
+
+
+def relate(gradients: torch.Tensor) -> Interference:
+    """`interference` of gradients (T, 2, P): each half of a task as one row."""
+    count = len(gradients)
+    rows = gradients.double().flatten(0, 1)
+    index = RowIndex(np.repeat(np.arange(count), 2), np.tile([0, 1], count), count)
+    return interference((rows @ rows.T).numpy(), index)

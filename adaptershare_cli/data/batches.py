@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +64,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def with_shuffled_labels(self, seed: int) -> Rows:
+        """The same rows with their labels in a random order."""
+        rows = copy.copy(self)
+        rows.labels = np.random.default_rng(seed).permutation(self.labels)
+        return rows
 
     def by_length(self) -> np.ndarray:
         """Row indices sorted by length, longest first (a batch that does not fit fails at once); ties by position."""

@@ -8,7 +8,14 @@ from importlib import import_module
 from typing import Any
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import AdapterShareSettings, ObserveSettings, PrivateSettings, SharedSettings
+from adaptershare_cli.settings import (
+    AdapterShareSettings,
+    GivenPlanSettings,
+    ObserveSettings,
+    PrivateSettings,
+    RandomPlanSettings,
+    SharedSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -26,20 +33,29 @@ class MethodSpec:
 
 METHODS: dict[str, MethodSpec] = {
     "adaptershare": MethodSpec(
-        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 1
+        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 2
     ),
-    "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 1),
-    "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 1),
+    "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 2),
+    "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 2),
+    "given-plan": MethodSpec("the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 1),
+    "random-plan": MethodSpec(
+        "split as the run --init-plan did, with tasks drawn at random", RandomPlanSettings, "random_plan", 1
+    ),
 }
+
+
+def method_options(method: str) -> set[str]:
+    """The names of the options that a method knows."""
+    return {item.name for item in fields(METHODS[method].settings)}
 
 
 def method_settings(method: str, given: Mapping[str, Any]) -> ObserveSettings:
     """The method's settings from the options that were given; an option that it does not know is refused."""
     spec = METHODS[method]
-    known = {item.name for item in fields(spec.settings)}
+    known = method_options(method)
     for name in given:
         if name not in known:
-            users = [other for other, s in METHODS.items() if name in {f.name for f in fields(s.settings)}]
+            users = [other for other in METHODS if name in method_options(other)]
             raise UserError(
                 f"--method {method} does not know --{name.replace('_', '-')}",
                 fix=f"It belongs to: {', '.join(users)}.",

@@ -21,17 +21,26 @@ Records = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a method's training: `max_steps` updates of `parameters()` on batches of `tasks`."""
+    """A part of a method's training: `max_steps` updates of `parameters()` on batches of `tasks`.
+
+    `apart()` are parameters that are trained beside them: they neither decay nor count for the clipping.
+    """
 
     name: str
     tasks: tuple[str, ...]
     max_steps: int
     parameters: Callable[[], list[nn.Parameter]]
+    apart: Callable[[], list[nn.Parameter]] = list
 
 
 @dataclass
 class MethodContext:
-    """All that a method may use. `notify` tells the user one line; `records` go into the artefact's tables."""
+    """All that a method may use.
+
+    `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
+    under, each with the step from which it held.
+    `plan_changed(step, before, after)` shows the user a new plan; `records` go into the artefact's tables.
+    """
 
     encoder: PreTrainedModel
     infos: dict[str, TaskInfo]
@@ -41,7 +50,9 @@ class MethodContext:
     max_steps: int
     seed: int
     pad_token: int
-    notify: Callable[[str], None] = lambda text: None
+    init_plan: SharingPlan | None = None
+    plan_history: tuple[tuple[int, SharingPlan], ...] = ()
+    plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None
     records: Records = field(default_factory=dict)
 
 

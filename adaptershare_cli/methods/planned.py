@@ -1,12 +1,14 @@
-"""Training under a sharing plan: what private, shared and adaptershare have in common."""
+"""Training under a sharing plan: what all methods whose adapters are tied by a plan have in common."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -15,28 +17,72 @@ from adaptershare_cli.methods.base import MethodContext, Phase
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.sharing.gradients import task_gradients
-from adaptershare_cli.sharing.interference import Interference, interference
+from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.sharing.gradients import gram_matrices, row_index
+from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
 CHECK_COST = 0.05  # checks process at most about this share of the rows that training processes
 
-# What acts on the relations of all layers at a check: (method, relations by layer, step, optimizer) -> the decision
-# for each (layer, pair of task indices), to be recorded.
-Act = Callable[["PlannedMethod", list[Interference], int, Optimizer], dict[tuple[int, int, int], str]]
+
+@dataclass(frozen=True)
+class Check:
+    """What a check saw: the rows' inner products (N, N) and the tasks' relations, one a layer."""
+
+    phase: str
+    step: int
+    index: RowIndex
+    grams: list[np.ndarray]
+    relations: list[Interference]
+
+
+@dataclass
+class Verdict:
+    """What was made of a check: for a (layer, pair of task indices) the decision, and its p value if it has one."""
+
+    decisions: dict[tuple[int, int, int], str] = field(default_factory=dict)
+    p_values: dict[tuple[int, int, int], float] = field(default_factory=dict)
+
+
+class Act:
+    """What may change the plan while training runs; this one changes nothing."""
+
+    def on_update(self, method: PlannedMethod, step: int, optimizer: Optimizer) -> None:
+        """Called after every update."""
+
+    def on_check(self, method: PlannedMethod, check: Check, optimizer: Optimizer) -> Verdict:
+        """Called at every check."""
+        return Verdict()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """What it must remember in a checkpoint."""
+        return {}
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """The inverse of `state`."""
 
 
 class PlannedMethod:
-    """One phase of joint training under a plan, observed at checks; `act` may change the plan there."""
+    """One phase of joint training under a plan, observed at checks; `act` may change the plan."""
 
     def __init__(self, context: MethodContext, plan: SharingPlan, act: Act | None = None) -> None:
-        self.context, self.act = context, act
+        self.context, self.act = context, act or Act()
         training = context.training
         bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed)
         self.model = MultiTaskModel(
             context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed
         )
+        self.heldout = context.heldout
+        if context.settings.shuffle_heldout_labels:
+            self.heldout = {
+                task: rows.with_shuffled_labels(derive_seed(context.seed, "heldout-labels", task))
+                for task, rows in context.heldout.items()
+            }
+        self.uncertainty: dict[str, nn.Parameter] = {}
+        if context.settings.loss_weighting == "uncertainty":
+            device = self.model.device
+            self.uncertainty = {task: nn.Parameter(torch.zeros((), device=device)) for task in plan.tasks}
         for name in ("sharing", "interference"):
             context.records.setdefault(name, [])
         self.record_plan("main", 0)
@@ -48,7 +94,10 @@ class PlannedMethod:
 
     def phases(self) -> Iterator[Phase]:
         """One phase over all tasks."""
-        yield Phase("main", self.plan.tasks, self.context.max_steps, self.model.parameters)
+        yield Phase(
+            "main", self.plan.tasks, self.context.max_steps, self.model.parameters,
+            lambda: list(self.uncertainty.values()),
+        )  # fmt: skip
 
     def train_mode(self) -> None:
         """Heads' dropout on; the encoder's only if asked for."""
@@ -59,39 +108,59 @@ class PlannedMethod:
         self.model.eval()
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Mean loss of a batch under its task's adapters."""
-        return self.model.loss(batch)
+        """Mean loss of a batch under its task's adapters: L, or exp(-v) L + v with the task's uncertainty v.
+
+        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3).
+        """
+        loss = self.model.loss(batch)
+        if not self.uncertainty:
+            return loss
+        v = self.uncertainty[batch.task]
+        return torch.exp(-v) * loss + v
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Head outputs under the batch's task's adapters."""
         return self.model.logits(batch)
 
     def after_update(self, phase: Phase, step: int, optimizer: Optimizer) -> None:
-        """Check the gradients where one is due."""
+        """Let `act` do what it does at this update; check the gradients where a check is due."""
+        before = self.plan
+        self.act.on_update(self, step, optimizer)
         if self.check_due(step):
             self.check(phase.name, step, optimizer)
+        if self.plan != before:
+            self.record_plan(phase.name, step)
+            self.context.plan_changed(step, before, self.plan)
 
     def check_due(self, step: int) -> bool:
         """Whether update `step` ends with a check (needs two tasks and `observe`)."""
+        if not self.context.settings.observe or len(self.plan.tasks) < 2:
+            return False
+        if not any(len(rows) for rows in self.heldout.values()):  # tasks of fewer than five train rows have none
+            return False
+        first, every = self.check_steps()
+        return step >= first and (step - first) % every == 0
+
+    def check_steps(self) -> tuple[int, int]:
+        """The update of the first check, and the updates between checks."""
         settings, training = self.context.settings, self.context.training
-        if not settings.observe or len(self.plan.tasks) < 2:
-            return False
-        rows = sum(len(heldout) for heldout in self.context.heldout.values())
-        if not rows:  # tasks of fewer than five train rows have none
-            return False
+        rows = sum(len(heldout) for heldout in self.heldout.values())
         every = settings.check_every or math.ceil(rows / training.per_device_train_batch_size / CHECK_COST)
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
-        return step >= first and (step - first) % every == 0
+        return first, every
 
     def check(self, phase: str, step: int, optimizer: Optimizer) -> None:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
-        gradients = task_gradients(self.model, self.context.heldout, self.context.pad_token)
-        relations = [interference(layer) for layer in gradients.layers]
+        index = row_index(self.heldout)
+        grams = gram_matrices(self.model, self.heldout, self.context.pad_token)
+        relations = [interference(gram, index) for gram in grams]
         before = self.plan
-        decisions = self.act(self, relations, step, optimizer) if self.act else {}
-        self.context.records["interference"].extend(interference_rows(phase, step, before, relations, decisions))
-        if self.plan != before:
-            self.record_plan(phase, step)
+        verdict = self.act.on_check(self, Check(phase, step, index, grams, relations), optimizer)
+        self.context.records["interference"].extend(interference_rows(phase, step, before, relations, verdict))
+
+    def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
+        """Part a group of `layer`; the copies train on with the moments of their sources."""
+        optimizer.follow_split(self.model.bank.split(layer, kept, moved))
 
     def record_plan(self, phase: str, step: int) -> None:
         """Record the plan that holds from `step` on."""
@@ -108,11 +177,14 @@ class PlannedMethod:
         for task, head in self.model.heads.items():
             for name, parameter in head.named_parameters():
                 names[parameter] = f"head/{task}/{name}"
+        names.update({parameter: f"uncertainty/{task}" for task, parameter in self.uncertainty.items()})
         return names
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Adapter and head tensors, and the plan."""
-        return {name: p.detach() for p, name in self.names().items()}, {"plan": self.plan.to_json()}
+        """Adapter and head tensors, uncertainties, what `act` remembers, and the plan."""
+        tensors = {name: p.detach() for p, name in self.names().items()}
+        tensors |= {f"act/{name}": tensor for name, tensor in self.act.state().items()}
+        return tensors, {"plan": self.plan.to_json()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
         """Take up a saved plan and tensors; adapter parameters are new objects afterwards."""
@@ -122,6 +194,10 @@ class PlannedMethod:
 
         self.model.bank.load_state(SharingPlan.from_json(meta["plan"]), part("adapter/"))
         self.model.load_head_state(part("head/"))
+        with torch.no_grad():
+            for task, parameter in self.uncertainty.items():
+                parameter.copy_(tensors[f"uncertainty/{task}"])
+        self.act.load_state(part("act/"))
 
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter and head into `folder`."""
@@ -129,25 +205,27 @@ class PlannedMethod:
 
 
 def interference_rows(
-    phase: str,
-    step: int,
-    plan: SharingPlan,
-    relations: list[Interference],
-    decisions: Mapping[tuple[int, int, int], str],
+    phase: str, step: int, plan: SharingPlan, relations: list[Interference], verdict: Verdict
 ) -> list[dict[str, Any]]:
     """Rows of `schemas.INTERFERENCE` for every pair in every layer; unknown values are null."""
 
     def known(value: float) -> float | None:
         return float(value) if math.isfinite(value) else None
 
+    def directed(r: Interference, a: int, b: int) -> float | None:
+        return known(r.dot[a, b] / r.norm[b] ** 2) if r.norm[b] > 0 else None
+
     tasks = plan.tasks
     return [
         {
             "phase": phase, "step": step, "layer": layer, "task_a": tasks[a], "task_b": tasks[b],
             "dot": known(r.dot[a, b]), "norm_a": known(r.norm[a]), "norm_b": known(r.norm[b]),
-            "cosine": known(r.cosine[a, b]), "agreement_a": known(r.agreement[a]),
-            "agreement_b": known(r.agreement[b]), "shared": plan.share(layer, tasks[a], tasks[b]),
-            "decision": decisions.get((layer, a, b), "observe"),
+            "cosine": known(r.cosine[a, b]), "cosine_error": known(r.error[a, b]),
+            "directed_ab": directed(r, a, b), "directed_ba": directed(r, b, a),
+            "agreement_a": known(r.agreement[a]), "agreement_b": known(r.agreement[b]),
+            "shared": plan.share(layer, tasks[a], tasks[b]),
+            "decision": verdict.decisions.get((layer, a, b), "observe"),
+            "p_value": known(verdict.p_values.get((layer, a, b), math.nan)),
         }
         for layer, r in enumerate(relations)
         for a in range(len(tasks))

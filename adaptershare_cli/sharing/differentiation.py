@@ -1,6 +1,6 @@
-"""When and how a group of tasks parts. Pure: cosines and settings in, a decision out.
+"""When and how a group of tasks parts. Pure: relations and settings in, a decision out.
 
-Source: AdapterShare (EMNLP 2022), specs section 1 (the split) and 2 (the guards).
+Source: AdapterShare (EMNLP 2022), specs section 1 (the split) and 2 (the guards); the significance rule is ours.
 """
 
 from __future__ import annotations
@@ -10,6 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
+
+from adaptershare_cli.sharing.interference import Interference, RowIndex, block_means, standard_errors
+
+SMALLEST_P = 1e-300  # keeps the normal deviate of an underflown p value finite
+ENTROPY_MAJORITY = 0.5  # of a task's rows: with fewer in agreement, low entropy would mean that they disagree
 
 
 @dataclass(frozen=True)
@@ -19,15 +25,6 @@ class Decision:
     outcome: str
     kept: tuple[int, ...] = ()
     moved: tuple[int, ...] = ()
-
-
-def passes_agreement(agreement: np.ndarray, group: Sequence[int], min_intra_similarity: float) -> bool:
-    """Guard `agreement`: every task's two halves agree, cos >= cos(pi / min_intra_similarity).
-
-    2 asks for a cosine of at least 0; -1 for at least -1, that is nothing. An unknown agreement (nan) fails.
-    """
-    floor = math.cos(math.pi / min_intra_similarity)
-    return bool(np.all(agreement[list(group)] >= floor - 1e-12))
 
 
 def split_group(cosine: np.ndarray, group: Sequence[int], max_interference: float) -> Decision:
@@ -61,19 +58,105 @@ def _known(degree: float) -> float:
     return degree if math.isfinite(degree) else 0.0
 
 
-def decide(
-    cosine: np.ndarray,
-    agreement: np.ndarray,
-    group: Sequence[int],
-    guard: str,
-    max_interference: float,
-    min_intra_similarity: float,
-) -> Decision:
-    """The decision for one group of one layer: guard first, then the split rule; `group` holds task indices."""
+# ---------------------------------------------------------------------------------------------------------- the guards
+
+
+def passes_agreement(agreement: np.ndarray, group: Sequence[int], min_intra_similarity: float) -> bool:
+    """Guard `agreement`: every task's two halves agree, cos >= cos(pi / min_intra_similarity).
+
+    2 asks for a cosine of at least 0; -1 for at least -1, that is nothing. An unknown agreement (nan) fails.
+    """
+    floor = math.cos(math.pi / min_intra_similarity)
+    return bool(np.all(agreement[list(group)] >= floor - 1e-12))
+
+
+def passes_entropy(row_cosine: Sequence[np.ndarray], group: Sequence[int], angle: float, share: float) -> bool:
+    """Guard `entropy`: in every task nearly all rows agree with the task's mean gradient.
+
+    p_t = share of t's rows whose cosine with the mean gradient exceeds cos(pi / angle); asked for are p_t >= 1/2 and
+    H2(p_t) <= H2(share), H2 the binary entropy. Rows of unknown cosine count as disagreeing; no rows fail.
+    """
+    floor = math.cos(math.pi / angle)
+    for task in group:
+        cosines = row_cosine[task]
+        if not len(cosines):
+            return False
+        agreeing = float(np.mean(cosines > floor))  # nan > floor is False
+        if agreeing < ENTROPY_MAJORITY or _binary_entropy(agreeing) > _binary_entropy(share) + 1e-12:
+            return False
+    return True
+
+
+def _binary_entropy(p: float) -> float:
+    return float(stats.entropy([p, 1 - p], base=2))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Which guard holds splits back, and its settings (specs section 2)."""
+
+    name: str = "agreement"
+    min_intra_similarity: float = 2.0
+    entropy_angle: float = 3.0
+    entropy_share: float = 0.8
+
+    def passes(self, relation: Interference, group: Sequence[int]) -> bool:
+        """Whether `group` may part."""
+        if self.name == "agreement":
+            return passes_agreement(relation.agreement, group, self.min_intra_similarity)
+        if self.name == "entropy":
+            return passes_entropy(relation.row_cosine, group, self.entropy_angle, self.entropy_share)
+        return True
+
+
+# ----------------------------------------------------------------------------------------------------------- the rules
+
+
+def decide(relation: Interference, group: Sequence[int], guard: Guard, max_interference: float) -> Decision:
+    """Rule `threshold`: the decision for one group of one layer; `group` holds task indices."""
     if len(group) < 2:
         return Decision("keep")
-    decision = split_group(cosine, group, max_interference)
-    if decision.outcome == "split" and guard == "agreement":
-        if not passes_agreement(agreement, group, min_intra_similarity):
-            return Decision("guard")
+    decision = split_group(relation.cosine, group, max_interference)
+    if decision.outcome == "split" and not guard.passes(relation, group):
+        return Decision("guard")
     return decision
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How surely two tasks conflict by more than the threshold: `score` and one-sided `p_value`, both (T, T).
+
+    `score` is the normal deviate of the p value: the lower, the surer.
+    """
+
+    score: np.ndarray
+    p_value: np.ndarray
+
+
+def weigh_evidence(kernel: np.ndarray, index: RowIndex, max_interference: float) -> Evidence:
+    """Test -cosine > max_interference for each pair on a kernel (N, N) of normalised row products.
+
+    The kernel may be a mean over checks: rows, not checks, are the sample, so seeing the same rows again makes
+    nothing surer than they are. (cosine + max_interference) / standard error is taken as Student's t with the
+    smaller task's rows - 1 degrees of freedom.
+    """
+    counts = np.array([len(index.rows(task)) for task in range(index.tasks)])
+    degrees = np.maximum(np.minimum(counts[:, None], counts[None, :]) - 1, 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = (block_means(kernel, index) + max_interference) / standard_errors(kernel, index)
+    p_value = stats.t.cdf(t, degrees)
+    return Evidence(stats.norm.ppf(p_value.clip(SMALLEST_P, 1 - 1e-15)), p_value)
+
+
+def decide_by_evidence(evidence: Evidence, group: Sequence[int], level: float) -> Decision:
+    """Rule `significance`: part `group` at its surest conflict, if its p value is under `level`.
+
+    The other tasks join the side with which their surest conflict is less sure: `split_group` on the scores.
+    """
+    if len(group) < 2:
+        return Decision("keep")
+    pairs = [evidence.p_value[a, b] for i, a in enumerate(group) for b in group[i + 1 :]]
+    known = [p for p in pairs if math.isfinite(p)]
+    if not known or min(known) >= level:
+        return Decision("keep")
+    return split_group(evidence.score, group, -math.inf)

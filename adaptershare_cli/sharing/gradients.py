@@ -1,8 +1,12 @@
-"""Every task's gradient on the adapters that it uses, from one mixed pass over held-out rows of all tasks.
+"""Every held-out row's gradient on the adapter that its task uses, from one mixed pass over rows of all tasks.
 
 For a linear layer y = W x + b, the gradient of row r's loss is dW_r = sum_s dy_rs x_rs^T and db_r = sum_s dy_rs
 over its tokens s. Inputs x and output gradients dy come from hooks on the adapter modules, so one forward and one
 backward pass over rows of many tasks give each row's gradient, whichever tensors the tasks share.
+
+All that is asked of these gradients (dot products of tasks, of halves, of single rows, and how sure they are) can be
+read from the rows' inner products, so that is what is kept: an (N, N) Gram matrix a layer. It is a sum over the
+layer's Linear modules, which is what bounds the memory: modules are taken in blocks, a pass a block.
 """
 
 from __future__ import annotations
@@ -16,91 +20,122 @@ from torch import nn
 
 from adaptershare_cli.data.batches import Rows, pad
 from adaptershare_cli.model.heads import MultiTaskModel, row_losses
+from adaptershare_cli.sharing.interference import RowIndex
 
 CHUNK_ROWS = 64
-HALVES = 2
-
-
-@dataclass(frozen=True)
-class TaskGradients:
-    """Mean-loss gradients of each task on the two disjoint halves of its held-out rows.
-
-    `layers[l]` is (tasks, 2, P_l) in float64: P_l parameters of one adapter of layer l, all its sites flattened in
-    the order of `AdapterBank.named_parameters`. `rows` is (tasks, 2), the number of rows in each half.
-    """
-
-    tasks: tuple[str, ...]
-    layers: tuple[torch.Tensor, ...]
-    rows: torch.Tensor
+MEMORY_BYTES = 1 << 30  # row gradients held at a time; one Linear's are always held whole
 
 
 @dataclass
 class _Slot:
-    """One Linear of one task's adapter: where its gradient stands in the layer's flat vector."""
+    """The same Linear of the adapters of all tasks: one module a task, and what its hook saw last."""
 
     layer: int
-    weight: int
-    bias: int
-    inputs: torch.Tensor | None = None
-    outputs: torch.Tensor | None = None
+    modules: list[nn.Linear]
+    seen: list[tuple[torch.Tensor, torch.Tensor] | None]
+
+    @property
+    def size(self) -> int:
+        """Parameters of one module."""
+        return self.modules[0].weight.numel() + self.modules[0].bias.numel()
 
 
-def task_gradients(
-    model: MultiTaskModel, heldout: dict[str, Rows], pad_token: int, chunk_rows: int = CHUNK_ROWS
-) -> TaskGradients:
-    """Gradients of every task's mean held-out loss, in eval mode, without touching any `.grad`.
+def row_index(heldout: dict[str, Rows]) -> RowIndex:
+    """Task and half of every row, tasks in order; even positions of a task are its first half, odd ones its second."""
+    task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
+    half = np.concatenate([np.arange(len(rows)) % 2 for rows in heldout.values()])
+    return RowIndex(task, half, len(heldout))
 
-    Rows go through in chunks of `chunk_rows`, sorted by length over all tasks (least padding); within a chunk they
-    are grouped by task. Even positions in a task's rows form its first half, odd ones its second.
-    Source: AdapterShare (EMNLP 2022), G[l, t, s] of specs section 1; the one-pass form is ours.
+
+def gram_matrices(
+    model: MultiTaskModel,
+    heldout: dict[str, Rows],
+    pad_token: int,
+    chunk_rows: int = CHUNK_ROWS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> list[np.ndarray]:
+    """Inner products of all rows' gradients, one (N, N) float64 matrix a layer; rows as in `row_index`.
+
+    Rows of tasks in different groups of a layer have gradients on different tensors of one shape; their products are
+    taken all the same (specs: "keep the row, marked").
     """
-    tasks = tuple(heldout)
-    slots, sizes = _slots(model, tasks)
-    sums = [torch.zeros(len(tasks), HALVES, size, dtype=torch.float64) for size in sizes]
+    count = sum(len(rows) for rows in heldout.values())
+    grams = [np.zeros((count, count)) for _ in range(len(model.bank.plan.layers))]
+    for layer, gradients in row_gradients(model, heldout, pad_token, chunk_rows, memory_bytes):
+        grams[layer] += (gradients @ gradients.T).double().cpu().numpy()
+    return grams
+
+
+def row_gradients(
+    model: MultiTaskModel,
+    heldout: dict[str, Rows],
+    pad_token: int,
+    chunk_rows: int = CHUNK_ROWS,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Yield (layer, (N, p)) for each of the p parameters' Linear modules, in eval mode, touching no `.grad`.
+
+    The modules of a layer come in the order of `AdapterBank.named_parameters`, each as weight (row by row) and bias.
+    Rows go through in chunks of `chunk_rows`, sorted by length over all tasks (least padding); within a chunk they
+    are grouped by task. Source: AdapterShare (EMNLP 2022), specs section 1; the one-pass form is ours.
+    """
     model.eval()
-    handles = [_capture(module, slot) for module, slot in slots]
-    try:
-        for chunk in _chunks(heldout, chunk_rows):
-            _add_chunk(model, heldout, chunk, pad_token, [slot for _, slot in slots], sums)
-    finally:
-        for handle in handles:
-            handle.remove()
-    rows = torch.tensor([[(len(r) + 1) // 2, len(r) // 2] for r in heldout.values()])
-    mean = tuple(total / rows.clamp(min=1).unsqueeze(-1) for total in sums)
-    return TaskGradients(tasks, mean, rows)
+    count = sum(len(rows) for rows in heldout.values())
+    for block in _blocks(_slots(model, list(heldout)), count, memory_bytes):
+        rows = [torch.zeros(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
+        handles = [_capture(slot, task) for slot in block for task in range(len(heldout))]
+        try:
+            for chunk in _chunks(heldout, chunk_rows):
+                _run_chunk(model, heldout, chunk, pad_token, block, rows)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for slot, gradients in zip(block, rows, strict=True):
+            yield slot.layer, gradients
 
 
-def _slots(model: MultiTaskModel, tasks: Sequence[str]) -> tuple[list[tuple[nn.Module, _Slot]], list[int]]:
-    """The Linear modules of all tasks' adapters with their places, and each layer's number of parameters."""
-    slots: list[tuple[nn.Module, _Slot]] = []
-    sizes: list[int] = []
+def _slots(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Slot]:
+    """The Linear modules of the adapters, each with its counterpart in every task."""
+    columns: list[list[tuple[int, nn.Linear]]] = []
     for task in tasks:
-        offsets: dict[int, int] = {}
+        columns.append([])
         for site in model.bank.sites[task]:
             for name, module in site.module.named_modules():
-                own = dict(module.named_parameters(recurse=False))
+                own = set(dict(module.named_parameters(recurse=False)))
                 if not own:
                     continue
-                if not isinstance(module, nn.Linear) or set(own) != {"weight", "bias"}:
+                if not isinstance(module, nn.Linear) or own != {"weight", "bias"}:
                     raise NotImplementedError(f"per-row gradients of {type(module).__name__} ({name})")
-                start = offsets.get(site.layer, 0)
-                middle = start + own["weight"].numel()
-                offsets[site.layer] = middle + own["bias"].numel()
-                slots.append((module, _Slot(site.layer, start, middle)))
-        sizes = [offsets[layer] for layer in sorted(offsets)]
-    return slots, sizes
+                columns[-1].append((site.layer, module))
+    return [
+        _Slot(place[0][0], [module for _, module in place], [None] * len(tasks)) for place in zip(*columns, strict=True)
+    ]
 
 
-def _capture(module: nn.Module, slot: _Slot) -> torch.utils.hooks.RemovableHandle:
+def _blocks(slots: list[_Slot], rows: int, memory_bytes: int) -> Iterator[list[_Slot]]:
+    """Successive slots whose row gradients fit into the memory together; at least one."""
+    block: list[_Slot] = []
+    held = 0
+    for slot in slots:
+        size = rows * slot.size * slot.modules[0].weight.element_size()
+        if block and held + size > memory_bytes:
+            yield block
+            block, held = [], 0
+        block.append(slot)
+        held += size
+    yield block
+
+
+def _capture(slot: _Slot, task: int) -> torch.utils.hooks.RemovableHandle:
     def keep(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        slot.inputs, slot.outputs = inputs[0].detach(), output
+        slot.seen[task] = (inputs[0].detach(), output)
 
-    return module.register_forward_hook(keep)
+    return slot.modules[task].register_forward_hook(keep)
 
 
 def _chunks(heldout: dict[str, Rows], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
     """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order."""
-    number = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
+    number = row_index(heldout).task
     row = np.concatenate([np.arange(len(rows)) for rows in heldout.values()])
     order = np.argsort(-np.concatenate([rows.lengths for rows in heldout.values()]), kind="stable")
     for start in range(0, len(order), size):
@@ -108,20 +143,18 @@ def _chunks(heldout: dict[str, Rows], size: int) -> Iterator[list[tuple[int, np.
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
-def _add_chunk(
+def _run_chunk(
     model: MultiTaskModel,
     heldout: dict[str, Rows],
     chunk: list[tuple[int, np.ndarray]],
     pad_token: int,
-    slots: list[_Slot],
-    sums: list[torch.Tensor],
+    block: list[_Slot],
+    gradients: list[torch.Tensor],
 ) -> None:
-    """Add each row's gradient to its (task, half) in `sums`."""
+    """Write the gradients of the chunk's rows on the block's modules into their lines of `gradients`."""
     tasks = list(heldout)
     parts = [(heldout[tasks[index]], rows) for index, rows in chunk]
     counts = [len(rows) for _, rows in chunk]
-    for slot in slots:
-        slot.inputs = slot.outputs = None
     with model.bank.active_rows([tasks[index] for index, _ in chunk], counts):
         pooled = model.pooled(pad(parts, pad_token))
         loss = pooled.new_zeros(())
@@ -129,19 +162,16 @@ def _add_chunk(
             task = tasks[index]
             labels = torch.from_numpy(heldout[task].labels[rows]).to(model.device)
             loss = loss + row_losses(model.infos[task], model.heads[task](states), labels).sum()
-        used = [(slot, slot.outputs) for slot in slots if slot.outputs is not None]
-        gradients = torch.autograd.grad(loss, [outputs for _, outputs in used])
-    place = {index: torch.from_numpy(rows % HALVES) for index, rows in chunk}
-    per_task = len(slots) // len(tasks)
-    position = {id(slot): at // per_task for at, slot in enumerate(slots)}
-    for (slot, _), gradient in zip(used, gradients, strict=True):
-        index = position[id(slot)]
-        half = place[index].to(gradient.device)
-        target = sums[slot.layer][index]
-        assert slot.inputs is not None
-        for number in range(HALVES):
-            mine = half == number
-            given, back = slot.inputs[mine].flatten(0, 1), gradient[mine].flatten(0, 1)
-            weight = (back.T @ given.to(back.dtype)).flatten().double().cpu()
-            target[number, slot.weight : slot.weight + weight.numel()] += weight
-            target[number, slot.bias : slot.bias + back.shape[1]] += back.sum(0).double().cpu()
+        used = [(slot, index, slot.seen[index]) for slot in block for index, _ in chunk]
+        outputs = [seen[1] for _, _, seen in used if seen is not None]
+        backward = iter(torch.autograd.grad(loss, outputs))
+    starts = np.cumsum([0, *(len(rows) for rows in heldout.values())])
+    lines = {index: torch.from_numpy(starts[index] + rows) for index, rows in chunk}
+    place = {id(slot): number for number, slot in enumerate(block)}
+    for slot, index, seen in used:
+        assert seen is not None
+        given, back = seen[0], next(backward)
+        weight = back.transpose(1, 2) @ given.to(back.dtype)
+        whole = torch.cat([weight.flatten(1), back.sum(1)], 1)
+        gradients[place[id(slot)]][lines[index]] = whole.cpu()
+        slot.seen[index] = None

@@ -1,46 +1,130 @@
-"""How tasks' gradients on one adapter stand to each other. Pure: gradients in, numbers out."""
+"""How tasks' gradients on one adapter stand to each other. Pure: the rows' inner products in, numbers out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """Which task, and which of its two halves, each held-out row belongs to: (N,) integers; `tasks` of them."""
+
+    task: np.ndarray
+    half: np.ndarray
+    tasks: int
+
+    def rows(self, task: int) -> np.ndarray:
+        """The positions of a task's rows."""
+        return np.flatnonzero(self.task == task)
 
 
 @dataclass(frozen=True)
 class Interference:
-    """Pairwise relations of tasks on the adapter of one layer.
+    """Pairwise relations of T tasks on the adapter of one layer.
 
-    `dot`, `cosine`: (T, T); `norm`, `agreement`: (T,). The interference degree of two tasks is -cosine. A cosine is
-    nan (unknown) where one of the gradients is zero or not finite; `agreement` is the cosine between the gradients
-    of a task's two held-out halves.
+    `dot`, `cosine`, `error`: (T, T); `norm`, `agreement`: (T,). The interference degree of two tasks is -cosine. A
+    cosine is nan (unknown) where one of the gradients is zero or not finite. `error` is the standard error of the
+    cosine over the held-out rows; `agreement` the cosine between the gradients of a task's two halves;
+    `row_cosine[t]` the cosine of each row of task t with the task's mean gradient.
     """
 
     dot: np.ndarray
     norm: np.ndarray
     cosine: np.ndarray
+    error: np.ndarray
     agreement: np.ndarray
+    row_cosine: tuple[np.ndarray, ...]
 
 
-def interference(gradients: torch.Tensor) -> Interference:
-    """Relations between tasks from their gradients (T, 2, P) on the two held-out halves of each.
+def interference(gram: np.ndarray, index: RowIndex) -> Interference:
+    """Relations between tasks from the inner products (N, N) of their rows' gradients.
 
-    g_t = G[t, 1] + G[t, 2]; cosine[s, t] = g_s . g_t / (|g_s| |g_t|). Source: AdapterShare (EMNLP 2022).
+    With G[t, h] the mean gradient of half h of task t: g_t = G[t, 1] + G[t, 2] and
+    cosine[s, t] = g_s . g_t / (|g_s| |g_t|). Source: AdapterShare (EMNLP 2022), specs section 1.
     """
-    halves = gradients.detach().to(torch.float64).cpu().numpy()
-    total = halves.sum(1)
-    finite = np.isfinite(halves).all((1, 2))
-    total = np.where(finite[:, None], total, np.nan)
-    dot = total @ total.T
+    bad = ~np.isfinite(np.diagonal(gram))
+    finite = np.array([not bad[index.rows(task)].any() for task in range(index.tasks)])
+    gram = np.where(bad[:, None] | bad[None, :], 0.0, gram)
+    halves = _half_weights(index)  # (2 T, N)
+    products = halves @ gram @ halves.T
+    both = products.reshape(index.tasks, 2, index.tasks, 2)
+    dot = both.sum((1, 3))
     norm = np.sqrt(np.diagonal(dot).clip(min=0))
-    first, second = halves[:, 0], halves[:, 1]
+    half_norm = np.sqrt(np.diagonal(products).clip(min=0)).reshape(index.tasks, 2)
+    known = finite & (norm > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        half_norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-        agreement = (first * second).sum(1) / half_norms
-        cosine = dot / np.outer(norm, norm)
-    unknown = ~(finite & (norm > 0))
-    cosine[unknown, :] = np.nan
-    cosine[:, unknown] = np.nan
-    agreement[~np.isfinite(agreement)] = np.nan
-    return Interference(dot, norm, np.clip(cosine, -1, 1), np.clip(agreement, -1, 1))
+        cosine = np.clip(dot / np.outer(norm, norm), -1, 1)
+        agreement = np.clip(np.einsum("tatb->tab", both)[:, 0, 1] / half_norm.prod(1), -1, 1)
+    unknown = ~(known[:, None] & known[None, :])
+    cosine[unknown] = np.nan
+    agreement[~(finite & np.isfinite(agreement))] = np.nan
+    scaled = normalised(gram, index, norm / 2)
+    return Interference(
+        dot=np.where(finite[:, None] & finite[None, :], dot, np.nan),
+        norm=np.where(finite, norm, np.nan),
+        cosine=cosine,
+        error=np.where(unknown, np.nan, standard_errors(scaled, index)),
+        agreement=agreement,
+        row_cosine=tuple(_row_cosines(gram, index, task, known[task]) for task in range(index.tasks)),
+    )
+
+
+def normalised(gram: np.ndarray, index: RowIndex, norm: np.ndarray) -> np.ndarray:
+    """The Gram matrix with each row divided by the norm (T,) of its task's mean gradient.
+
+    The mean of the block of two tasks is then their cosine (up to the weights of unequal halves). Rows of a task
+    whose norm is zero or unknown are nan.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where((norm > 0) & np.isfinite(norm), 1 / norm, np.nan)[index.task]
+    return gram * scale[:, None] * scale[None, :]
+
+
+def standard_errors(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
+    """Standard error (T, T) of the mean of each block of `kernel` (N, N) when rows of both tasks are a sample.
+
+    Two-way random effects: with r_i and c_j the means of line i and column j of the m x n block,
+
+        Var(mean) = Var(r)/m + Var(c)/n - Var(residuals)/(m n),      at least Var(residuals)/(m n),
+
+    which is unbiased, where a product of one row with an estimated mean would count the other's noise twice.
+    nan for a task of fewer than two rows, and on the diagonal (a row's product with itself is no sample).
+    """
+    errors = np.full((index.tasks, index.tasks), np.nan)
+    rows = [index.rows(task) for task in range(index.tasks)]
+    for a in range(index.tasks):
+        for b in range(a + 1, index.tasks):
+            m, n = len(rows[a]), len(rows[b])
+            if m < 2 or n < 2:
+                continue
+            block = kernel[np.ix_(rows[a], rows[b])]
+            lines, columns = block.mean(1), block.mean(0)
+            residual = block - lines[:, None] - columns[None, :] + block.mean()
+            rest = (residual**2).sum() / ((m - 1) * (n - 1)) / (m * n)
+            variance = max(lines.var(ddof=1) / m + columns.var(ddof=1) / n - rest, rest)
+            errors[a, b] = errors[b, a] = np.sqrt(variance)
+    return errors
+
+
+def block_means(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
+    """The mean of each block (T, T) of `kernel` (N, N)."""
+    weights = np.stack([(index.task == task) / max(1, (index.task == task).sum()) for task in range(index.tasks)])
+    return weights @ kernel @ weights.T
+
+
+def _half_weights(index: RowIndex) -> np.ndarray:
+    """(2 T, N): lines that take the mean over each half of each task; zero for an empty half."""
+    lines = [(index.task == task) & (index.half == half) for task in range(index.tasks) for half in range(2)]
+    return np.stack([line / max(1, line.sum()) for line in lines])
+
+
+def _row_cosines(gram: np.ndarray, index: RowIndex, task: int, known: bool) -> np.ndarray:
+    """Cosine of each row of a task with the mean over its rows; nan for rows without a gradient."""
+    rows = index.rows(task)
+    if not known:
+        return np.full(len(rows), np.nan)
+    block = gram[np.ix_(rows, rows)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return block.mean(1) / np.sqrt(np.diagonal(block) * block.mean())

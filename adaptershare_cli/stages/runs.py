@@ -21,7 +21,9 @@ from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.model.encoder import load_encoder, resolve_precision
 from adaptershare_cli.model.export import count_parameters
+from adaptershare_cli.reporting.plan_table import plan_table
 from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
+from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.stages.common import StageContext, ensure
 from adaptershare_cli.stages.prepro import PARTS
@@ -46,17 +48,20 @@ def train_run(
     method_settings: ObserveSettings,
     prepared: list[Artefact],
     seed: int,
+    origin: Artefact | None = None,
 ) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
-    Publishes `tasks/<task>/` (adapter and head) and the tables of `TABLES`.
+    `origin` is the run whose sharing plans the method takes up. Publishes `tasks/<task>/` (adapter and head) and the
+    tables of `TABLES`.
     """
     check_bounds(method_settings)
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,
         "method_version": METHODS[method].code_version,
-        "method_settings": non_default(method_settings),
+        # Of a run named by --init-plan its content counts, not the words that named it.
+        "method_settings": {k: v for k, v in non_default(method_settings).items() if k != "init_plan"},
         "training": non_default(context.training),
         "tasks": [[artefact.name, artefact.content] for artefact in prepared],
         "encoder": context.encoder.weights,
@@ -65,6 +70,8 @@ def train_run(
         "threads": threads,
         "seed": seed,
     }
+    if origin is not None:
+        request["init_plan"] = origin.content
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
@@ -77,9 +84,23 @@ def train_run(
         sizes = {task: len(part.train) for task, part in parts.items()}
         steps = total_steps(sizes, context.training)
         with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
-            trainer = _trainer(
-                context, method, method_settings, infos, parts, prepared, steps, seed, device, precision, store, view
+            method_context = MethodContext(
+                encoder=load_encoder(context.encoder, device),
+                infos=infos,
+                heldout={task: part.heldout for task, part in parts.items()},
+                training=context.training,
+                settings=method_settings,
+                max_steps=steps,
+                seed=seed,
+                pad_token=prepared[0].info["pad_token"],
+                plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
+                **(read_plans(origin, tuple(infos)) if origin else {}),
             )
+            hooks = Hooks(progress=_show(view), save=store.save)
+            trainer = Trainer(
+                load_builder(method)(method_context), parts, context.training, precision,
+                context.runtime.checkpoint_steps, hooks,
+            )  # fmt: skip
             _run(trainer, store, view)
         built = _write(folder, trainer, infos)
         built["info"] |= {
@@ -96,7 +117,8 @@ def train_run(
         }
         return built
 
-    artefact = ensure(context, stage, name, request, build, prepared)
+    inputs = prepared if origin is None else [*prepared, origin]
+    artefact = ensure(context, stage, name, request, build, inputs)
     CheckpointStore(context.workspace, artefact.path.name, request).clear()
     return artefact
 
@@ -158,26 +180,17 @@ def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[st
     return parts, lost
 
 
-def _trainer(
-    context: StageContext, method: str, method_settings: ObserveSettings, infos: dict[str, TaskInfo],
-    parts: dict[str, TaskParts], prepared: list[Artefact], steps: int, seed: int, device: torch.device,
-    precision: str, store: CheckpointStore, view: TrainingView,
-) -> Trainer:  # fmt: skip
-    built = load_builder(method)(
-        MethodContext(
-            encoder=load_encoder(context.encoder, device),
-            infos=infos,
-            heldout={task: part.heldout for task, part in parts.items()},
-            training=context.training,
-            settings=method_settings,
-            max_steps=steps,
-            seed=seed,
-            pad_token=prepared[0].info["pad_token"],
-            notify=view.note,
-        )
-    )
-    hooks = Hooks(progress=_show(view), save=store.save)
-    return Trainer(built, parts, context.training, precision, context.runtime.checkpoint_steps, hooks)
+def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order."""
+    table = run.table("sharing.parquet").to_pandas()
+    table = table[table["phase"] != "final"]  # a plan that was only kept at the end, not trained under
+    history = []
+    for step, rows in table.groupby("step"):
+        groups = rows.groupby(["layer", "group"])["task"].agg(tuple)
+        layers = tuple(tuple(groups[layer]) for layer in sorted(rows["layer"].unique()))
+        history.append((int(step), SharingPlan(tasks, layers)))
+    last = SharingPlan.from_json(run.info["plan"])
+    return {"init_plan": SharingPlan(tasks, last.layers), "plan_history": tuple(history)}
 
 
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:

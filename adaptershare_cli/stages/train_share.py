@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
-
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
 from adaptershare_cli.model.adapters import check_adapter_name
-from adaptershare_cli.settings import check_bounds
+from adaptershare_cli.reporting.plan_table import plan_table
+from adaptershare_cli.settings import ObserveSettings, PlanSettings, check_bounds
 from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.stages.common import StageContext
+from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.prepro import prepare
 from adaptershare_cli.stages.runs import print_run, train_run
 from adaptershare_cli.workspace import Artefact
+
+NEED_A_PLAN = ("given-plan", "random-plan")
 
 
 def train_share(
@@ -38,30 +39,41 @@ def train_share(
     for definition in definitions:
         check_adapter_name(definition.name)
     prepared = [prepare(context, definition) for definition in definitions]
-    runs = [train_run(context, "train-share", method, method, settings, prepared, seed) for seed in seeds]
+    origins = plan_origins(context, method, settings, [definition.name for definition in definitions], seeds)
+    runs = [
+        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed)) for seed in seeds
+    ]
     print_run(context.reporter, runs, f"train-share {method}")
     for run in runs:
         context.reporter.table(plan_table(SharingPlan.from_json(run.info["plan"]), f"seed {run.info['seed']}"))
     return runs
 
 
-def plan_table(plan: SharingPlan, title: str) -> Table:
-    """The plan as layers x tasks; tasks with one letter in a layer share its adapter."""
-    table = Table(title=f"Sharing plan, {title} ({plan.growth:.1f} groups a layer)")
-    table.add_column("layer", justify="right")
-    for task in plan.tasks:
-        table.add_column(task, justify="center")
-    for layer, groups in reversed(list(enumerate(plan.layers))):
-        letters = {task: letter(number) for number, group in enumerate(groups) for task in group}
-        table.add_row(str(layer), *(letters[task] for task in plan.tasks))
-    return table
-
-
-def letter(number: int) -> str:
-    """a, b, …, z, aa, ab, … for a group's number."""
-    text = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        text = chr(ord("a") + rest) + text
-    return text
+def plan_origins(
+    context: StageContext, method: str, settings: ObserveSettings, tasks: list[str], seeds: list[int]
+) -> dict[int, Artefact]:
+    """For each seed the run whose plan --init-plan names: the only match, or the one match with the same seed."""
+    spec = settings.init_plan if isinstance(settings, PlanSettings) else None
+    if spec is None:
+        if method in NEED_A_PLAN:
+            raise UserError(f"--method {method} needs --init-plan", fix="Name an earlier run, e.g. adaptershare.")
+        return {}
+    matches = [run for run in select_runs(context.workspace, spec, newest_only=False) if "plan" in run.info]
+    fitting = [run for run in matches if sorted(run.info["tasks"]) == sorted(tasks)]
+    if not fitting:
+        others = "; ".join(f"{run.path.name}: {', '.join(run.info['tasks'])}" for run in matches[-3:])
+        raise UserError(
+            f"No run that --init-plan {spec} names has the tasks {', '.join(tasks)}", where=others or "no runs"
+        )
+    origins = {}
+    for seed in seeds:
+        found = fitting if len(fitting) == 1 else [run for run in fitting if run.info["seed"] == seed]
+        if len(found) != 1:
+            names = ", ".join(f"{run.path.name} (seed {run.info['seed']})" for run in fitting)
+            raise UserError(
+                f"--init-plan {spec} must name one run for seed {seed}",
+                where=f"it names {names}",
+                fix="Give one run's full name.",
+            )
+        origins[seed] = found[0]
+    return origins

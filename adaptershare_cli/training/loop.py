@@ -113,7 +113,7 @@ class Trainer:
         done = 0
         if resume is not None:
             self.method.load_state(without_prefix("method", resume.tensors), resume.meta["method"])
-        optimizer = Optimizer(phase.parameters(), self.settings, phase.max_steps)
+        optimizer = Optimizer(phase.parameters(), self.settings, phase.max_steps, phase.apart())
         if resume is not None:
             done = self._restore(resume, optimizer, streams)
         sizes = {task: len(self.parts[task].train) for task in phase.tasks}

@@ -166,9 +166,9 @@ def test_copies_train_like_their_source(encoder: Path, schedule: str) -> None:
         step_with_random_gradients(optimizer, {}, seed)
     twins = method.model.bank.split(1, ("first",), ("second", "score", "first-2"))
     optimizer.follow_split(twins)
-    assert len(optimizer.adamw.param_groups) == 1
+    assert len(optimizer.torch.param_groups) == 1
     for source, copy in twins.items():
-        ours, theirs = optimizer.adamw.state[copy], optimizer.adamw.state[source]
+        ours, theirs = optimizer.torch.state[copy], optimizer.torch.state[source]
         assert set(ours) == set(theirs) == {"step", "exp_avg", "exp_avg_sq"}
         assert float(ours["step"]) == 7
         for name, value in ours.items():
@@ -184,8 +184,8 @@ def test_copies_train_like_their_source(encoder: Path, schedule: str) -> None:
             assert not torch.equal(copy, before[id(copy)])
     assert all(rate != later for rate, later in zip(rates, rates[1:], strict=False))  # the schedule went on
     for source, copy in twins.items():
-        for name, value in optimizer.adamw.state[copy].items():
-            assert torch.equal(value, optimizer.adamw.state[source][name])
+        for name, value in optimizer.torch.state[copy].items():
+            assert torch.equal(value, optimizer.torch.state[source][name])
     source, copy = next(iter(twins.items()))
     for parameter in optimizer.parameters:
         parameter.grad = None

@@ -15,13 +15,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from adaptershare_cli.methods.adaptershare import differentiate
+from adaptershare_cli.methods.adaptershare import Differentiate
+from adaptershare_cli.methods.planned import Check
 from adaptershare_cli.settings import AdapterShareSettings
-from adaptershare_cli.sharing.differentiation import Decision, decide, passes_agreement, split_group
-from adaptershare_cli.sharing.interference import Interference, interference
+from adaptershare_cli.sharing.differentiation import (
+    Decision,
+    Guard,
+    decide,
+    decide_by_evidence,
+    passes_agreement,
+    passes_entropy,
+    split_group,
+    weigh_evidence,
+)
+from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, normalised
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.core import build_method, random_parts
+from tests.core import build_method, random_parts, relate
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZE = 24  # parameters of a hand-made adapter
@@ -39,8 +49,8 @@ def planted(sides: list[int], angles: list[float], seed: int, noise: float = 0.0
 
 def decision_of(gradients: torch.Tensor, guard: str = "none", threshold: float = 0.0) -> Decision:
     """The rule on one group of all tasks."""
-    found = interference(gradients)
-    return decide(found.cosine, found.agreement, range(len(gradients)), guard, threshold, 2.0)
+    found = relate(gradients)
+    return decide(found, range(len(gradients)), Guard(guard), threshold)
 
 
 def parts_of(decision: Decision) -> set[frozenset[int]]:
@@ -50,11 +60,11 @@ def parts_of(decision: Decision) -> set[frozenset[int]]:
 
 def until_stable(gradients: torch.Tensor, threshold: float) -> set[frozenset[int]]:
     """Split every group again and again until all keep."""
-    found = interference(gradients)
+    found = relate(gradients)
     done, waiting = set(), [tuple(range(len(gradients)))]
     while waiting:
         group = waiting.pop()
-        decision = decide(found.cosine, found.agreement, group, "agreement", threshold, 2.0)
+        decision = decide(found, group, Guard(), threshold)
         if decision.outcome == "split":
             waiting += [decision.kept, decision.moved]
         else:
@@ -129,7 +139,7 @@ def test_scaling_a_gradient_changes_nothing(seed: int, count: int, data: st.Data
     gradients = torch.from_numpy(np.random.default_rng(seed).normal(size=(count, 2, SIZE)))
     powers = data.draw(st.lists(st.integers(-60, 60), min_size=count, max_size=count))
     scales = torch.tensor([2.0**power for power in powers], dtype=torch.float64)  # exact in floating point
-    before, after = interference(gradients), interference(gradients * scales[:, None, None])
+    before, after = relate(gradients), relate(gradients * scales[:, None, None])
     assert np.array_equal(before.cosine, after.cosine)
     assert np.array_equal(before.agreement, after.agreement)
     assert decision_of(gradients * scales[:, None, None], "agreement") == decision_of(gradients, "agreement")
@@ -207,13 +217,112 @@ def test_guard_agreement_values() -> None:
 
 
 def test_the_guard_holds_back_only_what_would_split() -> None:
-    conflict, peace = matrix(3, {(0, 1): -0.5}), matrix(3, {})
     doubtful = np.array([0.4, 0.4, -0.1])
-    assert decide(conflict, doubtful, [0, 1, 2], "agreement", 0.0, 2.0) == Decision("guard")
-    assert decide(conflict, doubtful, [0, 1, 2], "none", 0.0, 2.0).outcome == "split"
-    assert decide(conflict, doubtful, [0, 1], "agreement", 0.0, 2.0).outcome == "split"
-    assert decide(peace, doubtful, [0, 1, 2], "agreement", 0.0, 2.0) == Decision("keep")
-    assert decide(conflict, doubtful, [1], "none", -1.0, 2.0) == Decision("keep")
+    conflict = relations_of(matrix(3, {(0, 1): -0.5}), doubtful)
+    peace = relations_of(matrix(3, {}), doubtful)
+    assert decide(conflict, [0, 1, 2], Guard(), 0.0) == Decision("guard")
+    assert decide(conflict, [0, 1, 2], Guard("none"), 0.0).outcome == "split"
+    assert decide(conflict, [0, 1], Guard(), 0.0).outcome == "split"
+    assert decide(peace, [0, 1, 2], Guard(), 0.0) == Decision("keep")
+    assert decide(conflict, [1], Guard("none"), -1.0) == Decision("keep")
+
+
+def test_guard_entropy_values() -> None:
+    def passes(shares: list[float], angle: float = 3.0, share: float = 0.8) -> bool:
+        """Tasks of ten rows of which the given shares point along the mean (0.9), the others aside (0.3)."""
+        rows = [np.array([0.9] * round(10 * p) + [0.3] * round(10 * (1 - p))) for p in shares]
+        return passes_entropy(rows, range(len(rows)), angle, share)
+
+    assert passes([0.8, 1.0, 0.9])
+    assert not passes([0.8, 0.7])  # H2(0.7) = 0.88 bit is over 0.722
+    assert not passes([1.0, 0.1])  # low entropy, but nearly all disagree
+    assert not passes([0.0])
+    assert passes([0.7], share=0.7)
+    assert passes([0.0], angle=2.0)  # 0.3 > 0
+    assert not passes_entropy([np.full(4, np.nan)], [0], 3.0, 0.8)
+    assert not passes_entropy([np.array([])], [0], 3.0, 0.8)
+    assert passes_entropy([np.full(4, np.nan), np.ones(3)], [1], 3.0, 0.8)  # others than the group's do not matter
+
+
+def test_guard_entropy_holds_back_what_would_split() -> None:
+    conflict = relations_of(matrix(2, {(0, 1): -0.5}), row_cosine=(np.ones(5), np.array([0.9, 0.9, 0.1, 0.2])))
+    assert decide(conflict, [0, 1], Guard("entropy"), 0.0) == Decision("guard")
+    assert decide(conflict, [0, 1], Guard("entropy", entropy_angle=2.0), 0.0).outcome == "split"
+
+
+# ----------------------------------------------------------------------------------------------- the significance rule
+
+
+def noisy_rows(means: np.ndarray, rows: int, noise: float, seed: int) -> tuple[np.ndarray, RowIndex]:
+    """Normalised kernel of random rows around each task's mean gradient, and the rows' index."""
+    random = np.random.default_rng(seed)
+    gradients = np.concatenate([mean + noise * random.normal(size=(rows, means.shape[1])) for mean in means])
+    index = RowIndex(np.repeat(np.arange(len(means)), rows), np.tile(np.arange(rows) % 2, len(means)), len(means))
+    gram = gradients @ gradients.T
+    return normalised(gram, index, interference(gram, index).norm / 2), index
+
+
+def test_significance_finds_planted_groups_and_leaves_noise_alone() -> None:
+    means = np.zeros((4, 40))
+    means[:2, 0], means[2:, 0] = 1.0, -1.0
+    for seed in range(20):
+        evidence = weigh_evidence(*noisy_rows(means, 32, 0.5, seed), 0.0)
+        assert decide_by_evidence(evidence, [0, 1, 2, 3], 1e-3) == Decision("split", (0, 1), (2, 3))
+        assert decide_by_evidence(evidence, [0, 1], 1e-3) == Decision("keep")
+
+
+def test_the_chance_of_a_false_split_is_the_level() -> None:
+    p_values = []
+    for seed in range(300):
+        evidence = weigh_evidence(*noisy_rows(np.zeros((2, 40)), 32, 1.0, seed), 0.0)
+        p_values.append(evidence.p_value[0, 1])
+    false = np.mean(np.array(p_values) < 0.05)
+    assert 0.01 < false < 0.08  # 300 draws: two standard errors are 0.025
+
+
+def test_a_threshold_moves_the_hypothesis() -> None:
+    means = np.zeros((2, 40))
+    means[0, 0], means[1, 1] = 1.0, 1.0  # unrelated: cosine 0
+    kernel, index = noisy_rows(means, 64, 0.5, 3)
+    assert decide_by_evidence(weigh_evidence(kernel, index, -0.5), [0, 1], 1e-3).outcome == "split"
+    assert decide_by_evidence(weigh_evidence(kernel, index, 0.0), [0, 1], 1e-3) == Decision("keep")
+
+
+def test_too_few_rows_are_no_evidence() -> None:
+    kernel, index = noisy_rows(np.eye(2, 9), 1, 0.1, 1)
+    evidence = weigh_evidence(kernel, index, -1.0)
+    assert np.isnan(evidence.p_value[0, 1])
+    assert decide_by_evidence(evidence, [0, 1], 0.9) == Decision("keep")
+    assert decide_by_evidence(evidence, [0], 0.9) == Decision("keep")
+
+
+def test_seeing_the_same_rows_again_makes_nothing_surer() -> None:
+    tasks = ("a", "b")
+    settings = AdapterShareSettings(rule="significance", max_interference=-0.5)
+    gram, index = noisy_rows(np.array([[1.0, 0, 0], [0, 1.0, 0]]), 24, 0.8, 5)
+    check = Check("main", 1, index, [gram], [interference(gram, index)])
+    act, method = Differentiate(settings), PlanOnly(SharingPlan.shared(tasks, 1))
+    found = [act._evidence(method, check)[0].p_value[0, 1] for _ in range(5)]  # type: ignore[arg-type]
+    assert found == pytest.approx([found[0]] * 5)
+
+
+def test_what_was_seen_survives_a_checkpoint() -> None:
+    settings = AdapterShareSettings(rule="significance")
+    method = PlanOnly(SharingPlan.shared(("a", "b"), 1))
+    checks = []
+    for seed in range(2):
+        gram, index = noisy_rows(np.array([[1.0, 0, 0], [0, 1.0, 0]]), 10, 0.8, seed)
+        checks.append(Check("main", seed, index, [gram], [interference(gram, index)]))
+    whole, first, second = (Differentiate(settings) for _ in range(3))
+    whole._evidence(method, checks[0])  # type: ignore[arg-type]
+    expected = whole._evidence(method, checks[1])  # type: ignore[arg-type]
+    first._evidence(method, checks[0])  # type: ignore[arg-type]
+    second.load_state(first.state())
+    assert np.array_equal(
+        second._evidence(method, checks[1])[0].score,
+        expected[0].score,
+        equal_nan=True,  # type: ignore[arg-type]
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------- the method
@@ -221,38 +330,59 @@ def test_the_guard_holds_back_only_what_would_split() -> None:
 
 @dataclass
 class PlanOnly:
-    """What `differentiate` needs of a method, without an encoder."""
+    """What `Differentiate` needs of a method, without an encoder: an adapter has 10 parameters, a head none."""
 
     plan: SharingPlan
-    options: AdapterShareSettings
-    told: list[str] = field(default_factory=list)
+    checks: tuple[int, int] = (1, 1)
+    context: Any = field(default_factory=lambda: SimpleNamespace(max_steps=1))
 
     def __post_init__(self) -> None:
-        self.context = SimpleNamespace(settings=self.options, notify=self.told.append)
-        self.model = SimpleNamespace(bank=SimpleNamespace(split=self.split))
+        tensor = torch.zeros(10)
+        self.model = SimpleNamespace(bank=SimpleNamespace(named_parameters=lambda task, layer: [("down", tensor)]))
 
-    def split(self, layer: int, kept: list[str], moved: list[str]) -> dict:
+    def names(self) -> list[torch.Tensor]:
+        return [torch.zeros(10) for groups in self.plan.layers for _ in groups]
+
+    def check_steps(self) -> tuple[int, int]:
+        return self.checks
+
+    def split(self, layer: int, kept: list[str], moved: list[str], optimizer: Any) -> None:
         self.plan = self.plan.split(layer, kept, moved)
-        return {}
+
+
+def judge(method: Any, settings: AdapterShareSettings, relations: list[Interference], optimizer: Any = None) -> dict:
+    """One check with the given relations; the decisions."""
+    count = len(method.plan.tasks)
+    index = RowIndex(np.arange(count), np.zeros(count), count)
+    verdict = Differentiate(settings).on_check(method, Check("main", 1, index, [], relations), optimizer)
+    return verdict.decisions
 
 
 @settings(deadline=None)
 @given(
-    st.integers(1, 6), st.integers(1, 5), st.one_of(st.none(), st.floats(1, 7)), st.sampled_from(["none", "agreement"]),
-    SEEDS,
+    st.integers(1, 6), st.integers(1, 5), st.one_of(st.none(), st.floats(1, 7)),
+    st.one_of(st.none(), st.integers(1, 300)), st.sampled_from(["none", "agreement"]), SEEDS,
 )  # fmt: skip
-def test_growth_stays_within_the_budget(count: int, depth: int, budget: float | None, guard: str, seed: int) -> None:
+def test_growth_stays_within_the_budgets(
+    count: int, depth: int, budget: float | None, parameters: int | None, guard: str, seed: int
+) -> None:
     random = np.random.default_rng(seed)
     tasks = tuple(f"t{number}" for number in range(count))
-    options = AdapterShareSettings(max_growth=budget, guard=guard, max_interference=-0.2)  # type: ignore[arg-type]
-    method = PlanOnly(SharingPlan.shared(tasks, depth), options)
-    optimizer: Any = SimpleNamespace(follow_split=lambda copies: None)
+    options = AdapterShareSettings(
+        max_growth=budget,
+        target_parameters=parameters,
+        guard=guard,
+        max_interference=-0.2,  # type: ignore[arg-type]
+    )
+    method = PlanOnly(SharingPlan.shared(tasks, depth))
     limit = count if budget is None else budget
-    for step in range(1, 5):
+    for _ in range(4):
         before = method.plan
-        relations = [interference(torch.from_numpy(random.normal(size=(count, 2, 3)))) for _ in range(depth)]
-        decisions = differentiate(method, relations, step, optimizer)  # type: ignore[arg-type]
+        relations = [relate(torch.from_numpy(random.normal(size=(count, 2, 3)))) for _ in range(depth)]
+        decisions = judge(method, options, relations)
         assert method.plan.growth <= limit + 1e-9
+        if parameters is not None:
+            assert len(method.names()) * 10 <= max(parameters, depth * 10)
         sharing = {
             (layer, a, b): (tasks[a], tasks[b])
             for layer in range(depth)
@@ -264,7 +394,8 @@ def test_growth_stays_within_the_budget(count: int, depth: int, budget: float | 
             assert outcome in ("keep", "guard", "split", "budget")
             assert (outcome == "split") == (not method.plan.share(layer, tasks[a], tasks[b]))
             if outcome == "budget":
-                assert method.plan.growth + 1 / depth > limit
+                over = parameters is not None and 10 * (len(method.names()) + 1) > parameters
+                assert over or method.plan.growth + 1 / depth > limit
             if outcome == "guard":
                 assert guard == "agreement"
         for layer, groups in enumerate(method.plan.layers):
@@ -273,20 +404,23 @@ def test_growth_stays_within_the_budget(count: int, depth: int, budget: float | 
 
 def test_without_guard_and_budget_every_conflict_splits() -> None:
     tasks = ("a", "b", "c", "d")
-    method = PlanOnly(SharingPlan.shared(tasks, 2), AdapterShareSettings(guard="none"))
-    relations = [interference(planted([0, 1, 0, 1], [0, 180], 1)), interference(planted([0, 0, 0, 0], [0], 1))]
-    optimizer: Any = SimpleNamespace(follow_split=lambda copies: None)
-    decisions = differentiate(method, relations, 9, optimizer)  # type: ignore[arg-type]
+    method = PlanOnly(SharingPlan.shared(tasks, 2))
+    relations = [relate(planted([0, 1, 0, 1], [0, 180], 1)), relate(planted([0, 0, 0, 0], [0], 1))]
+    decisions = judge(method, AdapterShareSettings(guard="none"), relations)
     assert method.plan.layers == ((("a", "c"), ("b", "d")), (tasks,))
     assert {pair for pair, outcome in decisions.items() if outcome == "split"} == {
         (0, 0, 1), (0, 0, 3), (0, 1, 2), (0, 2, 3),
     }  # fmt: skip
-    assert method.told == ["step 9: layer 0 splits: a c | b d"]
 
 
-def relations_of(cosine: np.ndarray) -> Interference:
-    """Hand-made relations with unit norms and full agreement."""
-    return Interference(cosine, np.ones(len(cosine)), cosine, np.ones(len(cosine)))
+def relations_of(
+    cosine: np.ndarray, agreement: np.ndarray | None = None, row_cosine: tuple[np.ndarray, ...] = ()
+) -> Interference:
+    """Hand-made relations with unit norms and, unless given, full agreement."""
+    ones = np.ones(len(cosine))
+    return Interference(
+        cosine, ones, cosine, np.zeros_like(cosine), ones if agreement is None else agreement, row_cosine
+    )
 
 
 def test_a_task_whose_name_is_part_of_anothers_is_never_mixed_up(encoder: Path, tmp_path: Path) -> None:
@@ -294,7 +428,7 @@ def test_a_task_whose_name_is_part_of_anothers_is_never_mixed_up(encoder: Path, 
     method, parts = build_method(encoder, "adaptershare", random_parts(names), guard="none")
     optimizer = Optimizer(method.model.parameters(), method.context.training, 20)
     peace, conflict = matrix(3, {}), matrix(3, {(0, 1): -0.8, (0, 2): 0.6, (1, 2): 0.1})
-    differentiate(method, [relations_of(peace), relations_of(conflict)], 1, optimizer)
+    judge(method, method.context.settings, [relations_of(peace), relations_of(conflict)], optimizer)
     assert method.plan.layers == ((names,), (("first", "second"), ("first-2",)))
     bank = method.model.bank
     own = dict(bank.named_parameters("first-2", 1))

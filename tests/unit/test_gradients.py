@@ -11,20 +11,30 @@ import torch
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.heads import row_losses
-from adaptershare_cli.sharing.gradients import task_gradients
-from adaptershare_cli.sharing.interference import interference
+from adaptershare_cli.sharing.gradients import gram_matrices, row_gradients, row_index
+from adaptershare_cli.sharing.interference import (
+    RowIndex,
+    block_means,
+    interference,
+    normalised,
+    standard_errors,
+)
 from adaptershare_cli.sharing.plan import SharingPlan
 from tests.conftest import ENCODER_TYPES
-from tests.core import build_method, random_parts
+from tests.core import build_method, random_parts, relate
 
 
-def separate_gradient(method: PlannedMethod, task: str, rows: Rows, half: int, layer: int) -> torch.Tensor:
-    """Gradient of one half's mean loss by one plain backward pass of that task alone."""
-    batch = make_batch(task, rows, np.arange(half, len(rows), 2), 0)
+def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: int) -> torch.Tensor:
+    """Gradients (N, P) of each row's loss on its task's adapter of a layer, by one plain backward pass a row."""
     method.model.eval()
-    loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels).mean()
-    tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
-    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)])
+    found = []
+    for task, rows in heldout.items():
+        tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
+        for row in range(len(rows)):
+            batch = make_batch(task, rows, np.array([row]), 0)
+            loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels).sum()
+            found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]))
+    return torch.stack(found)
 
 
 def mixed_plan(tasks: tuple[str, ...]) -> SharingPlan:
@@ -44,26 +54,55 @@ def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type
     tasks = tuple(parts)
     method.model.bank.set_plan(mixed_plan(tasks))
     heldout = {task: part.heldout for task, part in parts.items()}
-    found = task_gradients(method.model, heldout, 0, chunk_rows=7)
-    for layer, gradients in enumerate(found.layers):
-        for index, task in enumerate(tasks):
+    index = row_index(heldout)
+    pieces = list(row_gradients(method.model, heldout, 0, chunk_rows=7))
+    grams = gram_matrices(method.model, heldout, 0, chunk_rows=7)
+    for layer, gram in enumerate(grams):
+        mixed = torch.cat([piece for where, piece in pieces if where == layer], 1)
+        expected = separate_gradients(method, heldout, layer)
+        assert mixed.shape == expected.shape
+        errors = (mixed - expected).norm(dim=1) / expected.norm(dim=1)
+        assert errors.max() < 1e-10, layer
+        for task in range(len(tasks)):
             for half in range(2):
-                expected = separate_gradient(method, task, heldout[task], half, layer)
-                error = (gradients[index, half] - expected).norm() / expected.norm()
+                rows = np.flatnonzero((index.task == task) & (index.half == half))
+                error = (mixed[rows].mean(0) - expected[rows].mean(0)).norm() / expected[rows].mean(0).norm()
                 assert error < 1e-10, (layer, task, half)
+        products = (expected @ expected.T).numpy()
+        scale = np.sqrt(np.outer(np.diagonal(products), np.diagonal(products)))
+        assert (np.abs(gram - products) / scale).max() < 1e-10
+
+
+def test_blocks_of_modules_bound_the_memory_and_change_nothing(encoder: Path) -> None:
+    method, parts = build_method(encoder, double=True)
+    heldout = {task: part.heldout for task, part in parts.items()}
+    whole = gram_matrices(method.model, heldout, 0)
+    passes = 0
+    pooled = method.model.pooled
+
+    def counted(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        return pooled(inputs)
+
+    method.model.pooled = counted  # type: ignore[method-assign]
+    parted = gram_matrices(method.model, heldout, 0, chunk_rows=10_000, memory_bytes=1)
+    assert passes == 2 * len(whole)  # down and up projection of each layer, each by itself
+    for one, other in zip(whole, parted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
 
 
 def test_a_check_leaves_weights_and_grads_alone(encoder: Path) -> None:
     method, parts = build_method(encoder)
     before = {name: tensor.clone() for name, tensor in method.state()[0].items()}
-    task_gradients(method.model, {task: part.heldout for task, part in parts.items()}, 0)
+    gram_matrices(method.model, {task: part.heldout for task, part in parts.items()}, 0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state()[0].items())
     assert all(parameter.grad is None for parameter in method.model.parameters())
 
 
 def test_interference_values() -> None:
     gradients = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 2.0], [2.0, 0.0]], [[-1.0, 0.0], [-3.0, 0.0]]])
-    found = interference(gradients)
+    found = relate(gradients)
     assert found.cosine[0, 2] == pytest.approx(-1)
     assert found.cosine[0, 1] == pytest.approx(1 / np.sqrt(2))
     assert found.agreement.tolist() == pytest.approx([1, 0, 1])
@@ -74,6 +113,46 @@ def test_interference_values() -> None:
 def test_zero_or_non_finite_gradients_are_unknown(bad: float) -> None:
     gradients = torch.ones(3, 2, 4)
     gradients[1] = bad
-    found = interference(gradients)
+    found = relate(gradients)
     assert np.isnan(found.cosine[1]).all() and np.isnan(found.cosine[:, 1]).all()
     assert found.cosine[0, 2] == pytest.approx(1)
+
+
+def sample(generator: np.random.Generator, sizes: list[int], means: np.ndarray, spread: float) -> tuple:
+    """Gram matrix and index of random rows around each task's mean gradient."""
+    rows = np.concatenate(
+        [mean + spread * generator.normal(size=(size, means.shape[1])) for size, mean in zip(sizes, means, strict=True)]
+    )
+    task = np.repeat(np.arange(len(sizes)), sizes)
+    return rows @ rows.T, RowIndex(task, np.concatenate([np.arange(size) % 2 for size in sizes]), len(sizes))
+
+
+@pytest.mark.parametrize("spread", [0.5, 5.0])
+def test_standard_errors_are_those_of_repeated_samples(spread: float) -> None:
+    generator = np.random.default_rng(1)
+    means = np.array([[1.0, 0.0, 0.0] + [0.0] * 20, [0.3, 0.9, 0.0] + [0.0] * 20])
+    found, errors = [], []
+    for _ in range(400):
+        gram, index = sample(generator, [30, 20], means, spread)
+        found.append(block_means(gram, index)[0, 1])
+        errors.append(standard_errors(gram, index)[0, 1])
+    ratio = np.sqrt(np.mean(np.square(errors))) / np.std(found)
+    assert 0.9 < ratio < 1.2  # the floor makes it a little too large where noise is all there is
+
+
+def test_the_error_of_a_cosine_is_that_of_the_normalised_rows() -> None:
+    gram, index = sample(np.random.default_rng(2), [12, 16], np.eye(2, 9), 0.3)
+    found = interference(gram, index)
+    kernel = normalised(gram, index, np.sqrt(np.diagonal(block_means(gram, index))))
+    assert found.error[0, 1] == pytest.approx(standard_errors(kernel, index)[0, 1])
+    assert found.cosine[0, 1] == pytest.approx(block_means(kernel, index)[0, 1])
+    assert np.isnan(np.diagonal(found.error)).all()
+
+
+def test_row_cosines() -> None:
+    rows = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [2.0, 2.0]])
+    found = interference(rows @ rows.T, RowIndex(np.array([0, 0, 0, 1]), np.array([0, 1, 0, 0]), 2))
+    assert found.row_cosine[0].tolist()[:2] == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert np.isnan(found.row_cosine[0][2])
+    assert found.row_cosine[1].tolist() == pytest.approx([1])
+    assert np.isnan(found.agreement[1])  # one row has no second half

@@ -15,7 +15,7 @@ from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.model.encoder import linear_precision, load_encoder, resolve_precision
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.gradients import task_gradients
+from adaptershare_cli.sharing.gradients import gram_matrices, row_gradients
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ENCODER_TYPES
 from tests.core import build_method, random_parts
@@ -165,13 +165,13 @@ def test_adapters_and_heads_stay_fp32(encoders: dict[str, Path], model_type: str
         loss = method.loss(make_batch("second", rows, np.arange(6), 0))
         loss.backward()
         assert loss.dtype == torch.float32
-        gradients = task_gradients(method.model, {task: part.heldout for task, part in parts.items()}, 0)
+        grams = gram_matrices(method.model, {task: part.heldout for task, part in parts.items()}, 0)
     assert seen == {torch.float32}
     for parameter in [*bank.parameters(), *method.model.heads["second"].parameters()]:
         assert parameter.grad is not None
         assert parameter.grad.dtype == torch.float32
         assert parameter.grad.isfinite().all()
-    assert all(layer.isfinite().all() for layer in gradients.layers)
+    assert all(np.isfinite(gram).all() for gram in grams)
     for handle in handles:
         handle.remove()
     assert_unchanged(method.model.encoder, before)
@@ -182,11 +182,11 @@ def test_adapters_and_heads_stay_fp32(encoders: dict[str, Path], model_type: str
 def test_bf16_gradients_point_where_fp32_gradients_do(encoders: dict[str, Path], model_type: str) -> None:
     method, parts = build_method(encoders[model_type], "shared")
     heldout = {task: part.heldout for task, part in parts.items()}
-    full = task_gradients(method.model, heldout, 0)
+    full = list(row_gradients(method.model, heldout, 0))
     with linear_precision(method.model.encoder, "bf16"):
-        half = task_gradients(method.model, heldout, 0)
-    for ours, theirs in zip(half.layers, full.layers, strict=True):
-        assert torch.cosine_similarity(ours, theirs, dim=-1).min() > 0.99
+        half = list(row_gradients(method.model, heldout, 0))
+    for (_, ours), (_, theirs) in zip(half, full, strict=True):
+        assert torch.cosine_similarity(ours, theirs, dim=-1).min() > 0.95  # single rows; their means are closer
         assert not torch.equal(ours, theirs)
 
 

@@ -140,10 +140,10 @@ def test_clipping(limit: float, expected: float) -> None:
     norm = optimizer.gradient_norm()
     assert norm == 5
     optimizer.step(norm)
-    moment = optimizer.adamw.state[parameter]["exp_avg"]
+    moment = optimizer.torch.state[parameter]["exp_avg"]
     assert float(moment.norm()) / 0.1 == pytest.approx(expected, rel=1e-4)
     assert torch.equal(untouched, torch.ones(3))
-    assert untouched not in optimizer.adamw.state
+    assert untouched not in optimizer.torch.state
     assert parameter.grad is None
 
 
