@@ -17,6 +17,7 @@ from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
+from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.loop import TaskParts
 
 INFOS = {
@@ -68,6 +69,7 @@ def build_method(
     training: TrainingSettings | None = None,
     double: bool = False,
     seed: int = 0,
+    plan_history: tuple[tuple[int, SharingPlan], ...] = (),
     **options: object,
 ) -> tuple[PlannedMethod, dict[str, TaskParts]]:
     """A method on the encoder in `folder`; `double` turns the whole model to float64."""
@@ -82,6 +84,8 @@ def build_method(
         max_steps=training.max_steps or 20,
         seed=seed,
         pad_token=0,
+        init_plan=plan_history[-1][1] if plan_history else None,
+        plan_history=plan_history,
     )
     built = load_builder(method)(context)
     if double:

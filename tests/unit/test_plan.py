@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from adaptershare_cli.methods.random_plan import permuted
 from adaptershare_cli.sharing.plan import SharingPlan
 
 # Names that contain each other, so that no test passes by comparing substrings.
@@ -161,3 +162,25 @@ def test_a_split_of_anything_but_a_group_is_refused(kept: tuple[str, ...], moved
     plan = SharingPlan(("a", "b", "c"), ((("a", "b"), ("c",)),))
     with pytest.raises(ValueError, match="layer 0"):
         plan.split(0, kept, moved)
+
+
+# --------------------------------------------------------------------------------------------------------- random plans
+
+
+@given(plans(), st.integers(0, 1000))
+def test_permuted_plans_keep_sizes_and_refinement(plan: SharingPlan, seed: int) -> None:
+    shared = SharingPlan.shared(plan.tasks, len(plan.layers))
+    drawn = permuted(((0, shared), (5, plan)), seed)
+    assert [step for step, _ in drawn] == [0, 5]
+    assert drawn[0][1] == shared
+    assert drawn == permuted(((0, shared), (5, plan)), seed)
+    for ours, theirs in zip(drawn[1][1].layers, plan.layers, strict=True):
+        assert sorted(map(len, ours)) == sorted(map(len, theirs))
+
+
+def test_layers_and_seeds_draw_differently() -> None:
+    tasks = tuple("abcdefgh")
+    plan = SharingPlan(tasks, ((tasks[:4], tasks[4:]),) * 6)
+    found = {permuted(((0, plan),), seed)[0][1] for seed in range(5)}
+    assert len(found) == 5
+    assert len(set(permuted(((0, plan),), 0)[0][1].layers)) > 1

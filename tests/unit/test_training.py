@@ -21,6 +21,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.errors import Interrupted, RunError
 from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.random_plan import permuted
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training import loop
@@ -69,10 +70,11 @@ def train(
     plan: SharingPlan | None = None,
     parts: dict[str, TaskParts] | None = None,
     hooks: Hooks | None = None,
+    plan_history: tuple[tuple[int, SharingPlan], ...] = (),
     **options: object,
 ) -> Run:
     """Train from the start or from `resume`."""
-    method, parts = build_method(folder, name, parts, training, **options)
+    method, parts = build_method(folder, name, parts, training, plan_history=plan_history, **options)
     if plan is not None:
         method.model.bank.set_plan(plan)
     hooks = hooks or Hooks()
@@ -253,6 +255,40 @@ def test_learning_rate_curve(encoder: Path, schedule: str) -> None:
         assert row["step"] == done + 1
 
 
+# ------------------------------------------------------------------------------------------------ uncertainty weighting
+
+
+def test_uncertainty_weighs_the_loss_and_is_learnt_beside_the_adapters(encoder: Path) -> None:
+    training = TrainingSettings(max_steps=1, learning_rate=0.1, warmup_ratio=0.0, weight_decay=0.5, head_dropout=0.0)
+    method, parts = build_method(encoder, "shared", training=training, loss_weighting="uncertainty")
+    plain_method, _ = build_method(encoder, "shared", training=training)
+    phase = next(method.phases())
+    optimizer = Optimizer(phase.parameters(), training, 10, phase.apart())
+    batch = make_batch("first", parts["first"].train, np.arange(4), 0)
+    raw = plain_method.loss(batch)
+    v = method.uncertainty["first"]
+    with torch.no_grad():
+        v.fill_(0.5)
+        method.uncertainty["score"].fill_(2.0)
+    assert method.loss(batch).item() == pytest.approx(math.exp(-0.5) * raw.item() + 0.5)
+    method.loss(batch).backward()
+    raw.backward()
+    assert v.grad is not None and v.grad.item() == pytest.approx(1 - math.exp(-0.5) * raw.item())
+    gradients = [p.grad for p in plain_method.model.parameters() if p.grad is not None]
+    expected = math.exp(-0.5) * float(nn.utils.get_total_norm(gradients))  # the uncertainty's own is not in it
+    assert optimizer.gradient_norm() == pytest.approx(expected, rel=1e-5)
+    sign = math.copysign(1, v.grad.item())
+    optimizer.step(1e9)  # clips the adapters to next to nothing, not the uncertainty
+    assert v.item() == pytest.approx(0.5 - 0.1 * sign, rel=1e-4)  # Adam's first step; no decay
+    assert method.uncertainty["score"].item() == 2.0  # other tasks' stay
+
+
+def test_equal_weighting_has_no_uncertainty(encoder: Path) -> None:
+    method, _ = build_method(encoder, "shared")
+    assert not method.uncertainty
+    assert not any(name.startswith("uncertainty/") for name in method.names().values())
+
+
 # -------------------------------------------------------------------------------------------------------------- resume
 
 
@@ -271,6 +307,36 @@ def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) ->
     assert resumed.records == whole.records
     assert set(resumed.checkpoints) == {16}
     assert_equal(resumed.checkpoints[16].tensors, whole.checkpoints[16].tensors)  # moments too
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamax"])
+def test_resume_of_every_variant(encoder: Path, optim: str) -> None:
+    settings = replace(SETTINGS, optim=optim)  # type: ignore[arg-type]
+    options = {
+        "rule": "significance", "max_interference": -0.99, "significance_level": 0.9, "first_check": 4,
+        "check_every": 4, "loss_weighting": "uncertainty",
+    }  # fmt: skip
+    whole = train(encoder, "adaptershare", settings, checkpoint_steps=8, **options)
+    assert any(row["decision"] == "split" for row in whole.records["interference"])
+    resumed = train(encoder, "adaptershare", settings, checkpoint_steps=8, resume=whole.checkpoints[8], **options)
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
+    assert_equal(resumed.checkpoints[16].tensors, whole.checkpoints[16].tensors)
+    assert any(name.startswith("method/act/kernels/") for name in whole.checkpoints[8].tensors)
+
+
+def test_resume_while_a_history_is_followed(encoder: Path) -> None:
+    history = (
+        (0, SharingPlan.shared(TASKS, 2)),
+        (3, SharingPlan(TASKS, ((TASKS[:2], TASKS[2:]), (TASKS,)))),
+        (11, SharingPlan(TASKS, ((TASKS[:2], TASKS[2:3], TASKS[3:]), (TASKS[1:], TASKS[:1])))),
+    )
+    whole = train(encoder, "random-plan", checkpoint_steps=8, plan_history=history)
+    assert {row["step"] for row in whole.records["sharing"]} == {0, 3, 11}
+    assert whole.method.plan == permuted(history, 0)[-1][1]
+    resumed = train(encoder, "random-plan", checkpoint_steps=8, resume=whole.checkpoints[8], plan_history=history)
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
 
 
 def test_resume_after_an_interruption(encoder: Path) -> None:
