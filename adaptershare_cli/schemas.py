@@ -104,10 +104,10 @@ INTERFERENCE = pa.schema(
         ("layer", pa.int64()),
         ("task_a", pa.string()),
         ("task_b", pa.string()),  # task_a stands before task_b in the run's task order
-        ("dot", pa.float64()),
+        ("dot", pa.float64()),  # of the tasks' gradients as they are, as are the norms and the directed columns
         ("norm_a", pa.float64()),
         ("norm_b", pa.float64()),
-        ("cosine", pa.float64()),  # null where a gradient is zero or not finite
+        ("cosine", pa.float64()),  # of unit-row gradients unless --row-gradients raw; null if one is zero or not finite
         ("cosine_error", pa.float64()),  # standard error over the held-out rows of both tasks
         ("directed_ab", pa.float64()),  # g_a . g_b / |g_b|^2: what a step on task_a does for b, in steps on b itself
         ("directed_ba", pa.float64()),  # g_a . g_b / |g_a|^2

@@ -112,6 +112,9 @@ class ObserveSettings:
         None, "Updates between checks; by default so many that checks take about 5 % of the rows processed.", 1
     )
     first_check: int | None = option(None, "Update of the first check; by default the end of the warm-up.", 1)
+    row_gradients: Literal["unit", "raw"] = option(
+        "unit", "Scale each held-out row's gradient to length 1, so that no few rows decide, or take it as it is."
+    )
     shuffle_heldout_labels: bool = option(
         False, "Control: shuffle each task's held-out labels among its rows, so that only inputs relate."
     )
@@ -198,7 +201,8 @@ def paper_preset(tasks: int) -> dict[str, Any]:
     held-out rows stood in the scored split, ours are cut from train.
     """
     return {
-        "rule": "threshold", "check_every": 5 * tasks, "first_check": 1, "heldout_size": 20, "max_interference": 0.0,
+        "rule": "threshold", "row_gradients": "raw", "check_every": 5 * tasks, "first_check": 1, "heldout_size": 20,
+        "max_interference": 0.0,
         "guard": "agreement", "min_intra_similarity": 2.0, "max_growth": float(tasks), "optim": "adamax",
         "learning_rate": 5e-5, "warmup_ratio": 0.1, "lr_scheduler_type": "linear", "max_grad_norm": 1.0,
         "weight_decay": 0.0, "per_device_train_batch_size": 16, "num_train_epochs": 10.0,

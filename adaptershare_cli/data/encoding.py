@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from adaptershare_cli import schemas
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
+SCORE_BINS = 8  # strata of a regression
 LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
 TOKENIZE_ROWS = 1000
 
@@ -33,13 +36,20 @@ def content_hash(text: str, text_pair: str | None) -> str:
 
 
 def cut_parts(
-    content: list[str], scored: Iterable[str], heldout_size: int, select_size: int, limit: int | None
+    content: list[str],
+    strata: Sequence[Any],
+    scored: Iterable[str],
+    heldout_size: int,
+    select_size: int,
+    limit: int | None,
 ) -> tuple[dict[str, list[int]], int]:
     """Cut train into `heldout`, `select` and `train` row indices; also returns how many rows were dropped as leaks.
 
     Rows whose content stands in a scored split are dropped. The rest is ordered by a salted hash of the content, so
-    rows of equal content stay together and the cut depends neither on the file's order nor on a seed. Held-out rows
-    come first, then select rows (each at most a fifth of train, in whole contents), then at most `limit` train rows.
+    rows of equal content stay together and the cut depends neither on the file's order nor on a seed. The order runs
+    through all `strata` (labels, one a row) at an even pace, so that each part has them in train's proportions: a
+    few held-out rows with a label too many would all push the gradient towards it. Held-out rows come first, then
+    select rows (each at most a fifth of train, in whole contents), then at most `limit` train rows.
     """
     forbidden = set(scored)
     by_content: dict[str, list[int]] = {}
@@ -47,7 +57,7 @@ def cut_parts(
         if key not in forbidden:
             by_content.setdefault(key, []).append(index)
     total = sum(map(len, by_content.values()))
-    order = sorted(by_content, key=lambda key: hashlib.sha256(f"{SPLIT_SALT}{key}".encode()).digest())
+    order = _stratified({key: min(strata[index] for index in rows) for key, rows in by_content.items()})
     sizes = {"heldout": min(heldout_size, total // LARGEST_SHARE), "select": min(select_size, total // LARGEST_SHARE)}
     parts: dict[str, list[int]] = {"heldout": [], "select": [], "train": []}
     queue = iter(order)
@@ -70,6 +80,22 @@ def cut_parts(
     if limit is not None:
         parts["train"] = parts["train"][:limit]
     return {name: sorted(rows) for name, rows in parts.items()}, len(content) - total
+
+
+def _stratified(stratum_of: dict[str, Any]) -> list[str]:
+    """The contents in an order that is random by hash, and of whose every beginning each stratum has its share."""
+    order = sorted(stratum_of, key=_salted)
+    sizes, seen = Counter(stratum_of.values()), Counter[Any]()
+    place: dict[str, float] = {}
+    for key in order:
+        stratum = stratum_of[key]
+        place[key] = (seen[stratum] + 0.5) / sizes[stratum]
+        seen[stratum] += 1
+    return sorted(order, key=lambda key: place[key])
+
+
+def _salted(content: str) -> bytes:
+    return hashlib.sha256(f"{SPLIT_SALT}{content}".encode()).digest()
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -98,7 +124,7 @@ def prepare_task(
     content = {name: _contents(table) for name, table in splits.items()}
     scored = [name for name in splits if name != "train"]
     leaks = {key for name in scored for key in content[name]}
-    cut, leaked = cut_parts(content["train"], leaks, heldout_size, select_size, max_train)
+    cut, leaked = cut_parts(content["train"], _strata(splits["train"]), leaks, heldout_size, select_size, max_train)
     rows = {name: ("train", indices) for name, indices in cut.items()}
     for name in scored:
         rows[name] = (name, _sample(content[name], max_eval))
@@ -112,6 +138,15 @@ def prepare_task(
     return prepared
 
 
+def _strata(table: pa.Table) -> list[Any]:
+    """The label of each row; of a regression which of `SCORE_BINS` equally filled bins its score lies in."""
+    labels = table["label"].to_numpy(zero_copy_only=False)
+    if not len(labels) or labels.dtype == object:
+        return labels.tolist()
+    edges = np.quantile(labels, np.arange(1, SCORE_BINS) / SCORE_BINS)
+    return np.searchsorted(edges, labels, side="right").tolist()
+
+
 def _contents(table: pa.Table) -> list[str]:
     return [content_hash(a, b) for a, b in zip(table["text"].to_pylist(), table["text_pair"].to_pylist(), strict=True)]
 
@@ -119,7 +154,7 @@ def _contents(table: pa.Table) -> list[str]:
 def _sample(content: list[str], limit: int | None) -> list[int]:
     if limit is None or limit >= len(content):
         return list(range(len(content)))
-    salted = [hashlib.sha256(f"{SPLIT_SALT}{key}".encode()).digest() for key in content]
+    salted = [_salted(key) for key in content]
     return sorted(sorted(range(len(content)), key=lambda index: (salted[index], index))[:limit])
 
 

@@ -19,7 +19,7 @@ from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
-from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
+from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
@@ -152,11 +152,13 @@ class PlannedMethod:
     def check(self, phase: str, step: int, optimizer: Optimizer) -> None:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
         index = row_index(self.heldout)
-        grams = gram_matrices(self.model, self.heldout, self.context.pad_token)
+        raw = gram_matrices(self.model, self.heldout, self.context.pad_token)
+        grams = [unit_rows(gram) for gram in raw] if self.context.settings.row_gradients == "unit" else raw
         relations = [interference(gram, index) for gram in grams]
         before = self.plan
         verdict = self.act.on_check(self, Check(phase, step, index, grams, relations), optimizer)
-        self.context.records["interference"].extend(interference_rows(phase, step, before, relations, verdict))
+        sizes = [interference(gram, index) for gram in raw]
+        self.context.records["interference"].extend(interference_rows(phase, step, before, relations, sizes, verdict))
 
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
         """Part a group of `layer`; the copies train on with the moments of their sources."""
@@ -205,9 +207,17 @@ class PlannedMethod:
 
 
 def interference_rows(
-    phase: str, step: int, plan: SharingPlan, relations: list[Interference], verdict: Verdict
+    phase: str,
+    step: int,
+    plan: SharingPlan,
+    relations: list[Interference],
+    raw: list[Interference],
+    verdict: Verdict,
 ) -> list[dict[str, Any]]:
-    """Rows of `schemas.INTERFERENCE` for every pair in every layer; unknown values are null."""
+    """Rows of `schemas.INTERFERENCE` for every pair in every layer; unknown values are null.
+
+    Sizes (dot, norms, directed) are those of the `raw` gradients, whatever the cosines in `relations` are taken of.
+    """
 
     def known(value: float) -> float | None:
         return float(value) if math.isfinite(value) else None
@@ -219,15 +229,15 @@ def interference_rows(
     return [
         {
             "phase": phase, "step": step, "layer": layer, "task_a": tasks[a], "task_b": tasks[b],
-            "dot": known(r.dot[a, b]), "norm_a": known(r.norm[a]), "norm_b": known(r.norm[b]),
+            "dot": known(size.dot[a, b]), "norm_a": known(size.norm[a]), "norm_b": known(size.norm[b]),
             "cosine": known(r.cosine[a, b]), "cosine_error": known(r.error[a, b]),
-            "directed_ab": directed(r, a, b), "directed_ba": directed(r, b, a),
+            "directed_ab": directed(size, a, b), "directed_ba": directed(size, b, a),
             "agreement_a": known(r.agreement[a]), "agreement_b": known(r.agreement[b]),
             "shared": plan.share(layer, tasks[a], tasks[b]),
             "decision": verdict.decisions.get((layer, a, b), "observe"),
             "p_value": known(verdict.p_values.get((layer, a, b), math.nan)),
         }
-        for layer, r in enumerate(relations)
+        for layer, (r, size) in enumerate(zip(relations, raw, strict=True))
         for a in range(len(tasks))
         for b in range(a + 1, len(tasks))
     ]  # fmt: skip

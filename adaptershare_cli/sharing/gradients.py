@@ -41,10 +41,13 @@ class _Slot:
 
 
 def row_index(heldout: dict[str, Rows]) -> RowIndex:
-    """Task and half of every row, tasks in order; even positions of a task are its first half, odd ones its second."""
+    """Task and half of every row, tasks in order; a task's halves have its labels in equal proportions.
+
+    Sorted by label (ties by position), even places are the first half, odd ones the second.
+    """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    half = np.concatenate([np.arange(len(rows)) % 2 for rows in heldout.values()])
-    return RowIndex(task, half, len(heldout))
+    place = [np.argsort(np.argsort(rows.labels, kind="stable")) for rows in heldout.values()]
+    return RowIndex(task, np.concatenate(place) % 2, len(heldout))
 
 
 def gram_matrices(

@@ -71,6 +71,17 @@ def interference(gram: np.ndarray, index: RowIndex) -> Interference:
     )
 
 
+def unit_rows(gram: np.ndarray) -> np.ndarray:
+    """Inner products of the rows' gradients scaled to length 1; a row without a gradient stays zero.
+
+    A few rows that a task gets badly wrong have gradients many times longer than the rest; with unit rows each has
+    one voice, and a task's mean is as long as its rows agree.
+    """
+    length = np.sqrt(np.diagonal(gram))
+    scale = np.divide(1.0, length, out=np.where(length == 0, 0.0, np.nan), where=(length > 0) & np.isfinite(length))
+    return gram * scale[:, None] * scale[None, :]
+
+
 def normalised(gram: np.ndarray, index: RowIndex, norm: np.ndarray) -> np.ndarray:
     """The Gram matrix with each row divided by the norm (T,) of its task's mean gradient.
 

@@ -164,7 +164,7 @@ def test_preset_paper_sets_the_published_values_and_options_win(
     assert context.training.num_train_epochs == 10 and context.training.per_device_train_batch_size == 16
     assert context.prepro.heldout_size == 30
     good(*base, "--preset", "paper", "--method", "shared", "--check-every", "7")
-    assert settings_seen["options"] == {"check_every": 7, "first_check": 1}
+    assert settings_seen["options"] == {"check_every": 7, "first_check": 1, "row_gradients": "raw"}
     refused(*base, "--preset", "papyrus", says=("papyrus",))
 
 

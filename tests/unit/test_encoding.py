@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data import encoding
-from adaptershare_cli.data.encoding import Prepared, content_hash, cut_parts, load_tokenizer, prepare_task
+from adaptershare_cli.data.encoding import Prepared, _strata, content_hash, cut_parts, load_tokenizer, prepare_task
 from tests.conftest import WORDS
 
 # Few different contents, so that many rows are equal.
@@ -25,11 +25,16 @@ SIZES = st.integers(0, 20)
 # ----------------------------------------------------------------------------------------------------------- the parts
 
 
+def cut(content: list[str], *more: Any) -> tuple[dict[str, list[int]], int]:
+    """`cut_parts` with labels that depend on the content."""
+    return cut_parts(content, [len(key) % 3 for key in content], *more)
+
+
 @given(CONTENTS, SCORED, SIZES, SIZES)
 def test_parts_are_disjoint_by_content_and_complete(
     content: list[str], scored: set[str], heldout: int, select: int
 ) -> None:
-    parts, leaked = cut_parts(content, scored, heldout, select, None)
+    parts, leaked = cut(content, scored, heldout, select, None)
     assert list(parts) == ["heldout", "select", "train"]
     contents = {name: {content[index] for index in rows} for name, rows in parts.items()}
     assert not contents["heldout"] & contents["select"]
@@ -45,7 +50,7 @@ def test_parts_are_disjoint_by_content_and_complete(
 def test_parts_are_at_most_as_large_as_asked_and_a_fifth(
     content: list[str], scored: set[str], heldout: int, select: int
 ) -> None:
-    parts, leaked = cut_parts(content, scored, heldout, select, None)
+    parts, leaked = cut(content, scored, heldout, select, None)
     fifth = (len(content) - leaked) // 5
     assert len(parts["heldout"]) <= min(heldout, fifth)
     assert len(parts["select"]) <= min(select, fifth)
@@ -53,7 +58,7 @@ def test_parts_are_at_most_as_large_as_asked_and_a_fifth(
 
 @given(st.integers(0, 120), SIZES, SIZES)
 def test_different_contents_fill_the_parts(count: int, heldout: int, select: int) -> None:
-    parts, _ = cut_parts([f"row {number}" for number in range(count)], (), heldout, select, None)
+    parts, _ = cut([f"row {number}" for number in range(count)], (), heldout, select, None)
     assert len(parts["heldout"]) == min(heldout, count // 5)
     assert len(parts["select"]) == min(select, count // 5)
 
@@ -64,7 +69,7 @@ def test_the_cut_does_not_depend_on_the_files_order(
 ) -> None:
     other = list(content)
     random.shuffle(other)
-    cuts = [cut_parts(rows, scored, heldout, select, limit) for rows in (content, other)]
+    cuts = [cut(rows, scored, heldout, select, limit) for rows in (content, other)]
     found = [
         {name: Counter(rows[index] for index in part) for name, part in parts.items()}
         for rows, (parts, _) in zip((content, other), cuts, strict=True)
@@ -76,23 +81,44 @@ def test_the_cut_does_not_depend_on_the_files_order(
 def test_the_limit_shortens_train_alone(
     content: list[str], scored: set[str], heldout: int, select: int, limit: int
 ) -> None:
-    whole, _ = cut_parts(content, scored, heldout, select, None)
-    short, _ = cut_parts(content, scored, heldout, select, limit)
+    whole, _ = cut(content, scored, heldout, select, None)
+    short, _ = cut(content, scored, heldout, select, limit)
     assert (short["heldout"], short["select"]) == (whole["heldout"], whole["select"])
     assert len(short["train"]) == min(limit, len(whole["train"]))
     assert set(short["train"]) <= set(whole["train"])
 
 
 def test_a_limit_does_not_keep_the_files_beginning() -> None:
-    parts, _ = cut_parts([f"row {number}" for number in range(1000)], (), 10, 10, 50)
+    parts, _ = cut([f"row {number}" for number in range(1000)], (), 10, 10, 50)
     assert 300 < sum(parts["train"]) / 50 < 700
     assert 200 < sum(parts["select"]) / 10 < 800
 
 
 def test_a_larger_part_holds_the_smaller_one() -> None:
     content = [f"row {number}" for number in range(500)]
-    small, large = (set(cut_parts(content, (), size, 10, None)[0]["heldout"]) for size in (8, 32))
+    small, large = (set(cut(content, (), size, 10, None)[0]["heldout"]) for size in (8, 32))
     assert small < large
+
+
+@given(st.lists(st.integers(0, 3), min_size=60, max_size=200), st.integers(10, 30), st.integers(10, 30))
+def test_every_part_has_the_labels_in_trains_proportions(labels: list[int], heldout: int, select: int) -> None:
+    parts, _ = cut_parts([f"row {number}" for number in range(len(labels))], labels, (), heldout, select, None)
+    for part in parts.values():
+        for label, count in Counter(labels).items():
+            expected = count * len(part) / len(labels)
+            found = sum(labels[index] == label for index in part)
+            assert abs(found - expected) <= 4  # at most one more or less a label and end of the part, by four labels
+
+
+def test_scores_are_spread_over_every_part() -> None:
+    scores = [number / 100 for number in range(500)]
+    table = pa.table({"label": scores})
+    parts, _ = cut_parts([f"row {number}" for number in range(500)], _strata(table), (), 40, 40, None)
+    for part in parts.values():
+        bins = Counter(int(scores[index] * 8 / 5) for index in part)
+        assert max(bins.values()) - min(bins.values()) <= 1 + len(part) / 100
+    assert _strata(pa.table({"label": pa.array([], pa.float64())})) == []
+    assert len(set(_strata(pa.table({"label": [2.0] * 9})))) == 1
 
 
 # --------------------------------------------------------------------------------------------------------- content hash

@@ -18,6 +18,7 @@ from adaptershare_cli.sharing.interference import (
     interference,
     normalised,
     standard_errors,
+    unit_rows,
 )
 from adaptershare_cli.sharing.plan import SharingPlan
 from tests.conftest import ENCODER_TYPES
@@ -156,3 +157,26 @@ def test_row_cosines() -> None:
     assert np.isnan(found.row_cosine[0][2])
     assert found.row_cosine[1].tolist() == pytest.approx([1])
     assert np.isnan(found.agreement[1])  # one row has no second half
+
+
+def test_unit_rows_count_alike() -> None:
+    rows = np.array([[3.0, 0.0], [0.0, 0.5], [0.0, 0.0], [np.inf, 0.0]])
+    with np.errstate(invalid="ignore"):
+        found = unit_rows(rows @ rows.T)
+    np.testing.assert_allclose(found[:2, :2], np.eye(2))
+    assert (found[2, :3] == 0).all()
+    assert np.isnan(found[3, 3])
+    vectors = np.random.default_rng(4).normal(size=(6, 5)) * np.array([[1], [10], [100], [1e-6], [1e9], [3]])
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.testing.assert_allclose(unit_rows(vectors @ vectors.T), (vectors / lengths) @ (vectors / lengths).T)
+
+
+def test_halves_have_the_labels_in_equal_proportions() -> None:
+    parts = random_parts()
+    heldout = {task: part.heldout for task, part in parts.items()}
+    index = row_index(heldout)
+    for number, rows in enumerate(heldout.values()):
+        half = index.half[index.rows(number)]
+        for label in np.unique(rows.labels):
+            first, second = ((half[rows.labels == label] == side).sum() for side in (0, 1))
+            assert abs(int(first) - int(second)) <= 1
