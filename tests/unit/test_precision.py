@@ -52,6 +52,13 @@ def three_ways(encoder: PreTrainedModel, padded: bool) -> tuple[torch.Tensor, to
 # ------------------------------------------------------------------------------------------------------------ autocast
 
 
+@pytest.fixture
+def attention_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention as on a GPU, and as autocast has it."""
+    monkeypatch.setattr("adaptershare_cli.model.encoder.attends_in_bf16", lambda device: True)
+
+
+@pytest.mark.usefixtures("attention_in_bf16")
 @pytest.mark.parametrize("padded", [False, True])
 @pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert"])
 def test_equal_to_autocast_bit_for_bit(encoders: dict[str, Path], model_type: str, padded: bool) -> None:
@@ -63,6 +70,22 @@ def test_equal_to_autocast_bit_for_bit(encoders: dict[str, Path], model_type: st
     assert (ours - full).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("model_type", ENCODER_TYPES)
+def test_attention_on_the_cpu_is_fp32(encoders: dict[str, Path], model_type: str) -> None:
+    encoder = load_encoder(locate_encoder(str(encoders[model_type])), CPU)
+    full, autocast, ours = three_ways(encoder, padded=True)
+    assert ours.dtype == torch.float32
+    assert (ours - full).abs().max() < 0.1
+    assert not torch.equal(ours, autocast.float())
+    names = ("query", "key", "value", "q_lin", "k_lin", "v_lin")
+    with linear_precision(encoder, "bf16"):
+        found = [m for name, m in encoder.named_modules() if name.endswith(names)]
+        assert len(found) == 3 * encoder.config.num_hidden_layers
+        assert {m(torch.ones(2, 3, m.in_features)).dtype for m in found} == {torch.float32}
+        assert {m.weight.dtype for m in found} == {torch.bfloat16}
+
+
+@pytest.mark.usefixtures("attention_in_bf16")
 @pytest.mark.parametrize("model_type", ["bert", "electra"])
 def test_equal_to_autocast_with_written_out_attention(encoders: dict[str, Path], model_type: str) -> None:
     config = AutoConfig.from_pretrained(encoders[model_type])
