@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,15 +13,17 @@ from adaptershare_cli.methods.planned import Act, Check, PlannedMethod, Verdict
 from adaptershare_cli.settings import AdapterShareSettings
 from adaptershare_cli.sharing.differentiation import (
     Decision,
-    Evidence,
     Guard,
+    adjust_p_values,
     decide,
     decide_by_evidence,
     weigh_evidence,
 )
-from adaptershare_cli.sharing.interference import normalised
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
+
+MEMORY = 0.5  # what a check still weighs one check later: adapters move on, rows stay the same
+Groups = list[tuple[int, list[int]]]  # (layer, task indices) of every group
 
 
 def build(context: MethodContext) -> PlannedMethod:
@@ -34,9 +36,8 @@ def build(context: MethodContext) -> PlannedMethod:
 class Differentiate(Act):
     """Splits groups at checks, by one of the rules of `sharing.differentiation`, within the budget.
 
-    `threshold` judges each check by itself. `significance` judges the mean over all checks so far of the rows'
-    normalised products, at the level significance_level / (pairs that share an adapter x checks of the run): by
-    Bonferroni's bound a run that has no true conflict splits anything with at most that probability.
+    `threshold` judges each check by itself. `significance` judges all checks so far together: their rows' inner
+    products are averaged, each check with `MEMORY` times the weight of the one after it.
     """
 
     def __init__(self, settings: AdapterShareSettings) -> None:
@@ -44,8 +45,7 @@ class Differentiate(Act):
         self.guard = Guard(
             settings.guard, settings.min_intra_similarity, settings.entropy_angle, settings.entropy_share
         )
-        self.kernels: list[np.ndarray] = []  # significance: sums over checks, (N, N) a layer
-        self.checks: list[np.ndarray] = []  # how many checks each pair of tasks has in them, (T, T) a layer
+        self.kernels: list[np.ndarray] = []  # significance: weighted sums over checks, (N, N) a layer
 
     def on_check(self, method: PlannedMethod, check: Check, optimizer: Optimizer) -> Verdict:
         """Judge every group of every layer once.
@@ -53,25 +53,53 @@ class Differentiate(Act):
         The budget is never exceeded: a split that would do so is recorded as `budget` and left (the original checks
         only before a round and may exceed it).
         """
-        evidence = self._evidence(method, check) if self.settings.rule == "significance" else []
-        level = self.settings.significance_level / self._comparisons(method)
         verdict = Verdict()
         tasks = method.plan.tasks
-        for layer, groups in enumerate(method.plan.layers):
-            for group in groups:
-                members = [tasks.index(task) for task in group]
-                if evidence:
-                    decision = decide_by_evidence(evidence[layer], members, level)
-                else:
-                    decision = decide(check.relations[layer], members, self.guard, self.settings.max_interference)
-                outcome = decision.outcome
-                if outcome == "split" and not self._affordable(method, layer):
-                    outcome = "budget"
-                self._record(verdict, layer, members, decision, outcome, evidence)
-                if outcome == "split":
-                    kept, moved = ([tasks[i] for i in part] for part in (decision.kept, decision.moved))
-                    method.split(layer, kept, moved, optimizer)
+        groups = [
+            (layer, [tasks.index(task) for task in group])
+            for layer, layer_groups in enumerate(method.plan.layers)
+            for group in layer_groups
+        ]
+        if self.settings.rule == "significance":
+            decisions = self._by_significance(check, groups, verdict)
+        else:
+            decisions = self._by_threshold(check, groups)
+        for (layer, members), decision in zip(groups, decisions, strict=True):
+            outcome = decision.outcome
+            if outcome == "split" and not self._affordable(method, layer):
+                outcome = "budget"
+            for i, a in enumerate(members):
+                for b in members[i + 1 :]:
+                    parted = (a in decision.kept) != (b in decision.kept)
+                    verdict.decisions[layer, a, b] = outcome if parted or outcome == "guard" else "keep"
+            if outcome == "split":
+                kept, moved = ([tasks[i] for i in part] for part in (decision.kept, decision.moved))
+                method.split(layer, kept, moved, optimizer)
         return verdict
+
+    def _by_threshold(self, check: Check, groups: Groups) -> list[Decision]:
+        return [
+            decide(check.relations[layer], members, self.guard, self.settings.max_interference)
+            for layer, members in groups
+        ]
+
+    def _by_significance(self, check: Check, groups: Groups, verdict: Verdict) -> list[Decision]:
+        """Take this check into the memory and judge by all that is in it."""
+        if not self.kernels:
+            self.kernels = [np.zeros_like(gram) for gram in check.grams]
+        # A row whose gradient is not finite says nothing at this check.
+        self.kernels = [
+            MEMORY * kernel + np.nan_to_num(gram, nan=0.0, posinf=0.0, neginf=0.0)
+            for kernel, gram in zip(self.kernels, check.grams, strict=True)
+        ]
+        evidence = [weigh_evidence(kernel, check.index, self.settings.max_interference) for kernel in self.kernels]
+        pairs = [(layer, *pair) for layer, members in groups for pair in itertools.combinations(members, 2)]
+        adjusted = adjust_p_values(evidence, pairs)
+        verdict.p_values = {(layer, a, b): float(adjusted[layer][a, b]) for layer, a, b in pairs}
+        return [
+            decide_by_evidence(evidence[layer].score, adjusted[layer], members, self.settings.significance_level)
+            for layer, members in groups
+        ]
 
     def _affordable(self, method: PlannedMethod, layer: int) -> bool:
         """Whether one more adapter in `layer` keeps within `max_growth` and `target_parameters`."""
@@ -84,50 +112,10 @@ class Differentiate(Act):
         trained = sum(parameter.numel() for parameter in method.names())
         return trained + one_more <= self.settings.target_parameters
 
-    def _record(
-        self, verdict: Verdict, layer: int, members: list[int], decision: Decision, outcome: str,
-        evidence: list[Evidence],
-    ) -> None:  # fmt: skip
-        for i, a in enumerate(members):
-            for b in members[i + 1 :]:
-                parted = (a in decision.kept) != (b in decision.kept)
-                verdict.decisions[layer, a, b] = outcome if parted or outcome == "guard" else "keep"
-                if evidence:
-                    verdict.p_values[layer, a, b] = float(evidence[layer].p_value[a, b])
-
-    def _comparisons(self, method: PlannedMethod) -> int:
-        """Pairs that share an adapter now, over all layers, times the checks of the whole run."""
-        pairs = sum(math.comb(len(group), 2) for groups in method.plan.layers for group in groups)
-        first, every = method.check_steps()
-        return max(1, pairs) * (1 + max(0, method.context.max_steps - first) // every)
-
-    def _evidence(self, method: PlannedMethod, check: Check) -> list[Evidence]:
-        """Add this check to the mean kernels, and weigh what they say by now."""
-        if not self.kernels:
-            self.kernels = [np.zeros_like(gram) for gram in check.grams]
-            self.checks = [np.zeros((check.index.tasks, check.index.tasks)) for _ in check.grams]
-        found = []
-        for layer, (gram, relation) in enumerate(zip(check.grams, check.relations, strict=True)):
-            kernel = normalised(gram, check.index, relation.norm / 2)
-            known = np.isfinite(relation.cosine) | np.eye(check.index.tasks, dtype=bool)
-            self.kernels[layer] += np.nan_to_num(kernel)
-            self.checks[layer] += known
-            count = self.checks[layer][np.ix_(check.index.task, check.index.task)]
-            with np.errstate(invalid="ignore"):
-                mean = self.kernels[layer] / np.where(count > 0, count, np.nan)
-            found.append(weigh_evidence(mean, check.index, self.settings.max_interference))
-        return found
-
     def state(self) -> dict[str, torch.Tensor]:
-        """The sums over checks."""
-        return {
-            f"{name}/{layer}": torch.from_numpy(value)
-            for name, values in (("kernels", self.kernels), ("checks", self.checks))
-            for layer, value in enumerate(values)
-        }
+        """The memory of checks."""
+        return {f"kernels/{layer}": torch.from_numpy(kernel) for layer, kernel in enumerate(self.kernels)}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """The inverse of `state`."""
-        layers = sum(name.startswith("kernels/") for name in tensors)
-        self.kernels = [tensors[f"kernels/{layer}"].numpy().copy() for layer in range(layers)]
-        self.checks = [tensors[f"checks/{layer}"].numpy().copy() for layer in range(layers)]
+        self.kernels = [tensors[f"kernels/{layer}"].numpy().copy() for layer in range(len(tensors))]

@@ -126,7 +126,7 @@ def decide(relation: Interference, group: Sequence[int], guard: Guard, max_inter
 class Evidence:
     """How surely two tasks conflict by more than the threshold: `score` and one-sided `p_value`, both (T, T).
 
-    `score` is the normal deviate of the p value: the lower, the surer.
+    `score` is the normal deviate of the p value: the lower, the surer; nan where nothing can be said.
     """
 
     score: np.ndarray
@@ -134,29 +134,51 @@ class Evidence:
 
 
 def weigh_evidence(kernel: np.ndarray, index: RowIndex, max_interference: float) -> Evidence:
-    """Test -cosine > max_interference for each pair on a kernel (N, N) of normalised row products.
+    """Test for each pair whether the cosine of its *true* mean gradients m_a, m_b lies under -max_interference.
 
-    The kernel may be a mean over checks: rows, not checks, are the sample, so seeing the same rows again makes
-    nothing surer than they are. (cosine + max_interference) / standard error is taken as Student's t with the
-    smaller task's rows - 1 degrees of freedom.
+    A cosine of estimated gradients shrinks towards 0 with their noise, so the products are compared instead:
+
+        H0: m_a . m_b >= -max_interference |m_a| |m_b|,     t = (mean K_ab + max_interference s_a s_b) / error,
+
+    with K the inner products (N, N) of the held-out rows, s_a^2 the mean of K_aa without its diagonal (unbiased for
+    |m_a|^2; a task for which it is not positive shows no direction, so nothing can be said of it) and the error from
+    `standard_errors`. t is taken as Student's t with the smaller task's rows - 1 degrees of freedom. The kernel may
+    be a mean over checks: rows, not checks, are the sample, so seeing rows again makes nothing surer than they are.
     """
     counts = np.array([len(index.rows(task)) for task in range(index.tasks)])
     degrees = np.maximum(np.minimum(counts[:, None], counts[None, :]) - 1, 1)
+    means = block_means(kernel, index)
     with np.errstate(invalid="ignore", divide="ignore"):
-        t = (block_means(kernel, index) + max_interference) / standard_errors(kernel, index)
+        own = np.array([kernel[index.task == task, index.task == task].sum() for task in range(index.tasks)])
+        squared = (np.diagonal(means) * counts**2 - own) / (counts * (counts - 1))
+        length = np.sqrt(np.where(squared > 0, squared, np.nan))
+        t = (means + max_interference * np.outer(length, length)) / standard_errors(kernel, index)
     p_value = stats.t.cdf(t, degrees)
     return Evidence(stats.norm.ppf(p_value.clip(SMALLEST_P, 1 - 1e-15)), p_value)
 
 
-def decide_by_evidence(evidence: Evidence, group: Sequence[int], level: float) -> Decision:
-    """Rule `significance`: part `group` at its surest conflict, if its p value is under `level`.
+def adjust_p_values(evidence: Sequence[Evidence], pairs: Sequence[tuple[int, int, int]]) -> list[np.ndarray]:
+    """Benjamini and Hochberg's adjusted p values of the given (layer, a, b), as (T, T) a layer; nan elsewhere.
+
+    Deciding by them at a level keeps the expected share of false conflicts among those found at a check under it.
+    """
+    adjusted = [np.full_like(one.p_value, np.nan) for one in evidence]
+    known = [(layer, a, b) for layer, a, b in pairs if math.isfinite(evidence[layer].p_value[a, b])]
+    if known:
+        found = stats.false_discovery_control([evidence[layer].p_value[a, b] for layer, a, b in known])
+        for (layer, a, b), p in zip(known, found, strict=True):
+            adjusted[layer][a, b] = adjusted[layer][b, a] = p
+    return adjusted
+
+
+def decide_by_evidence(score: np.ndarray, p_value: np.ndarray, group: Sequence[int], level: float) -> Decision:
+    """Rule `significance`: part `group` at its surest conflict, if its (adjusted) p value is under `level`.
 
     The other tasks join the side with which their surest conflict is less sure: `split_group` on the scores.
     """
     if len(group) < 2:
         return Decision("keep")
-    pairs = [evidence.p_value[a, b] for i, a in enumerate(group) for b in group[i + 1 :]]
-    known = [p for p in pairs if math.isfinite(p)]
+    known = [p for i, a in enumerate(group) for b in group[i + 1 :] if math.isfinite(p := p_value[a, b])]
     if not known or min(known) >= level:
         return Decision("keep")
-    return split_group(evidence.score, group, -math.inf)
+    return split_group(score, group, -math.inf)
