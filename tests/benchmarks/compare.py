@@ -1,0 +1,101 @@
+"""Compare the runs of a workspace: averages over tasks and seeds, paired bootstrap against a baseline, parameters.
+
+    python tests/benchmarks/compare.py --workspace workspace/small --baseline shared
+
+Runs of one method with equal settings are its seeds. The bootstrap draws tasks and seeds with replacement, the same
+for both sides; choices are to be made by the select column alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+DRAWS = 10_000
+
+
+def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
+    """The method and the settings of it that are not defaults."""
+    settings = dict(request["method_settings"])
+    if request["training"].get("encoder_dropout"):
+        settings["encoder_dropout"] = True
+    words = [f"{name.replace('_', '-')} {value}" for name, value in sorted(settings.items())]
+    return " ".join([info["method"], *(f"({word})" for word in words)])
+
+
+def read_runs(workspace: Path) -> pd.DataFrame:
+    """One row a run, task and part (select, dev): the main score in percent, groups a layer, trained parameters."""
+    rows = []
+    for file in sorted(workspace.glob("train-share/[!.]*/artefact.json")):
+        meta = json.loads(file.read_text(encoding="utf-8"))
+        info = meta["info"]
+        metrics = pd.read_parquet(file.parent / "metrics.parquet")
+        metrics = metrics[metrics["final"] & metrics["main"]]
+        groups = np.mean([len(groups) for groups in info["plan"]["layers"]])
+        for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
+            rows.append(
+                {
+                    "variant": variant(info, meta["request"]), "seed": info["seed"], "task": task,
+                    "part": "select" if selected else "dev", "value": 100 * part["value"].fillna(0.0).mean(),
+                    "groups": groups, "parameters": info["trained_parameters"],
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def paired_bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of the mean of differences (seeds, tasks) when seeds and tasks are drawn with replacement."""
+    generator = np.random.default_rng(seed)
+    seeds, tasks = difference.shape
+    drawn = [
+        difference[generator.integers(seeds, size=seeds)][:, generator.integers(tasks, size=tasks)].mean()
+        for _ in range(DRAWS)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """One row a variant; the difference is to the baseline over the seeds that both have."""
+    dev = runs[runs["part"] == "dev"].pivot_table(index=["variant", "seed"], columns="task", values="value")
+    select = runs[runs["part"] == "select"].groupby(["variant", "seed"])["value"].mean()
+    rows = []
+    for name in dict.fromkeys(runs["variant"]):
+        mine, own = dev.loc[name], runs[runs["variant"] == name]
+        row = {
+            "variant": name, "seeds": len(mine), "select": f"{select.loc[name].mean():.2f}",
+            "dev": f"{mine.mean(axis=1).mean():.2f}",
+            "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
+            "groups": f"{own['groups'].mean():.2f}", "parameters": f"{own['parameters'].mean():,.0f}",
+        }  # fmt: skip
+        if name != baseline and baseline in dev.index:
+            both = mine.index.intersection(dev.loc[baseline].index)
+            if len(both):
+                difference = (mine.loc[both] - dev.loc[baseline].loc[both]).to_numpy()
+                low, high = paired_bootstrap(difference)
+                row["difference"] = f"{difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
+        row |= {task: f"{value:.1f}" for task, value in mine.mean().items()}
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("")
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--baseline", default="shared")
+    options = parser.parse_args()
+    frame = table(read_runs(options.workspace), options.baseline)
+    print("| " + " | ".join(frame.columns) + " |")
+    print("|" + "---|" * len(frame.columns))
+    for row in frame.itertuples(index=False):
+        print("| " + " | ".join(map(str, row)) + " |")
+
+
+if __name__ == "__main__":
+    main()
