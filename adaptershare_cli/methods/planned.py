@@ -19,7 +19,7 @@ from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
-from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, unit_rows
+from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
@@ -157,8 +157,9 @@ class PlannedMethod:
         relations = [interference(gram, index) for gram in grams]
         before = self.plan
         verdict = self.act.on_check(self, Check(phase, step, index, grams, relations), optimizer)
-        sizes = [interference(gram, index) for gram in raw]
-        self.context.records["interference"].extend(interference_rows(phase, step, before, relations, sizes, verdict))
+        products = [task_products(gram, index) for gram in raw]
+        rows = interference_rows(phase, step, before, relations, products, verdict)
+        self.context.records["interference"].extend(rows)
 
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
         """Part a group of `layer`; the copies train on with the moments of their sources."""
@@ -211,33 +212,35 @@ def interference_rows(
     step: int,
     plan: SharingPlan,
     relations: list[Interference],
-    raw: list[Interference],
+    products: list[np.ndarray],
     verdict: Verdict,
 ) -> list[dict[str, Any]]:
     """Rows of `schemas.INTERFERENCE` for every pair in every layer; unknown values are null.
 
-    Sizes (dot, norms, directed) are those of the `raw` gradients, whatever the cosines in `relations` are taken of.
+    Sizes (dot, norms, directed) are those of the gradients as they are, from `products` (T, T) of each layer, whatever
+    the cosines in `relations` are taken of.
     """
 
     def known(value: float) -> float | None:
         return float(value) if math.isfinite(value) else None
 
-    def directed(r: Interference, a: int, b: int) -> float | None:
-        return known(r.dot[a, b] / r.norm[b] ** 2) if r.norm[b] > 0 else None
+    def directed(dot: np.ndarray, a: int, b: int) -> float | None:
+        return known(dot[a, b] / dot[b, b]) if dot[b, b] > 0 else None
 
     tasks = plan.tasks
     return [
         {
             "phase": phase, "step": step, "layer": layer, "task_a": tasks[a], "task_b": tasks[b],
-            "dot": known(size.dot[a, b]), "norm_a": known(size.norm[a]), "norm_b": known(size.norm[b]),
+            "dot": known(dot[a, b]), "norm_a": known(norm[a]), "norm_b": known(norm[b]),
             "cosine": known(r.cosine[a, b]), "cosine_error": known(r.error[a, b]),
-            "directed_ab": directed(size, a, b), "directed_ba": directed(size, b, a),
+            "directed_ab": directed(dot, a, b), "directed_ba": directed(dot, b, a),
             "agreement_a": known(r.agreement[a]), "agreement_b": known(r.agreement[b]),
             "shared": plan.share(layer, tasks[a], tasks[b]),
             "decision": verdict.decisions.get((layer, a, b), "observe"),
             "p_value": known(verdict.p_values.get((layer, a, b), math.nan)),
         }
-        for layer, (r, size) in enumerate(zip(relations, raw, strict=True))
+        for layer, (r, dot) in enumerate(zip(relations, products, strict=True))
+        for norm in [np.sqrt(np.diagonal(dot).clip(min=0))]
         for a in range(len(tasks))
         for b in range(a + 1, len(tasks))
     ]  # fmt: skip

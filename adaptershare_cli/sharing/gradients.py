@@ -23,6 +23,7 @@ from adaptershare_cli.model.heads import MultiTaskModel, row_losses
 from adaptershare_cli.sharing.interference import RowIndex
 
 CHUNK_ROWS = 64
+BLOCK_ROWS = 128
 MEMORY_BYTES = 1 << 30  # row gradients held at a time; one Linear's are always held whole
 
 
@@ -65,8 +66,20 @@ def gram_matrices(
     count = sum(len(rows) for rows in heldout.values())
     grams = [np.zeros((count, count)) for _ in range(len(model.bank.plan.layers))]
     for layer, gradients in row_gradients(model, heldout, pad_token, chunk_rows, memory_bytes):
-        grams[layer] += (gradients @ gradients.T).double().cpu().numpy()
+        grams[layer] += _products(gradients)
     return grams
+
+
+def _products(rows: torch.Tensor) -> np.ndarray:
+    """rows @ rows.T (N, N) in float64; what lies under the diagonal blocks is mirrored, not computed again."""
+    count = len(rows)
+    found = np.empty((count, count))
+    for start in range(0, count, BLOCK_ROWS):
+        end = min(start + BLOCK_ROWS, count)
+        block = (rows[start:end] @ rows[start:].T).double().numpy()
+        found[start:end, start:] = block
+        found[end:, start:end] = block[:, end - start :].T
+    return found
 
 
 def row_gradients(
@@ -85,7 +98,7 @@ def row_gradients(
     model.eval()
     count = sum(len(rows) for rows in heldout.values())
     for block in _blocks(_slots(model, list(heldout)), count, memory_bytes):
-        rows = [torch.zeros(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
+        rows = [torch.empty(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
         handles = [_capture(slot, task) for slot in block for task in range(len(heldout))]
         try:
             for chunk in _chunks(heldout, chunk_rows):
@@ -175,6 +188,7 @@ def _run_chunk(
         assert seen is not None
         given, back = seen[0], next(backward)
         weight = back.transpose(1, 2) @ given.to(back.dtype)
-        whole = torch.cat([weight.flatten(1), back.sum(1)], 1)
-        gradients[place[id(slot)]][lines[index]] = whole.cpu()
+        target, size = gradients[place[id(slot)]], weight[0].numel()
+        target[lines[index], :size] = weight.flatten(1).cpu()
+        target[lines[index], size:] = back.sum(1).cpu()
         slot.seen[index] = None

@@ -24,18 +24,23 @@ class RowIndex:
 class Interference:
     """Pairwise relations of T tasks on the adapter of one layer.
 
-    `dot`, `cosine`, `error`: (T, T); `norm`, `agreement`: (T,). The interference degree of two tasks is -cosine. A
+    `cosine`, `error`: (T, T); `agreement`: (T,). The interference degree of two tasks is -cosine. A
     cosine is nan (unknown) where one of the gradients is zero or not finite. `error` is the standard error of the
     cosine over the held-out rows; `agreement` the cosine between the gradients of a task's two halves;
     `row_cosine[t]` the cosine of each row of task t with the task's mean gradient.
     """
 
-    dot: np.ndarray
-    norm: np.ndarray
     cosine: np.ndarray
     error: np.ndarray
     agreement: np.ndarray
     row_cosine: tuple[np.ndarray, ...]
+
+
+def task_products(gram: np.ndarray, index: RowIndex) -> np.ndarray:
+    """Dot products (T, T) of the tasks' gradients g_t; nan for a task with a row that is not finite."""
+    gram, finite = _finite_part(gram, index)
+    dot = _half_products(gram, index).sum((1, 3))
+    return np.where(finite[:, None] & finite[None, :], dot, np.nan)
 
 
 def interference(gram: np.ndarray, index: RowIndex) -> Interference:
@@ -44,26 +49,20 @@ def interference(gram: np.ndarray, index: RowIndex) -> Interference:
     With G[t, h] the mean gradient of half h of task t: g_t = G[t, 1] + G[t, 2] and
     cosine[s, t] = g_s . g_t / (|g_s| |g_t|). Source: AdapterShare (EMNLP 2022), specs section 1.
     """
-    bad = ~np.isfinite(np.diagonal(gram))
-    finite = np.array([not bad[index.rows(task)].any() for task in range(index.tasks)])
-    gram = np.where(bad[:, None] | bad[None, :], 0.0, gram)
-    halves = _half_weights(index)  # (2 T, N)
-    products = halves @ gram @ halves.T
-    both = products.reshape(index.tasks, 2, index.tasks, 2)
-    dot = both.sum((1, 3))
+    gram, finite = _finite_part(gram, index)
+    halves = _half_products(gram, index)
+    dot = halves.sum((1, 3))
     norm = np.sqrt(np.diagonal(dot).clip(min=0))
-    half_norm = np.sqrt(np.diagonal(products).clip(min=0)).reshape(index.tasks, 2)
+    own = np.einsum("tatb->tab", halves)  # (T, 2, 2): a task's halves among themselves
     known = finite & (norm > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = np.clip(dot / np.outer(norm, norm), -1, 1)
-        agreement = np.clip(np.einsum("tatb->tab", both)[:, 0, 1] / half_norm.prod(1), -1, 1)
+        agreement = np.clip(own[:, 0, 1] / np.sqrt(own[:, 0, 0] * own[:, 1, 1]), -1, 1)
     unknown = ~(known[:, None] & known[None, :])
     cosine[unknown] = np.nan
     agreement[~(finite & np.isfinite(agreement))] = np.nan
     scaled = normalised(gram, index, norm / 2)
     return Interference(
-        dot=np.where(finite[:, None] & finite[None, :], dot, np.nan),
-        norm=np.where(finite, norm, np.nan),
         cosine=cosine,
         error=np.where(unknown, np.nan, standard_errors(scaled, index)),
         agreement=agreement,
@@ -125,10 +124,18 @@ def block_means(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
     return weights @ kernel @ weights.T
 
 
-def _half_weights(index: RowIndex) -> np.ndarray:
-    """(2 T, N): lines that take the mean over each half of each task; zero for an empty half."""
+def _finite_part(gram: np.ndarray, index: RowIndex) -> tuple[np.ndarray, np.ndarray]:
+    """The Gram matrix with zeros for rows that are not finite, and which tasks (T,) have none of these."""
+    bad = ~np.isfinite(np.diagonal(gram))
+    finite = np.array([not bad[index.rows(task)].any() for task in range(index.tasks)])
+    return np.where(bad[:, None] | bad[None, :], 0.0, gram), finite
+
+
+def _half_products(gram: np.ndarray, index: RowIndex) -> np.ndarray:
+    """Dot products (T, 2, T, 2) of the mean gradients of all halves; zero for an empty half."""
     lines = [(index.task == task) & (index.half == half) for task in range(index.tasks) for half in range(2)]
-    return np.stack([line / max(1, line.sum()) for line in lines])
+    weights = np.stack([line / max(1, line.sum()) for line in lines])
+    return (weights @ gram @ weights.T).reshape(index.tasks, 2, index.tasks, 2)
 
 
 def _row_cosines(gram: np.ndarray, index: RowIndex, task: int, known: bool) -> np.ndarray:

@@ -25,7 +25,7 @@ from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.encoder import linear_precision, load_encoder
 from adaptershare_cli.settings import PreproSettings, TrainingSettings
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
-from adaptershare_cli.sharing.interference import interference, unit_rows
+from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
 from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.prepro import prepare
 from adaptershare_cli.stages.runs import read_parts, resolve_runtime, task_info
@@ -41,7 +41,7 @@ def mixed(method: PlannedMethod) -> None:
     index = row_index(method.heldout)
     for gram in gram_matrices(method.model, method.heldout, method.context.pad_token):
         interference(unit_rows(gram), index)
-        interference(gram, index)
+        task_products(gram, index)
 
 
 def separate(method: PlannedMethod, size: int = 64) -> None:

@@ -456,10 +456,8 @@ def relations_of(
     cosine: np.ndarray, agreement: np.ndarray | None = None, row_cosine: tuple[np.ndarray, ...] = ()
 ) -> Interference:
     """Hand-made relations with unit norms and, unless given, full agreement."""
-    ones = np.ones(len(cosine))
-    return Interference(
-        cosine, ones, cosine, np.zeros_like(cosine), ones if agreement is None else agreement, row_cosine
-    )
+    agreement = np.ones(len(cosine)) if agreement is None else agreement
+    return Interference(cosine, np.zeros_like(cosine), agreement, row_cosine)
 
 
 def test_a_task_whose_name_is_part_of_anothers_is_never_mixed_up(encoder: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from adaptershare_cli.sharing.interference import (
     interference,
     normalised,
     standard_errors,
+    task_products,
     unit_rows,
 )
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -107,7 +108,13 @@ def test_interference_values() -> None:
     assert found.cosine[0, 2] == pytest.approx(-1)
     assert found.cosine[0, 1] == pytest.approx(1 / np.sqrt(2))
     assert found.agreement.tolist() == pytest.approx([1, 0, 1])
-    assert found.norm.tolist() == pytest.approx([2, 8**0.5, 4])
+    rows = gradients.double().flatten(0, 1)
+    index = RowIndex(np.repeat(np.arange(3), 2), np.tile([0, 1], 3), 3)
+    products = task_products((rows @ rows.T).numpy(), index)
+    assert np.diagonal(products).tolist() == pytest.approx([4, 8, 16])
+    assert products[0, 1] == products[1, 0] == pytest.approx(4)
+    products = task_products(np.where(np.eye(6) + np.eye(6)[0] > 1, np.nan, 1.0), index)
+    assert np.isnan(products[0]).all() and products[1, 2] == 4
 
 
 @pytest.mark.parametrize("bad", [0.0, float("nan"), float("inf")])
