@@ -109,7 +109,7 @@ class ObserveSettings:
 
     observe: bool = option(True, "Take every task's gradients at checks (their history is the learnt correlation).")
     check_every: int | None = option(
-        None, "Updates between checks; by default so many that checks take about 5 % of the rows processed.", 1
+        None, "Updates between checks; by default so many that checks take about 5 % of the training time.", 1
     )
     first_check: int | None = option(None, "Update of the first check; by default the end of the warm-up.", 1)
     row_gradients: Literal["unit", "raw"] = option(

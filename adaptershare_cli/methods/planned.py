@@ -23,7 +23,8 @@ from adaptershare_cli.sharing.interference import Interference, RowIndex, interf
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
-CHECK_COST = 0.05  # checks process at most about this share of the rows that training processes
+CHECK_COST = 0.05  # checks take at most about this share of the training time
+ROW_COST = 1.5  # what a held-out row costs in a check, in rows of training (tests/benchmarks/check_cost.py)
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class PlannedMethod:
         """The update of the first check, and the updates between checks."""
         settings, training = self.context.settings, self.context.training
         rows = sum(len(heldout) for heldout in self.heldout.values())
-        every = settings.check_every or math.ceil(rows / training.per_device_train_batch_size / CHECK_COST)
+        every = settings.check_every or math.ceil(ROW_COST * rows / training.per_device_train_batch_size / CHECK_COST)
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
         return first, every
 
