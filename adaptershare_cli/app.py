@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from adaptershare_cli.stages.common import StageContext
     from adaptershare_cli.workspace import Artefact
 
+LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
 Workspace = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts.")
@@ -42,7 +43,7 @@ FromFolder = Annotated[
     typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace)."),
 ]
 Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id.")]
-Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0)]
+Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0, max=LARGEST_SEED)]
 Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each.")]  # noqa: UP045
 Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
@@ -130,8 +131,8 @@ def _seed_list(seed: int, seeds: str | None) -> list[int]:
         numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
     except ValueError as error:
         raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
-    if any(number < 0 for number in numbers):
-        raise UserError(f"--seeds must not be negative, got {seeds!r}")
+    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
+        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
     return numbers
 
 

@@ -19,7 +19,10 @@ from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, Us
 from adaptershare_cli.settings import joint_settings
 
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
-_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM)
+_DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG,
+)  # fmt: skip
 
 
 def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable], Callable]:
@@ -178,7 +181,7 @@ def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type
             choices = ", ".join(get_args(kind))
             raise UserError(f"{written} must be one of {choices}, got {value!r}", where=f"--config {path}")
         return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**300:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{written} must be of type {kind.__name__}, got {value!r}", where=f"--config {path}")

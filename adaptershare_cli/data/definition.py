@@ -114,6 +114,9 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
     top = _Block(file, "", _load_yaml(file), _TASK_KEYS)
     kind = top.choice("kind", tuple(METRICS))
     labels, from_train = _labels(top, kind)
+    metrics = top.choices("metrics", METRICS[kind])
+    if labels:
+        check_metrics(metrics, labels, str(file))
     blocks = {key: _source(top, key, labels, kind) for key in ("hub", "files", "embedded")}
     report_on = top.texts("report_on")
     _check_splits(top, report_on, [block for block in blocks.values() if block])
@@ -126,12 +129,18 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
         labels=labels,
         labels_from_train=from_train,
         range=_range(top, kind),
-        metrics=top.choices("metrics", METRICS[kind]),
+        metrics=metrics,
         report_on=report_on,
         folder=file.parent,
         path=file,
         **blocks,
     )
+
+
+def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> None:
+    """Raise UserError for `f1` (of the second label) where there are not exactly two labels."""
+    if "f1" in metrics and len(labels) != 2:
+        raise UserError(f"the metric `f1` needs two labels, here are {len(labels)}", where, "Use macro_f1.")
 
 
 class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from adaptershare_cli import schemas
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition, check_metrics
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.readers import Fault, Place, RawRows, read_rows
 from adaptershare_cli.errors import UserError
@@ -124,6 +124,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         what = f"train of the task `{definition.name}` has one label only, {labels[0]!r}"
         raise UserError(what, _whereabouts(spec, "train"), "A classification needs at least two labels.")
     missing = tuple(name for name in definition.report_on if name not in splits)
+    check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     return ReadTask(splits, _rejected_table(faults), labels, missing)
 
 

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 
 import adapters
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.source import EncoderSource
 
 # Linear layers whose output goes on into an activation or attention, not into the residual stream: their output
@@ -23,16 +25,34 @@ _WRITTEN_OUT_ATTENTION = "attention.self.dropout"
 
 
 def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel:
-    """Load `source` in fp32, ready for adapters, every weight frozen, in eval mode."""
+    """Load `source` in fp32, ready for adapters, every weight frozen, in eval mode.
+
+    Raises UserError where the folder cannot be loaded, or its weights are not all of those that its config names.
+    """
     options = {"add_pooling_layer": False} if source.model_type in ("bert", "roberta") else {}
     before = logging.get_verbosity()
     logging.set_verbosity_error()  # a checkpoint's own pooler or heads are left out on purpose
     try:
-        encoder = AutoModel.from_pretrained(
-            source.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, **options
-        )
+        encoder, loading = AutoModel.from_pretrained(
+            source.folder, use_safetensors=True, local_files_only=True, dtype=torch.float32, output_loading_info=True,
+            **options,
+        )  # fmt: skip
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, AttributeError, SafetensorError) as error:
+        raise UserError(
+            f"The encoder cannot be loaded: {str(error).strip().splitlines()[0] if str(error) else error!r}",
+            where=f"--model {source.name}",
+            fix="config.json and model.safetensors must belong together; re-save or re-download the encoder.",
+        ) from error
     finally:
         logging.set_verbosity(before)
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing or loading["mismatched_keys"]:
+        raise UserError(
+            f"The encoder's weights do not fit its config: {len(missing)} tensors are missing, for example "
+            f"{(missing or ['none'])[0]}; {len(loading['mismatched_keys'])} have another shape",
+            where=f"--model {source.name}",
+            fix="config.json and model.safetensors must belong together; re-save or re-download the encoder.",
+        )
     adapters.init(encoder)
     encoder.requires_grad_(False)
     return encoder.eval().to(device)

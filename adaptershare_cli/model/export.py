@@ -28,7 +28,9 @@ adapters.init(encoder)
 encoder.load_adapter(FOLDER, load_as="{task}", set_active=True, use_safetensors=True)
 encoder.eval()
 head = load_file(FOLDER + "/head.safetensors")
-inputs = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in training
+# (max_length, 128 unless --max-seq-length said otherwise).
+inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=128, return_tensors="pt")
 hidden = encoder(**inputs).last_hidden_state
 mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
 pooled = {formula}

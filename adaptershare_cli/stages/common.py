@@ -99,18 +99,18 @@ def library_versions() -> dict[str, str]:
     return {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in RECORDED_LIBRARIES}}
 
 
-def select_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> list[Artefact]:
-    """The runs that --run names, every file verified: an artefact's name, method or task, key prefix, glob or path.
+def select_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str = "--run") -> list[Artefact]:
+    """The runs that `option` names, every file verified: an artefact's name, method or task, key prefix, glob or path.
 
     Without --run: the newest train-share run (`newest_only`), or all runs of both training stages.
     """
-    chosen = _named_runs(workspace, spec, newest_only)
+    chosen = _named_runs(workspace, spec, newest_only, option)
     for run in chosen:
         workspace.verify(run)
     return chosen
 
 
-def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> list[Artefact]:
+def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str) -> list[Artefact]:
     runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
     runs.sort(key=lambda run: (run.path / "artefact.json").stat().st_mtime_ns)
     if spec is None:
@@ -128,10 +128,10 @@ def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool) -> li
         matches = [run for run in runs if _run_matches(run, word)]
         if not matches:
             names = ", ".join(run.path.name for run in runs[-8:]) or "none"
-            raise UserError(f"No run matches {word!r}", where="--run", fix=f"Runs (newest last): {names}.")
+            raise UserError(f"No run matches {word!r}", where=option, fix=f"Runs (newest last): {names}.")
         chosen.extend(run for run in matches if run not in chosen)
     if not chosen:
-        raise UserError("--run is empty", fix="Give a name, a key prefix, a glob or a path.")
+        raise UserError(f"{option} is empty", fix="Give a name, a key prefix, a glob or a path.")
     return chosen
 
 

@@ -97,7 +97,7 @@ def _settings_labels(runs: list[Artefact]) -> dict[str, str]:
         own = settings[run.label]
         differing = [name for name in own if any(other.get(name) != own[name] for other in others)]
         words = [f"{name}={own[name]}" for name in sorted(differing)]
-        request = {name: value for name, value in run.meta["request"].items() if name != "seed"}
+        request = {name: value for name, value in run.meta["request"].items() if name not in ("seed", "init_plan")}
         labels[run.label] = " ".join([request_key(request), *words])
     return labels
 

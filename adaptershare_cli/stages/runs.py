@@ -109,7 +109,8 @@ def train_run(
             "steps": steps,
             "examples": _examples(context, sizes, steps),
             "leaked_rows": leaked,
-            "settings": asdict(method_settings),
+            "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
+            "init_plan": origin.label if origin else None,
             "training": asdict(context.training),
             "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
             "precision": precision,
@@ -181,16 +182,20 @@ def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[st
 
 
 def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order."""
+    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order.
+
+    Where the run kept an earlier step at its end, its history ends there.
+    """
     table = run.table("sharing.parquet").to_pandas()
-    table = table[table["phase"] != "final"]  # a plan that was only kept at the end, not trained under
+    final = table[table["phase"] == "final"]
+    if len(final):
+        table = table[(table["phase"] != "final") & (table["step"] <= final["step"].max())]
     history = []
     for step, rows in table.groupby("step"):
         groups = rows.groupby(["layer", "group"])["task"].agg(tuple)
         layers = tuple(tuple(groups[layer]) for layer in sorted(rows["layer"].unique()))
         history.append((int(step), SharingPlan(tasks, layers)))
-    last = SharingPlan.from_json(run.info["plan"])
-    return {"init_plan": SharingPlan(tasks, last.layers), "plan_history": tuple(history)}
+    return {"init_plan": history[-1][1], "plan_history": tuple(history)}
 
 
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:

@@ -38,8 +38,8 @@ def train_share(
         )
     for definition in definitions:
         check_adapter_name(definition.name)
-    prepared = [prepare(context, definition) for definition in definitions]
     origins = plan_origins(context, method, settings, [definition.name for definition in definitions], seeds)
+    prepared = [prepare(context, definition) for definition in definitions]
     runs = [
         train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed)) for seed in seeds
     ]
@@ -52,28 +52,45 @@ def train_share(
 def plan_origins(
     context: StageContext, method: str, settings: ObserveSettings, tasks: list[str], seeds: list[int]
 ) -> dict[int, Artefact]:
-    """For each seed the run whose plan --init-plan names: the only match, or the one match with the same seed."""
+    """For each seed the run whose plan --init-plan names: the only match, or the one match with the same seed.
+
+    Where several match, runs that started from a plan themselves are left out, so that a command that names a method
+    means the same run when it is given again.
+    """
     spec = settings.init_plan if isinstance(settings, PlanSettings) else None
     if spec is None:
         if method in NEED_A_PLAN:
             raise UserError(f"--method {method} needs --init-plan", fix="Name an earlier run, e.g. adaptershare.")
         return {}
-    matches = [run for run in select_runs(context.workspace, spec, newest_only=False) if "plan" in run.info]
+    found = select_runs(context.workspace, spec, newest_only=False, option="--init-plan")
+    matches = [run for run in found if run.meta["stage"] == "train-share"]
     fitting = [run for run in matches if sorted(run.info["tasks"]) == sorted(tasks)]
     if not fitting:
         others = "; ".join(f"{run.path.name}: {', '.join(run.info['tasks'])}" for run in matches[-3:])
         raise UserError(
-            f"No run that --init-plan {spec} names has the tasks {', '.join(tasks)}", where=others or "no runs"
+            f"No run that --init-plan {spec} names has the tasks {', '.join(tasks)}", where=others or "no joint runs"
         )
-    origins = {}
-    for seed in seeds:
-        found = fitting if len(fitting) == 1 else [run for run in fitting if run.info["seed"] == seed]
-        if len(found) != 1:
-            names = ", ".join(f"{run.path.name} (seed {run.info['seed']})" for run in fitting)
-            raise UserError(
-                f"--init-plan {spec} must name one run for seed {seed}",
-                where=f"it names {names}",
-                fix="Give one run's full name.",
-            )
-        origins[seed] = found[0]
-    return origins
+    return {seed: _origin(context, fitting, spec, seed) for seed in seeds}
+
+
+def _origin(context: StageContext, fitting: list[Artefact], spec: str, seed: int) -> Artefact:
+    found = fitting
+    if len(found) > 1:
+        found = [run for run in found if run.info["seed"] == seed]
+    if len(found) > 1:
+        found = [run for run in found if "init_plan" not in run.meta["request"]]
+    if len(found) != 1:
+        names = ", ".join(f"{run.path.name} (seed {run.info['seed']})" for run in fitting)
+        raise UserError(
+            f"--init-plan {spec} must name one run for seed {seed}",
+            where=f"it names {names}",
+            fix="Give one run's full name.",
+        )
+    layers = len(found[0].info["plan"]["layers"])
+    if layers != context.encoder.layers:
+        raise UserError(
+            f"The plan of {found[0].path.name} has {layers} layers, this encoder has {context.encoder.layers}",
+            where=f"--init-plan {spec}, --model {context.model}",
+            fix="Name a run on an encoder with as many layers.",
+        )
+    return found[0]

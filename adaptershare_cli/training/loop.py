@@ -166,8 +166,8 @@ class Trainer:
             scores = score(self.context.infos[task], self._predict(task, rows), rows.labels)
             mains.append(next(iter(scores.values())))
             self._record(task, "select", phase.name, step, scores, len(rows), final=False)
-        known = [value for value in mains if value is not None]
-        average = float(np.mean(known)) if known else -math.inf
+        # A metric that is undefined counts as 0 here, so that every step is judged by the same tasks.
+        average = float(np.mean([value or 0.0 for value in mains]))
         if self.settings.load_best_model_at_end and average > self.best.value:
             tensors, meta = self.method.state()
             self.best = Best(step, average, {name: t.clone() for name, t in tensors.items()}, meta)
@@ -191,7 +191,14 @@ class Trainer:
     def _predict(self, task: str, rows: Rows) -> np.ndarray:
         size = self.settings.per_device_eval_batch_size
         outputs = self.context.infos[task].outputs
-        return predict(self.method.logits, task, rows, outputs, size, self.context.pad_token)
+        found = predict(self.method.logits, task, rows, outputs, size, self.context.pad_token)
+        if not np.isfinite(found).all():
+            raise RunError(
+                "The model's outputs are not finite",
+                where=f"task {task}",
+                fix="Lower --learning-rate. The last checkpoint is kept.",
+            )
+        return found
 
     def _record(
         self, task: str, split: str, phase: str, step: int, scores: dict[str, float | None], rows: int, final: bool

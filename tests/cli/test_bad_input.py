@@ -190,7 +190,7 @@ def test_workspace_without_permission(share: Share, tmp_path: Path, monkeypatch:
         (("--pooling", "max"), ("--pooling", "mean", "cls")),
         (("--method", "shared", "--max-growth", "2"), ("--method shared", "--max-growth", "adaptershare")),
         (("--method", "private", "--guard", "none"), ("--method private", "--guard", "adaptershare")),
-        (("--learning-rate", "-1"), ("--learning-rate", "at least 0", "-1")),
+        (("--learning-rate", "-1"), ("--learning-rate", "between 0 and", "-1")),
         (("--learning-rate", "nan"), ("--learning-rate", "nan")),
         (("--learning-rate", "fast"), ("--learning-rate", "number")),
         (("--warmup-ratio", "1.5"), ("--warmup-ratio", "between 0 and 1")),
@@ -321,3 +321,60 @@ def test_a_missing_file_of_an_artefact(share: Share, workspace: Path) -> None:
     result = call("prepro", "-t", "first", *share(workspace)[3:9], "--max-seq-length", "64", "-w", workspace, "--force")
     assert result.exit_code == 0, result.output
     assert file.is_file()
+
+
+def test_weights_that_do_not_fit_the_config(share: Share, encoder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(encoder, tmp_path / "renamed"))
+    tensors = load_file(folder / "model.safetensors")
+    save_file({f"x.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    refused(*share(tmp_path / "w", "--model", folder), says=("do not fit its config", "are missing", "--model"))
+    deeper = Path(shutil.copytree(encoder, tmp_path / "deeper"))
+    config = json.loads((deeper / "config.json").read_text())
+    (deeper / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    refused(*share(tmp_path / "w", "--model", deeper), says=("do not fit its config", "layer.2"))
+    (deeper / "config.json").write_text("[]")
+    refused(*share(tmp_path / "w", "--model", deeper), says=("config.json is not an encoder's",))
+    damaged = Path(shutil.copytree(encoder, tmp_path / "damaged"))
+    (damaged / "model.safetensors").write_bytes(b"nonsense")
+    refused(*share(tmp_path / "w", "--model", damaged), says=("cannot be loaded", "--model"))
+
+
+def test_the_config_counts_in_the_key(share: Share, encoder: Path, tmp_path: Path) -> None:
+    good(*share(tmp_path / "w", "--method", "shared"))
+    shallow = Path(shutil.copytree(encoder, tmp_path / "shallow"))
+    config = json.loads((shallow / "config.json").read_text())
+    (shallow / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    assert "Nothing to do" not in good(*share(tmp_path / "w", "--method", "shared", "--model", shallow)).stdout
+    (shallow / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
+    assert "Nothing to do" in good(*share(tmp_path / "w", "--method", "shared", "--model", shallow)).stdout
+
+
+def test_f1_of_more_than_two_labels(own_project: Path, places: tuple) -> None:
+    for labels in (["a", "b", "c"], "from-train"):
+        content = {**definition("second", ("a", "b", "c"), metrics=["accuracy", "f1"]), "labels": labels}
+        (own_project / "tasks" / "second.yaml").write_text(json.dumps(content))
+        refused("download", "-t", "second", *places, says=("`f1` needs two labels", "macro_f1"))
+
+
+def test_outputs_that_are_not_finite(share: Share, tmp_path: Path) -> None:
+    much = ("--method", "shared", "--max-steps", "1", "--warmup-ratio", "0", "--learning-rate", "1e20")
+    result = call(*share(tmp_path / "w", *much))
+    assert result.exit_code == 1
+    assert "outputs are not finite" in result.stderr and "Traceback" not in result.stderr
+    assert not list((tmp_path / "w" / "train-share").glob("[!.]*"))
+    refused(*share(tmp_path / "w", "--learning-rate", "1e38"), says=("--learning-rate must be between",))
+
+
+def test_huge_seeds(share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w", "--seed", str(2**70)), says=("--seed",))
+    refused(*share(tmp_path / "w", "--seeds", f"0,{2**70}"), says=("--seeds must lie between",))
+
+
+def test_a_file_in_the_place_of_a_stage(share: Share, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / "download").write_text("")
+    result = call(*share(tmp_path / "w"))
+    assert result.exit_code in (1, 2)
+    assert "Traceback" not in result.stderr and "download" in result.stderr

@@ -104,7 +104,7 @@ def test_every_setting_explains_itself_and_has_a_default_within_its_bounds(cls: 
             if limit is None:
                 continue
             with pytest.raises(UserError, match=f"--{item.name.replace('_', '-')} must be"):
-                check_bounds(cls(**{item.name: limit + value}))
+                check_bounds(cls(**{item.name: limit + value * max(1, abs(limit))}))
             check_bounds(cls(**{item.name: limit}))
 
 

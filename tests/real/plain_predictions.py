@@ -26,7 +26,7 @@ def main(encoder_folder: str, run: str, task: str, parquet: str, split: str, max
     tokenizer = AutoTokenizer.from_pretrained(encoder_folder)
     encoder = AutoModel.from_pretrained(encoder_folder, add_pooling_layer=False)
     adapters.init(encoder)
-    encoder.load_adapter(str(folder), load_as=task, set_active=True)
+    encoder.load_adapter(str(folder), load_as=task, set_active=True, use_safetensors=True)
     encoder.eval()
     head = load_file(folder / "head.safetensors")
 
