@@ -138,28 +138,39 @@ def _read(run: Artefact, table: str) -> pd.DataFrame:
     return run.table(f"{table}.parquet").to_pandas()
 
 
+def _names(nearest: list[str], others: int, related: bool) -> str:
+    """The nearest neighbours in words: ties are not settled by the alphabet."""
+    if not related:
+        return "none"
+    if len(nearest) == others > 1:
+        return f"all {others} others"
+    return ", ".join(nearest[:2]) + (f" and {len(nearest) - 2} more" if len(nearest) > 2 else "")
+
+
 def _print(context: StageContext, artefact: Artefact) -> None:
     """Each task's nearest neighbour over all layers."""
     frame = artefact.table("correlation.parquet").to_pandas()
     frame = frame[(frame["layer"] == schemas.ALL_LAYERS) & (frame["source"] != frame["target"])]
+    counted = artefact.name != "plan"  # a plan is no mean over checks: it has no error and no null
     table = Table(title=f"{artefact.name}: each task's nearest neighbour")
-    for column in ("task", "nearest", "value", "± s.e.", "null 95 %", "p", "checks"):
+    for column in ("task", "nearest", "value", *(("± s.e.", "null 95 %", "p", "checks") if counted else ())):
         table.add_column(column, justify="left" if column in ("task", "nearest") else "right")
 
     def number(value: float, digits: int = 3) -> str:
         return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
     for task in artefact.info["tasks"]:
-        rows = frame[frame["target"] == task].dropna(subset=["value"])
+        rows = frame[frame["target"] == task].dropna(subset=["value"]).sort_values("source")
         if rows.empty:
-            table.add_row(task, *["–"] * 6)
+            table.add_row(task, *["–"] * (len(table.columns) - 1))
             continue
-        if artefact.name == "plan" and not rows["value"].any():
-            table.add_row(task, "none", "0.000", *["–"] * 4)
-            continue
-        best = rows.sort_values(["value", "source"], ascending=[False, True]).iloc[0]
-        cells = [number(best["value"]), number(best["standard_error"]), number(best["null_upper"])]
-        table.add_row(task, best["source"], *cells, number(best["p_value"]), number(best["checks"], 0))
+        nearest = rows[rows["value"] == rows["value"].max()]
+        best = nearest.iloc[0]
+        cells = [number(best["value"])]
+        if counted:
+            cells += [number(best[name]) for name in ("standard_error", "null_upper", "p_value")]
+            cells.append(number(best["checks"], 0))
+        table.add_row(task, _names(nearest["source"].tolist(), len(rows), bool(best["value"])), *cells)
     context.reporter.table(table)
     for name in artefact.info["plots"]:
         if name.endswith(".png"):

@@ -511,3 +511,12 @@ def test_a_loss_that_is_not_finite(share: Share, tmp_path: Path) -> None:
     assert "not finite" in result.stderr and "--learning-rate" in result.stderr and "update" in result.stderr
     assert "Traceback" not in result.output
     assert not list((tmp_path / "w").glob("train-share/*"))
+
+
+def test_ties_are_told_as_such(share: Share, tmp_path: Path) -> None:
+    good(*share(tmp_path / "w", "--method", "shared"))
+    printed = good("correlate", "--measure", "plan", "-w", tmp_path / "w").stdout
+    assert printed.count("all 2 others") == 3
+    good(*share(tmp_path / "w", "--method", "private"))
+    printed = good("correlate", "--measure", "plan", "--run", "private", "-w", tmp_path / "w").stdout
+    assert printed.count("none") == 3 and "null 95" not in printed
