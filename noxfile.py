@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, slow, bench.
+"""Sessions: demo, tests, lint, slow, bench, protocol, planted.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -69,3 +69,35 @@ def bench(session: nox.Session) -> None:
     for options in (["private"], ["shared"], ["shared", "--encoder-dropout"], ["adaptershare"]):
         run(session, "adaptershare_cli", "train-share", *common, "--method", *options, *session.posargs)
     run(session, "adaptershare_cli", "report", "-w", "workspace/glue8")
+    cost = ["--from", DATA, "--workspace", "workspace/small"]
+    session.run(sys.executable, "tests/benchmarks/check_cost.py", *cost)
+
+
+@nox.session
+def protocol(session: nox.Session) -> None:
+    """About two hours: the small protocol with every method and control, three seeds, and their comparison."""
+    install(session)
+    common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, "-w", "workspace/small", "--seeds", "0,1,2"]
+    for options in (
+        ["--method", "private"],
+        ["--method", "shared"],
+        [],
+        ["--method", "random-plan", "--init-plan", "adaptershare"],
+        ["--shuffle-heldout-labels"],
+        ["--rule", "significance", "--max-interference", "-0.5"],
+    ):
+        run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
+    session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/small")
+
+
+@nox.session
+def planted(session: nox.Session) -> None:
+    """About an hour: halves of five data sets as tasks, three seeds, with true and with shuffled held-out labels."""
+    install(session)
+    halves = ["--tasks", "sst2,qqp,stsb,snips-intent,banking77", "--from", DATA, "--out", "workspace/halves"]
+    session.run(sys.executable, "tests/benchmarks/halves.py", *halves)
+    common = ["--config", "tests/benchmarks/planted.toml", "--task-dir", "workspace/halves"]
+    common += ["--from", "workspace/halves", "-w", "workspace/planted", "--seeds", "0,1,2"]
+    for options in ([], ["--shuffle-heldout-labels"]):
+        run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
+    session.run(sys.executable, "tests/benchmarks/planted.py", "--workspace", "workspace/planted")
