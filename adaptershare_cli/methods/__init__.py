@@ -22,13 +22,15 @@ from adaptershare_cli.settings import (
 class MethodSpec:
     """What the command line and the stages know of a method without importing torch.
 
-    `module` holds `build(context: MethodContext) -> Method`; `code_version` is raised whenever results change.
+    `module` holds `build(context: MethodContext) -> Method`; `code_version` is raised whenever results change. A method
+    that `needs_plan` is refused without --init-plan.
     """
 
     summary: str
     settings: type[ObserveSettings]
     module: str
     code_version: int
+    needs_plan: bool = False
 
 
 METHODS: dict[str, MethodSpec] = {
@@ -37,9 +39,15 @@ METHODS: dict[str, MethodSpec] = {
     ),
     "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 2),
     "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 2),
-    "given-plan": MethodSpec("the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 1),
+    "given-plan": MethodSpec(
+        "the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 1, needs_plan=True
+    ),
     "random-plan": MethodSpec(
-        "split as the run --init-plan did, with tasks drawn at random", RandomPlanSettings, "random_plan", 1
+        "split as the run --init-plan did, with tasks drawn at random",
+        RandomPlanSettings,
+        "random_plan",
+        1,
+        needs_plan=True,
     ),
 }
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods import method_settings
+from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.model.adapters import check_adapter_name
 from adaptershare_cli.reporting.plan_table import plan_table
 from adaptershare_cli.settings import ObserveSettings, PlanSettings, check_bounds
@@ -16,8 +16,6 @@ from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.prepro import prepare
 from adaptershare_cli.stages.runs import print_run, train_run
 from adaptershare_cli.workspace import Artefact
-
-NEED_A_PLAN = ("given-plan", "random-plan")
 
 
 def train_share(
@@ -59,7 +57,7 @@ def plan_origins(
     """
     spec = settings.init_plan if isinstance(settings, PlanSettings) else None
     if spec is None:
-        if method in NEED_A_PLAN:
+        if METHODS[method].needs_plan:
             raise UserError(f"--method {method} needs --init-plan", fix="Name an earlier run, e.g. adaptershare.")
         return {}
     found = select_runs(context.workspace, spec, newest_only=False, option="--init-plan")
