@@ -119,6 +119,13 @@ INTERFERENCE = pa.schema(
     ]
 )
 
+EMBEDDINGS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("embedding", pa.list_(pa.float32())),  # what HyperFormer's generators read, as at the end of the run
+    ]
+)
+
 CORRELATION = pa.schema(
     [
         ("measure", pa.string()),
