@@ -309,8 +309,9 @@ def test_a_batch_gives_gradients_to_its_task_and_to_what_all_share(
 @pytest.mark.parametrize("name", METHODS)
 def test_training_and_scoring_see_the_same_adapters(encoder: Path, name: str) -> None:
     method, parts = build(encoder, name)
-    for _ in range(2):
-        scramble(method)
+    seen: dict[str, torch.Tensor] = {}
+    for scale in (0.1, 0.2):  # the second time the slots hold what was scored the first time
+        scramble(method, scale)
         for task, part in parts.items():
             batch = make_batch(task, part.train, np.arange(7), 0)
             with torch.no_grad():
@@ -318,6 +319,11 @@ def test_training_and_scoring_see_the_same_adapters(encoder: Path, name: str) ->
                 trained = method.logits(batch)
                 method.eval_mode()
                 assert torch.equal(method.logits(batch), trained)
+            assert task not in seen or not torch.equal(seen[task], trained)
+            seen[task] = trained
+    method.train_mode()
+    method.loss(make_batch("first", parts["first"].train, np.arange(7), 0)).backward()
+    assert all(parameter.grad is not None for parameter in method.generated.network.parameters())
 
 
 def test_generators_work_once_a_batch_and_once_a_task_for_scoring(
