@@ -2,7 +2,8 @@
 
 The tasks share no adapter; what they share is what writes them. So the sharing plan is the private one, and checks
 observe every task's gradient on the adapter that was written for it: these have one shape, and may be compared.
-Differences from the original: a linear head a task in place of T5's frozen one, one stack of layers in place of two.
+Differences from the original: a linear head a task in place of T5's frozen one; one stack of layers in place of two;
+with --encoder-dropout, the library's place for it is before the adapter, the original's after.
 """
 
 from __future__ import annotations

@@ -112,8 +112,10 @@ class SharedGenerator(HyperNetwork):
         super().__init__(sites)
         layers = {site.layer: None for site in sites}
         positions = {site.location: None for site in sites}
-        self.layer_ids = [list(layers).index(site.layer) for site in sites]
-        self.position_ids = [list(positions).index(site.location) for site in sites]
+        layer_ids = [list(layers).index(site.layer) for site in sites]
+        position_ids = [list(positions).index(site.location) for site in sites]
+        self.register_buffer("layer_ids", torch.tensor(layer_ids), persistent=False)
+        self.register_buffer("position_ids", torch.tensor(position_ids), persistent=False)
         e, hidden, p = sizes.task_embedding_dim, sizes.task_hidden_dim, sizes.projected_task_embedding_dim
         self.layer_embeddings = nn.Embedding(len(layers), e)
         self.position_embeddings = nn.Embedding(len(positions), e)
@@ -124,9 +126,9 @@ class SharedGenerator(HyperNetwork):
 
     def flat(self, z: torch.Tensor) -> Sequence[torch.Tensor]:
         """One product for all sites."""
-        layer, position = (torch.tensor(ids, device=z.device) for ids in (self.layer_ids, self.position_ids))
-        places = [z.expand(len(self.sites), -1), self.layer_embeddings(layer), self.position_embeddings(position)]
-        return self.generator(self.projector(torch.cat(places, dim=1))).unbind(0)
+        layers, positions = self.layer_embeddings(self.layer_ids), self.position_embeddings(self.position_ids)
+        joined = torch.cat([z.expand(len(self.sites), -1), layers, positions], dim=1)
+        return self.generator(self.projector(joined)).unbind(0)
 
 
 def make_hypernetwork(sites: Sequence[AdapterSite], sizes: GeneratorSizes) -> HyperNetwork:

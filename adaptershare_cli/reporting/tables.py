@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SINGLE = "single"  # the method's name of train-single runs, one run a task
 RUN = ["key", "seed"]
-WIDE = 5  # with more scores than this, a terminal shows a method a column
 MISSING, UNDEFINED = "\N{EN DASH}", "n/a"
 
 Identity = tuple[str, str, str]  # task, split, metric
@@ -283,7 +282,7 @@ def _plain(text: str) -> str:
 
 
 def to_rich(group: ComparisonGroup) -> Table:
-    """The group as a table for the terminal, a method a row, or a method a column if there are many scores.
+    """The group as a table for the terminal, a method a column: there are more scores and costs than methods.
 
     Names are shown as they are, not read as markup; the group's notes are left to the caller.
     """
@@ -291,13 +290,10 @@ def to_rich(group: ComparisonGroup) -> Table:
     from rich.text import Text
 
     headers, rows = shown(group)
-    wide = len(group.columns) > WIDE
-    units = [f" [{unit}]" if wide else f"\n{unit}" for _, unit in headers]
-    names = [name + (unit if known else "") for (name, known), unit in zip(headers, units, strict=True)]
-    lines = [[Text(name, style="bold") for name in names]]
-    lines += [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in rows]
-    if wide:
-        lines = [list(line) for line in zip(*lines, strict=True)]
+    names = [f"{name} [{unit}]" if unit else name for name, unit in headers]
+    columns = [[Text(name, style="bold") for name in names]]
+    columns += [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in rows]
+    lines = list(zip(*columns, strict=True))
     table = Table(title=Text(group.comparison))
     for place, header in enumerate(lines[0]):
         table.add_column(header, justify="right" if place else "left", overflow="fold")
