@@ -76,7 +76,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def protocol(session: nox.Session) -> None:
-    """About two hours: the small protocol with every method and control, three seeds, and their comparison."""
+    """About three hours: the small protocol with every method and control, three seeds, and their comparison."""
     install(session)
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, "-w", "workspace/small", "--seeds", "0,1,2"]
     # The random plans are drawn after these very runs: there are others of the method beside them.
@@ -88,6 +88,8 @@ def protocol(session: nox.Session) -> None:
         ["--method", "shared"],
         ["--shuffle-heldout-labels"],
         ["--rule", "significance", "--max-interference", "-0.5"],
+        ["--method", "hyperformer"],
+        ["--method", "hyperformer++"],
     ):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
     session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/small")

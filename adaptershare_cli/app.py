@@ -227,7 +227,10 @@ def train_share(
     ] = MethodName("adaptershare"),  # noqa: B008
     preset: Annotated[
         Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
-        typer.Option(help="Settings of a publication; options that you give win. paper: the original AdapterShare's."),
+        typer.Option(
+            help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
+            "hyperformer-paper: HyperFormer's."
+        ),
     ] = None,
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,

@@ -119,6 +119,13 @@ INTERFERENCE = pa.schema(
     ]
 )
 
+EMBEDDINGS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("embedding", pa.list_(pa.float32())),  # what HyperFormer's generators read, as at the end of the run
+    ]
+)
+
 CORRELATION = pa.schema(
     [
         ("measure", pa.string()),
@@ -145,7 +152,11 @@ RESULTS = pa.schema(
         ("metric", pa.string()),
         ("value", pa.float64()),
         ("main", pa.bool_()),
-        ("trained_parameters", pa.int64()),
+        ("trained_parameters", pa.int64()),  # of the run, heads included (`methods.counting`; null in older runs)
+        ("stored_parameters", pa.int64()),  # of the run: to serve all its tasks, heads included
+        ("trained_share", pa.float64()),  # trained / tasks / parameters of the encoder, without heads
+        ("task_parameters", pa.int64()),  # in the exported folder of this row's task, head included
+        ("inference_cost", pa.float64()),  # multiply-adds of an example of the task / those of the bare encoder
         ("seconds", pa.float64()),
     ]
 )

@@ -194,6 +194,24 @@ class AdapterShareSettings(PlanSettings):
             )
 
 
+@dataclass(frozen=True)
+class HyperFormerSettings(ObserveSettings):
+    """Each task's adapters are written by a generator a site, from the task's embedding."""
+
+    task_embedding_dim: int = option(64, "Values of a task's embedding (and of a layer's and a position's).", 1)
+    train_layer_norms: bool = option(
+        False, "Train the encoder's own layer norms too, for all tasks together; they are then exported."
+    )
+
+
+@dataclass(frozen=True)
+class HyperFormerPlusPlusSettings(HyperFormerSettings):
+    """Each task's adapters are written by one generator, from embeddings of the task, the layer and the position."""
+
+    task_hidden_dim: int = option(128, "Hidden values of the network that joins the three embeddings.", 1)
+    projected_task_embedding_dim: int = option(64, "Output values of that network: what the generator reads.", 1)
+
+
 def paper_preset(tasks: int) -> dict[str, Any]:
     """The original's published settings for `tasks` tasks (specs section 4), by option.
 
@@ -209,7 +227,21 @@ def paper_preset(tasks: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-PRESETS = {"paper": paper_preset}
+def hyperformer_preset(tasks: int) -> dict[str, Any]:
+    """HyperFormer's published settings, by option; adapters with reduction 32 after attention and feed-forward.
+
+    Its four batches of 32 are one of 128 here; its label smoothing, and drawing rows with replacement, are not there.
+    The schedule is its code's (500 updates of warm-up, then linear), where the paper says constant.
+    """
+    return {
+        "train_layer_norms": True, "adapter_config": "double_seq_bn", "reduction_factor": 32, "max_seq_length": 128,
+        "optim": "adamw_torch", "learning_rate": 3e-4, "lr_scheduler_type": "linear", "warmup_ratio": 500 / 65536,
+        "max_steps": 65536, "per_device_train_batch_size": 128, "max_grad_norm": 1.0, "weight_decay": 0.0,
+        "task_sampling": "temperature", "sampling_temperature": 10.0, "load_best_model_at_end": True,
+    }  # fmt: skip
+
+
+PRESETS = {"paper": paper_preset, "hyperformer-paper": hyperformer_preset}
 
 
 @dataclass(frozen=True)

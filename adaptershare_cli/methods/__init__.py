@@ -11,6 +11,8 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import (
     AdapterShareSettings,
     GivenPlanSettings,
+    HyperFormerPlusPlusSettings,
+    HyperFormerSettings,
     ObserveSettings,
     PrivateSettings,
     RandomPlanSettings,
@@ -48,6 +50,12 @@ METHODS: dict[str, MethodSpec] = {
         "random_plan",
         2,
         needs_plan=True,
+    ),
+    "hyperformer": MethodSpec(
+        "a generator a site writes each task's adapter from its embedding", HyperFormerSettings, "hyperformer", 1
+    ),
+    "hyperformer++": MethodSpec(
+        "one generator for all sites, told by task, layer and position", HyperFormerPlusPlusSettings, "hyperformer", 1
     ),
 }
 

@@ -54,6 +54,10 @@ class MethodContext:
     plan_history: tuple[tuple[int, SharingPlan], ...] = ()
     plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None
     records: Records = field(default_factory=dict)
+    encoder_parameters: int = field(init=False)  # of the encoder as it was loaded: no method has added to it yet
+
+    def __post_init__(self) -> None:
+        self.encoder_parameters = sum(parameter.numel() for parameter in self.encoder.parameters())
 
 
 class Method(Protocol):
@@ -97,6 +101,17 @@ class Method(Protocol):
 
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter and head into `folder`."""
+        ...
+
+    def serving(self, task: str) -> Mapping[str, nn.Parameter]:
+        """What `task` needs beside the frozen encoder, by name (`head/…` for its head).
+
+        Tasks that share a tensor hold the same object.
+        """
+        ...
+
+    def finish(self, folder: Path) -> None:
+        """Write into `folder` what is kept beside the tasks' folders, and complete the context's records."""
         ...
 
     @property

@@ -21,6 +21,7 @@ from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training.checkpoint import without_prefix
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
 CHECK_COST = 0.05  # checks take at most about this share of the training time
@@ -64,16 +65,23 @@ class Act:
         """The inverse of `state`."""
 
 
+def tied_model(context: MethodContext, plan: SharingPlan) -> MultiTaskModel:
+    """Adapters that are tied by `plan`, and a head for each task."""
+    training, seed = context.training, context.seed
+    bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, seed)
+    infos = list(context.infos.values())
+    return MultiTaskModel(context.encoder, bank, infos, training.pooling, training.head_dropout, seed)
+
+
 class PlannedMethod:
     """One phase of joint training under a plan, observed at checks; `act` may change the plan."""
 
-    def __init__(self, context: MethodContext, plan: SharingPlan, act: Act | None = None) -> None:
+    def __init__(
+        self, context: MethodContext, plan: SharingPlan, act: Act | None = None, model: MultiTaskModel | None = None
+    ) -> None:
+        """`model` is what trains under the plan: by default adapters that are tied by it."""
         self.context, self.act = context, act or Act()
-        training = context.training
-        bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed)
-        self.model = MultiTaskModel(
-            context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed
-        )
+        self.model = model or tied_model(context, plan)
         self.heldout = context.heldout
         if context.settings.shuffle_heldout_labels:
             self.heldout = {
@@ -176,41 +184,34 @@ class PlannedMethod:
         self.context.records["sharing"].extend(self.plan.rows(phase, step))
 
     def names(self) -> dict[nn.Parameter, str]:
-        """`adapter/…` and `head/…` names; each tensor of a group is named once."""
-        bank = self.model.bank
-        names: dict[nn.Parameter, str] = {}
-        for layer, groups in enumerate(self.plan.layers):
-            for number, group in enumerate(groups):
-                for name, parameter in bank.named_parameters(group[0], layer):
-                    names[parameter] = f"adapter/{layer}.{number}.{name}"
-        for task, head in self.model.heads.items():
-            for name, parameter in head.named_parameters():
-                names[parameter] = f"head/{task}/{name}"
-        names.update({parameter: f"uncertainty/{task}" for task, parameter in self.uncertainty.items()})
-        return names
+        """A name for each trainable tensor of the model, and for the uncertainties."""
+        return self.model.names() | {parameter: f"uncertainty/{task}" for task, parameter in self.uncertainty.items()}
+
+    def serving(self, task: str) -> dict[str, nn.Parameter]:
+        """The tensors that `task` needs beside the frozen encoder."""
+        return self.model.serving(task)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Adapter and head tensors, uncertainties, what `act` remembers, and the plan."""
+        """The model's tensors, uncertainties, what `act` remembers, and the plan."""
         tensors = {name: p.detach() for p, name in self.names().items()}
         tensors |= {f"act/{name}": tensor for name, tensor in self.act.state().items()}
         return tensors, {"plan": self.plan.to_json()}
 
     def load_state(self, tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]) -> None:
         """Take up a saved plan and tensors; adapter parameters are new objects afterwards."""
-
-        def part(prefix: str) -> dict[str, torch.Tensor]:
-            return {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-
-        self.model.bank.load_state(SharingPlan.from_json(meta["plan"]), part("adapter/"))
-        self.model.load_head_state(part("head/"))
+        self.model.load_state(SharingPlan.from_json(meta["plan"]), tensors)
         with torch.no_grad():
             for task, parameter in self.uncertainty.items():
                 parameter.copy_(tensors[f"uncertainty/{task}"])
-        self.act.load_state(part("act/"))
+        self.act.load_state(without_prefix("act", tensors))
 
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter and head into `folder`."""
+        self.model.eval()
         export_task(self.model, task, folder)
+
+    def finish(self, folder: Path) -> None:
+        """Nothing is kept beside the tasks' folders."""
 
 
 def interference_rows(

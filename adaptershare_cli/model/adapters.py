@@ -7,7 +7,7 @@ offers (activation, batches split between tasks, saving) works unchanged, whatev
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,11 @@ def check_adapter_name(task: str) -> None:
         )
 
 
+def no_adapter() -> AbstractContextManager:
+    """Context in which an encoder runs bare, whatever adapters it has."""
+    return AdapterSetup(".")  # no task can have this name; with no setup at all, the library warns at each pass
+
+
 class AdapterBank:
     """The adapters of several tasks on one encoder, tied according to a plan.
 
@@ -56,11 +61,18 @@ class AdapterBank:
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, plan: SharingPlan, config: str, reduction_factor: int, seed: int
+        self,
+        encoder: PreTrainedModel,
+        plan: SharingPlan,
+        config: str,
+        reduction_factor: int,
+        seed: int,
+        **changes: Any,
     ) -> None:
+        """`config` names one of `CONFIGS`, of which `changes` are other fields than the library's."""
         self.encoder = cast(Any, encoder)  # `adapters.init` gave it methods that its type does not have
         self.tasks = plan.tasks
-        adapter_config = CONFIGS[config](reduction_factor=reduction_factor)
+        adapter_config = CONFIGS[config](reduction_factor=reduction_factor, **changes)
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
             check_adapter_name(task)
@@ -125,6 +137,12 @@ class AdapterBank:
                 prefix = site.location if layer is not None else f"{site.layer}.{site.location}"
                 for name, tensor in site.module.named_parameters():
                     yield f"{prefix}.{name}", tensor
+
+    @torch.no_grad()
+    def fill(self, task: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Copy `tensors`, named as by `named_parameters(task)`, into the adapter tensors that `task` uses."""
+        for name, parameter in self.named_parameters(task):
+            parameter.copy_(tensors[name])
 
     def parameters(self) -> list[nn.Parameter]:
         """Every adapter tensor once, in task and layer order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from adaptershare_cli.model.heads import MultiTaskModel
 
 HEAD_FILE = "head.safetensors"
 HEAD_CONFIG = "head.json"
+NORM_FILE = "layer_norms.safetensors"
+NORM = "layer-norm/"  # how `serving` names them
 
 _README = """# Adapter of task `{task}`
 
@@ -28,8 +31,8 @@ adapters.init(encoder)
 encoder.load_adapter(FOLDER, load_as="{task}", set_active=True, use_safetensors=True)
 encoder.eval()
 head = load_file(FOLDER + "/head.safetensors")
-# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in training
-# (max_length, 128 unless --max-seq-length said otherwise).
+{norms}# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in
+# training (max_length, 128 unless --max-seq-length said otherwise).
 inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=128, return_tensors="pt")
 hidden = encoder(**inputs).last_hidden_state
 mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
@@ -42,13 +45,15 @@ logits = torch.nn.functional.linear(pooled, head["weight"], head["bias"])
 def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     """Write adapter (`adapter_config.json`, `adapter.safetensors`), head (`head.safetensors`, `head.json`), README.md.
 
-    Same weights, same bytes.
+    Where the encoder's layer norms were trained, they stand in `layer_norms.safetensors`. Same weights, same bytes.
     """
     model.bank.export(task, folder)
     info = model.infos[task]
     linear = model.heads[task].linear
-    tensors = {"weight": linear.weight, "bias": linear.bias}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / HEAD_FILE)
+    _save({"weight": linear.weight, "bias": linear.bias}, folder / HEAD_FILE)
+    norms = {n.removeprefix(NORM): t for n, t in model.serving(task).items() if n.startswith(NORM)}
+    if norms:
+        _save(norms, folder / NORM_FILE)
     config = {
         "task": task,
         "kind": info.kind,
@@ -61,10 +66,10 @@ def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     formula = "(hidden * mask).sum(1) / mask.sum(1)" if model.pooling == "mean" else "hidden[:, 0]"
     scale = "" if info.kind == "classification" else "; the output -1..1 stands for the range in it"
-    text = _README.format(task=task, pooling=model.pooling, formula=formula, scale=scale)
+    load_norms = f'encoder.load_state_dict(load_file(FOLDER + "/{NORM_FILE}"), strict=False)\n' if norms else ""
+    text = _README.format(task=task, pooling=model.pooling, formula=formula, scale=scale, norms=load_norms)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def count_parameters(tensors: list[torch.nn.Parameter]) -> int:
-    """Number of values in the given tensors, each counted once."""
-    return sum(tensor.numel() for tensor in dict.fromkeys(tensors))
+def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)

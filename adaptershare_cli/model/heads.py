@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
+from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import Batch, TaskInfo
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import pool
 from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.sharing.plan import SharingPlan
 
 
 class Head(nn.Module):
@@ -55,16 +57,28 @@ class MultiTaskModel:
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
 
-    def pooled(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Encode and pool (B, H) under the adapters that are active in the caller's context."""
+    def pooled(
+        self, inputs: dict[str, torch.Tensor], weights: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Encode and pool (B, H) under the adapters that are active in the caller's context.
+
+        `weights`, by their names in the encoder, stand in for its own tensors in this pass.
+        """
         inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
-        hidden = self.encoder(**inputs).last_hidden_state
+        if weights:
+            hidden = functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
+        else:
+            hidden = self.encoder(**inputs).last_hidden_state
         return pool(hidden, inputs["attention_mask"], self.pooling)
+
+    def weights(self, task: str) -> dict[str, torch.Tensor]:
+        """What stands in for the encoder's own tensors in a pass of `task`: nothing, its adapters hold what is used."""
+        return {}
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits (B, outputs) of a batch of one task."""
         with self.bank.active(batch.task):
-            return self.heads[batch.task](self.pooled(batch.inputs))
+            return self.heads[batch.task](self.pooled(batch.inputs, self.weights(batch.task)))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of a batch of one task."""
@@ -87,13 +101,33 @@ class MultiTaskModel:
         """Every trainable tensor once: adapters, then heads, in task order."""
         return [*self.bank.parameters(), *(t for head in self.heads.values() for t in head.parameters())]
 
-    def head_state(self) -> dict[str, torch.Tensor]:
-        """The heads' tensors as `task/parameter`, detached (not copied)."""
-        return {f"{t}/{n}": p.detach() for t, head in self.heads.items() for n, p in head.named_parameters()}
+    def names(self) -> dict[nn.Parameter, str]:
+        """A name for every trainable tensor: `adapter/layer.group.…` (each tensor of a group once), `head/task/…`."""
+        names = {
+            parameter: f"adapter/{layer}.{number}.{name}"
+            for layer, groups in enumerate(self.bank.plan.layers)
+            for number, group in enumerate(groups)
+            for name, parameter in self.bank.named_parameters(group[0], layer)
+        }
+        return names | {p: name for task in self.heads for name, p in self.head_parameters(task).items()}
+
+    def head_parameters(self, task: str) -> dict[str, nn.Parameter]:
+        """The tensors of the task's head as `head/task/parameter`."""
+        return {f"head/{task}/{name}": parameter for name, parameter in self.heads[task].named_parameters()}
+
+    def serving(self, task: str) -> dict[str, nn.Parameter]:
+        """What `task` needs beside the frozen encoder: `adapter/…` and `head/…`; tasks that share hold one object."""
+        return {f"adapter/{name}": p for name, p in self.bank.named_parameters(task)} | self.head_parameters(task)
+
+    def load_state(self, plan: SharingPlan, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take up a plan and the tensors that `names` names; adapter parameters are new objects afterwards."""
+        adapters = {n.removeprefix("adapter/"): t for n, t in tensors.items() if n.startswith("adapter/")}
+        self.bank.load_state(plan, adapters)
+        self.load_heads(tensors)
 
     @torch.no_grad()
-    def load_head_state(self, state: dict[str, torch.Tensor]) -> None:
+    def load_heads(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy saved head tensors in place."""
-        for task, head in self.heads.items():
-            for name, parameter in head.named_parameters():
-                parameter.copy_(state[f"{task}/{name}"])
+        for task in self.heads:
+            for name, parameter in self.head_parameters(task).items():
+                parameter.copy_(tensors[name])

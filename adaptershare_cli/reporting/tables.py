@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SINGLE = "single"  # the method's name of train-single runs, one run a task
 RUN = ["key", "seed"]
-WIDE = 5  # with more scores than this, a terminal shows a method a column
 MISSING, UNDEFINED = "\N{EN DASH}", "n/a"
 
 Identity = tuple[str, str, str]  # task, split, metric
@@ -65,6 +64,9 @@ class Row:
     cells: tuple[Cell, ...]
     average: Cell
     parameters: float | None  # trained parameters, mean over seeds
+    trained_share: float | None  # trained a task, in percent of the encoder, without heads; mean over runs
+    stored: float | None  # parameters to serve all tasks, mean over seeds
+    inference: float | None  # multiply-adds beyond the encoder's, in percent of these; mean over runs and tasks
     seconds: float | None  # mean over seeds
     seeds: int
 
@@ -94,7 +96,7 @@ def comparison_table(results: pd.DataFrame) -> list[ComparisonGroup]:
     a method with one key is one row over its seeds, with several keys each is a row of its own. `single` runs are
     joined to one row, parameters and seconds summed over the tasks of a seed; of several runs of a task and seed the
     one that stands last is used, and a note says so.
-    `trained_parameters` and `seconds` belong to the run and are the same in all its rows.
+    `trained_parameters`, `stored_parameters` and `seconds` belong to the run and are the same in all its rows.
     Raises ValueError if a run has two values for one score.
     """
     rows = results[results["main"].astype(bool) & (results["split"] != "select")]
@@ -165,6 +167,9 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
         cells=tuple(cells),
         average=Cell() if any(mean is None or math.isnan(mean) for mean in averages) else _cell(averages),
         parameters=_cost(runs, "trained_parameters"),
+        trained_share=_percent(runs, "trained_share"),
+        stored=_cost(runs, "stored_parameters"),
+        inference=_percent(runs, "inference_cost", beyond=1),
         seconds=_cost(runs, "seconds"),
         seeds=len(seeds),
     )
@@ -201,6 +206,12 @@ def _cost(runs: pd.DataFrame, column: str) -> float | None:
     return float(of_runs.groupby("seed")[column].sum().mean())
 
 
+def _percent(runs: pd.DataFrame, column: str, beyond: float = 0) -> float | None:
+    """100 times the mean over runs and their tasks of how far the column lies above `beyond`."""
+    values = runs.drop_duplicates(["key", "seed", "task"])[column].astype(float)
+    return None if values.isna().any() else 100 * (float(values.mean()) - beyond)
+
+
 def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Shown]]]:
     """The group as text: headers (name, metric or unit), and rows of cells with the best of each score marked.
 
@@ -209,13 +220,15 @@ def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Show
     averaged = len(group.columns) > 1
     headers = [("method", "")] + [(column.label, column.metric) for column in group.columns]
     headers += [("average", "")] if averaged else []
-    headers += [("trained parameters", ""), ("time", "s"), ("seeds", "")]
+    headers += [("trained parameters", ""), ("trained a task", "% of encoder"), ("stored parameters", "")]
+    headers += [("inference", "+ % of encoder"), ("time", "s"), ("seeds", "")]
     scores = [[*row.cells, *([row.average] if averaged else [])] for row in group.rows]
     best = [_best(column) for column in zip(*scores, strict=True)]
     body = []
     for row, cells in zip(group.rows, scores, strict=True):
         marked = [Shown(cell.text, _is(cell, top)) for cell, top in zip(cells, best, strict=True)]
-        costs = [Shown(_count(row.parameters)), Shown(_count(row.seconds)), Shown(str(row.seeds))]
+        sizes = [_count(row.parameters), _share(row.trained_share), _count(row.stored), _share(row.inference)]
+        costs = [Shown(text) for text in (*sizes, _count(row.seconds), str(row.seeds))]
         body.append([Shown(row.label), *marked, *costs])
     return headers, body
 
@@ -237,6 +250,10 @@ def _count(number: float | None) -> str:
     if number is None:
         return MISSING
     return f"{number:.1f}" if number < 10 and number != int(number) else f"{number:,.0f}"
+
+
+def _share(percent: float | None) -> str:
+    return MISSING if percent is None else f"{percent:.2f}"
 
 
 def to_markdown(groups: list[ComparisonGroup]) -> str:
@@ -265,7 +282,7 @@ def _plain(text: str) -> str:
 
 
 def to_rich(group: ComparisonGroup) -> Table:
-    """The group as a table for the terminal, a method a row, or a method a column if there are many scores.
+    """The group as a table for the terminal, a method a column: there are more scores and costs than methods.
 
     Names are shown as they are, not read as markup; the group's notes are left to the caller.
     """
@@ -273,13 +290,10 @@ def to_rich(group: ComparisonGroup) -> Table:
     from rich.text import Text
 
     headers, rows = shown(group)
-    wide = len(group.columns) > WIDE
-    units = [f" [{unit}]" if wide else f"\n{unit}" for _, unit in headers]
-    names = [name + (unit if known else "") for (name, known), unit in zip(headers, units, strict=True)]
-    lines = [[Text(name, style="bold") for name in names]]
-    lines += [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in rows]
-    if wide:
-        lines = [list(line) for line in zip(*lines, strict=True)]
+    names = [f"{name} [{unit}]" if unit else name for name, unit in headers]
+    columns = [[Text(name, style="bold") for name in names]]
+    columns += [[Text(cell.text, style="bold" if cell.best else "") for cell in row] for row in rows]
+    lines = list(zip(*columns, strict=True))
     table = Table(title=Text(group.comparison))
     for place, header in enumerate(lines[0]):
         table.add_column(header, justify="right" if place else "left", overflow="fold")

@@ -1,12 +1,13 @@
 """Every held-out row's gradient on the adapter that its task uses, from one mixed pass over rows of all tasks.
 
 For a linear layer y = W x + b, the gradient of row r's loss is dW_r = sum_s dy_rs x_rs^T and db_r = sum_s dy_rs
-over its tokens s. Inputs x and output gradients dy come from hooks on the adapter modules, so one forward and one
-backward pass over rows of many tasks give each row's gradient, whichever tensors the tasks share.
+over its tokens s; for a layer norm y = w * n(x) + b, dw_r = sum_s dy_rs * n(x_rs). Inputs x and output gradients dy
+come from hooks on the adapter modules, so one forward and one backward pass over rows of many tasks give each row's
+gradient, whichever tensors the tasks share.
 
 All that is asked of these gradients (dot products of tasks, of halves, of single rows, and how sure they are) can be
 read from the rows' inner products, so that is what is kept: an (N, N) Gram matrix a layer. It is a sum over the
-layer's Linear modules, which is what bounds the memory: modules are taken in blocks, a pass a block.
+layer's modules with parameters, which is what bounds the memory: modules are taken in blocks, a pass a block.
 """
 
 from __future__ import annotations
@@ -25,15 +26,17 @@ from adaptershare_cli.sharing.interference import RowIndex
 
 CHUNK_ROWS = 64
 BLOCK_ROWS = 128
-MEMORY_BYTES = 1 << 30  # row gradients held at a time; one Linear's are always held whole
+MEMORY_BYTES = 1 << 30  # row gradients held at a time; one module's are always held whole
+
+Affine = nn.Linear | nn.LayerNorm  # what adapters are made of: a weight and a bias
 
 
 @dataclass
 class _Slot:
-    """The same Linear of the adapters of all tasks: one module a task, and what its hook saw last."""
+    """The same part of the adapters of all tasks: one module a task, and what its hook saw last."""
 
     layer: int
-    modules: list[nn.Linear]
+    modules: list[Affine]
     seen: list[tuple[torch.Tensor, torch.Tensor] | None]
 
     @property
@@ -95,7 +98,7 @@ def row_gradients(
     chunk_rows: int = CHUNK_ROWS,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Yield (layer, (N, p)) for each of the p parameters' Linear modules, in eval mode, touching no `.grad`.
+    """Yield (layer, (N, p)) for each module, of p parameters, in eval mode, touching no `.grad`.
 
     The modules of a layer come in the order of `AdapterBank.named_parameters`, each as weight (row by row) and bias.
     Rows go through in chunks of `chunk_rows`, sorted by length over all tasks (least padding); within a chunk they
@@ -117,8 +120,8 @@ def row_gradients(
 
 
 def _slots(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Slot]:
-    """The Linear modules of the adapters, each with its counterpart in every task."""
-    columns: list[list[tuple[int, nn.Linear]]] = []
+    """The modules of the adapters, each with its counterpart in every task."""
+    columns: list[list[tuple[int, Affine]]] = []
     for task in tasks:
         columns.append([])
         for site in model.bank.sites[task]:
@@ -126,7 +129,7 @@ def _slots(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Slot]:
                 own = set(dict(module.named_parameters(recurse=False)))
                 if not own:
                     continue
-                if not isinstance(module, nn.Linear) or own != {"weight", "bias"}:
+                if not isinstance(module, Affine) or own != {"weight", "bias"}:
                     raise NotImplementedError(f"per-row gradients of {type(module).__name__} ({name})")
                 columns[-1].append((site.layer, module))
     return [
@@ -193,8 +196,15 @@ def _run_chunk(
     for slot, index, seen in used:
         assert seen is not None
         given, back = seen[0], next(backward)
-        weight = back.transpose(1, 2) @ given.to(back.dtype)
+        weight = _weight_gradients(slot.modules[index], given.to(back.dtype), back)
         target, size = gradients[place[id(slot)]], weight[0].numel()
         target[lines[index], :size] = weight.flatten(1).cpu()
         target[lines[index], size:] = back.sum(1).cpu()
         slot.seen[index] = None
+
+
+def _weight_gradients(module: Affine, given: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+    """Each row's gradient on the weight, from the module's inputs (B, S, in) and output gradients (B, S, out)."""
+    if isinstance(module, nn.LayerNorm):
+        return (back * nn.functional.layer_norm(given, module.normalized_shape, eps=module.eps)).sum(1)
+    return back.transpose(1, 2) @ given

@@ -81,11 +81,26 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
                     "comparison": name, "method": run.info["method"], "key": labels[run.label],
                     "seed": run.info["seed"], "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
-                    "trained_parameters": run.info["trained_parameters"], "seconds": timing["training_seconds"],
+                    "trained_parameters": run.info["trained_parameters"], **_costs(run, row["task"]),
+                    "seconds": timing["training_seconds"],
                 }
                 for row in run_results(run)
             ]  # fmt: skip
     return rows
+
+
+def _costs(run: Artefact, task: str) -> dict[str, Any]:
+    """The columns of `schemas.RESULTS` that come from `methods.counting`; none for a run made before it counted."""
+    costs = run.info.get("costs")
+    if costs is None:
+        return {}
+    own = costs["tasks"][task]
+    return {
+        "stored_parameters": costs["stored"],
+        "trained_share": (costs["trained"] - costs["trained_heads"]) / len(costs["tasks"]) / costs["encoder"],
+        "task_parameters": own["stored"],
+        "inference_cost": own["multiply_adds"] / own["encoder_multiply_adds"],
+    }
 
 
 def _settings_labels(runs: list[Artefact]) -> dict[str, str]:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from adaptershare_cli.data.batches import Rows, TaskInfo
 from adaptershare_cli.errors import Interrupted, UserError
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.methods.counting import count_costs
 from adaptershare_cli.model.encoder import load_encoder, resolve_precision
-from adaptershare_cli.model.export import count_parameters
 from adaptershare_cli.reporting.plan_table import plan_table
 from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -37,6 +38,7 @@ TABLES = {
     "predictions": schemas.PREDICTIONS,
     "sharing": schemas.SHARING,
     "interference": schemas.INTERFERENCE,
+    "embeddings": schemas.EMBEDDINGS,
 }
 
 
@@ -253,16 +255,19 @@ def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[s
     records = trainer.records
     for task in infos:
         trainer.method.export(task, folder / "tasks" / task)
+    trainer.method.finish(folder)
     for name, schema in TABLES.items():
         if name in records:
             write_parquet(pa.Table.from_pylist(records[name], schema), folder / f"{name}.parquet")
-    trained = count_parameters(list(trainer.method.names()))
+    lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
+    costs = count_costs(trainer.method, lengths)
     return {
         "info": {
             "tasks": list(infos),
-            "trained_parameters": trained,
+            "trained_parameters": costs.trained,
+            "costs": asdict(costs),
             "plan": trainer.method.plan.to_json(),
-            "summary": f"{trained:,} trained parameters",
+            "summary": f"{costs.trained:,} trained parameters",
         },
         "timing": {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()},
     }

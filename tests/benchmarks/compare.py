@@ -1,4 +1,4 @@
-"""Compare the runs of a workspace: averages over tasks and seeds, paired bootstrap against a baseline, parameters.
+"""Compare the runs of a workspace: averages over tasks and seeds, paired bootstrap against a baseline, costs.
 
     python tests/benchmarks/compare.py --workspace workspace/small --baseline shared
 
@@ -28,8 +28,17 @@ def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
     return " ".join([info["method"], *(f"({word})" for word in words)])
 
 
+def costs(info: dict[str, Any], task: str) -> dict[str, float]:
+    """Stored parameters, and multiply-adds beyond the encoder's in percent of these; NaN for older runs."""
+    if "costs" not in info:
+        return {"stored": np.nan, "inference": np.nan}
+    work = info["costs"]["tasks"][task]
+    more = work["multiply_adds"] / work["encoder_multiply_adds"] - 1
+    return {"stored": info["costs"]["stored"], "inference": 100 * more}
+
+
 def read_runs(workspace: Path) -> pd.DataFrame:
-    """One row a run, task and part (select, dev): the main score in percent, groups a layer, trained parameters."""
+    """One row a run, task and part (select, dev): the main score in percent, groups a layer, costs."""
     rows = []
     for file in sorted(workspace.glob("train-share/[!.]*/artefact.json")):
         meta = json.loads(file.read_text(encoding="utf-8"))
@@ -37,12 +46,13 @@ def read_runs(workspace: Path) -> pd.DataFrame:
         metrics = pd.read_parquet(file.parent / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
         groups = np.mean([len(groups) for groups in info["plan"]["layers"]])
+        seconds = json.loads((file.parent / "timing.json").read_text(encoding="utf-8"))["training_seconds"]
         for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
             rows.append(
                 {
                     "variant": variant(info, meta["request"]), "seed": info["seed"], "task": task,
                     "part": "select" if selected else "dev", "value": 100 * part["value"].fillna(0.0).mean(),
-                    "groups": groups, "parameters": info["trained_parameters"],
+                    "groups": groups, "parameters": info["trained_parameters"], "seconds": seconds, **costs(info, task),
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -72,6 +82,8 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
             "dev": f"{mine.mean(axis=1).mean():.2f}",
             "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
             "groups": f"{own['groups'].mean():.2f}", "parameters": f"{own['parameters'].mean():,.0f}",
+            "stored": f"{own['stored'].mean():,.0f}", "inference": f"{own['inference'].mean():+.2f} %",
+            "seconds": f"{own['seconds'].mean():,.0f}",
         }  # fmt: skip
         if name != baseline and baseline in dev.index:
             both = mine.index.intersection(dev.loc[baseline].index)

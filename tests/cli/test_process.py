@@ -20,6 +20,8 @@ from tests.cli.conftest import ENVIRONMENT, SPLITTING, Share, good, hashed
 SECONDS = 120  # a process that is not done by then is a failure
 # Splits at updates 3 and 23: checkpoints have split groups to bring back, and the plan goes on changing after them.
 LONG = ("--max-steps", "120", *SPLITTING, "--first-check", "3", "--check-every", "20")
+# Generators, embeddings and layer norms have to come back.
+GENERATED = ("--method", "hyperformer++", "--train-layer-norms", "--max-steps", "120", "--check-every", "20")
 
 
 class Processes:
@@ -62,10 +64,13 @@ def wait_for_checkpoint(process: subprocess.Popen[str], workspace: Path, after: 
     raise AssertionError("no checkpoint came")
 
 
-def test_killed_then_interrupted_then_finished(share: Share, tmp_path: Path, processes: Processes) -> None:
+@pytest.mark.parametrize(("options", "changed"), [(LONG, {0, 3, 23}), (GENERATED, {0})], ids=["split", "generated"])
+def test_killed_then_interrupted_then_finished(
+    options: tuple[str, ...], changed: set[int], share: Share, tmp_path: Path, processes: Processes
+) -> None:
     """The bytes of a run that was killed once and interrupted once are those of a run that went through."""
     workspace = tmp_path / "parts"
-    arguments = share(workspace, *LONG, "--checkpoint-steps", "5")
+    arguments = share(workspace, *options, "--checkpoint-steps", "5")
 
     process = processes.start(*arguments)
     killed = wait_for_checkpoint(process, workspace)
@@ -86,10 +91,10 @@ def test_killed_then_interrupted_then_finished(share: Share, tmp_path: Path, pro
 
     reached = max(int(path.name[-8:]) for path in workspace.glob("checkpoints/*/main-*"))
     assert f"goes on after update {reached} of 120" in good(*arguments).stdout
-    good(*share(tmp_path / "whole", *LONG))
+    good(*share(tmp_path / "whole", *options))
     assert hashed(workspace) == hashed(tmp_path / "whole")
     (run,) = Workspace(workspace).artefacts("train-share")
-    assert {row["step"] for row in run.table("sharing.parquet").to_pylist()} == {0, 3, 23}
+    assert {row["step"] for row in run.table("sharing.parquet").to_pylist()} == changed
 
 
 def test_streams(share: Share, tmp_path: Path, processes: Processes) -> None:

@@ -29,6 +29,8 @@ def main(encoder_folder: str, run: str, task: str, parquet: str, split: str, max
     encoder.load_adapter(str(folder), load_as=task, set_active=True, use_safetensors=True)
     encoder.eval()
     head = load_file(folder / "head.safetensors")
+    if (folder / "layer_norms.safetensors").exists():
+        encoder.load_state_dict(load_file(folder / "layer_norms.safetensors"), strict=False)
 
     gold = pd.read_parquet(Path(run) / "predictions.parquet")
     gold = gold[(gold["task"] == task) & (gold["split"] == split)].reset_index(drop=True)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES, gradient, plan
+from adaptershare_cli.correlation import MEASURES, gradient, plan, task_embedding
 from adaptershare_cli.correlation.families import nearest_neighbour_score
 
 
@@ -55,6 +55,24 @@ class TestRegistry:
     def test_registry_imports_nothing_heavy(self):
         code = "import sys, adaptershare_cli.correlation; print([m for m in ('numpy', 'pandas') if m in sys.modules])"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+class TestTaskEmbedding:
+    @given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 99))
+    def test_cosines_against_a_loop(self, tasks, size, seed):
+        rows = np.random.default_rng(seed).normal(size=(tasks, size))
+        found = task_embedding.cosines(rows.astype(np.float32))
+        assert found.shape == (tasks, tasks) and np.array_equal(found, found.T)
+        assert np.diagonal(found).tolist() == [1] * tasks and np.abs(found).max() <= 1
+        for i, j in np.ndindex(tasks, tasks):
+            expected = rows[i] @ rows[j] / np.sqrt((rows[i] @ rows[i]) * (rows[j] @ rows[j]))
+            assert found[i, j] == pytest.approx(expected, abs=1e-6)
+        np.testing.assert_allclose(task_embedding.cosines(rows * 7), task_embedding.cosines(rows), atol=1e-12)
+
+    def test_a_row_of_zeros_is_like_nothing(self):
+        found = task_embedding.cosines(np.array([[1.0, 2.0], [0.0, 0.0], [-1.0, -2.0]]))
+        assert np.isnan(found[1]).all() and np.isnan(found[:, 1]).all()
+        assert found[0, 2] == pytest.approx(-1, abs=1e-12)
 
 
 class TestGradientValues:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from adaptershare_cli.settings import TrainingSettings
 from tests.core import INFOS, build_method, random_parts
 
 TASKS = ("first", "score", "first-2")
+GENERATED = ("hyperformer", "hyperformer++")
 TEXTS = ["the film was good", "a dull plot", "we hated the awful service but it was cheap quite good and fresh", "i"]
 PAIRS = [[text, "the bank"] for text in TEXTS]
 FILES = {"README.md", "adapter.safetensors", "adapter_config.json", "head.json", "head.safetensors"}
@@ -51,15 +53,21 @@ class Case:
     found: dict[str, torch.Tensor]
 
 
-def scrambled(folder: Path, pooling: str) -> PlannedMethod:
-    """A method with a plan that shares in one layer only, and random weights."""
+def scrambled(folder: Path, pooling: str, name: str = "shared") -> PlannedMethod:
+    """A method with random weights: a plan that shares in one layer only, or generated adapters at both sites."""
     training = TrainingSettings(max_steps=5, pooling=pooling, reduction_factor=4)  # type: ignore[arg-type]
-    method, _ = build_method(folder, "shared", random_parts(TASKS), training)
-    method.model.bank.split(1, ("first", "score"), ("first-2",))
+    if name in GENERATED:
+        training = replace(training, adapter_config="double_seq_bn")
+        method, _ = build_method(folder, name, random_parts(TASKS), training, train_layer_norms=name == GENERATED[1])
+    else:
+        method, _ = build_method(folder, name, random_parts(TASKS), training)
+        method.model.bank.split(1, ("first", "score"), ("first-2",))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for tensor in method.model.parameters():
-            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
+            noise = torch.randn(tensor.shape, generator=generator)
+            # Generators sum over what they read: much noise, or layer norms of noise alone, would make all rows alike.
+            tensor.copy_(tensor + 0.05 * noise if name in GENERATED else 0.3 * noise)
     return method
 
 
@@ -75,11 +83,11 @@ def rows_of(folder: Path, texts: list) -> Rows:
 
 @pytest.fixture(scope="module")
 def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Case]:
-    """Every exported task of (encoder, pooling, task), loaded in one other process."""
+    """Every exported task of (encoder, pooling or method, task), loaded in one other process."""
     root = tmp_path_factory.mktemp("exported")
     orders, made = [], {}
-    for kind, pooling in (("bert", "mean"), ("bert", "cls"), ("roberta", "mean"), ("roberta", "cls")):
-        method = scrambled(encoders[kind], pooling)
+    for kind, pooling in itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED)):
+        method = scrambled(encoders[kind], *(("mean", pooling) if pooling in GENERATED else (pooling,)))
         method.eval_mode()
         for task in TASKS:
             folder = root / f"{kind}-{pooling}" / task
@@ -109,7 +117,7 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", *GENERATED])
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     cases: dict[tuple[str, str, str], Case], kind: str, pooling: str, task: str
@@ -129,8 +137,9 @@ def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
 
 
 def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path]) -> None:
-    for (kind, _, task), case in cases.items():
-        assert {path.name for path in case.folder.rglob("*")} == FILES
+    for (kind, way, task), case in cases.items():
+        norms = {"layer_norms.safetensors"} if way == "hyperformer++" else set()  # trained in this one
+        assert {path.name for path in case.folder.rglob("*")} == FILES | norms
         places = {str(encoders[kind]), str(encoders[kind].parent), str(case.folder), str(Path.home()), os.getcwd()}
         for path in case.folder.iterdir():
             content = path.read_bytes()

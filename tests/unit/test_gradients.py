@@ -11,6 +11,7 @@ import torch
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.sharing.interference import (
     RowIndex,
@@ -48,8 +49,6 @@ def mixed_plan(tasks: tuple[str, ...]) -> SharingPlan:
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
 @pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn"])
 def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
-    from adaptershare_cli.settings import TrainingSettings
-
     training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)
     segments = model_type in ("bert", "electra")
     given = random_parts(segments=segments)
@@ -74,6 +73,26 @@ def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type
         products = (expected @ expected.T).numpy()
         scale = np.sqrt(np.outer(np.diagonal(products), np.diagonal(products)))
         assert (np.abs(gram - products) / scale).max() < 1e-10
+
+
+@pytest.mark.parametrize("model_type", ["bert", "distilbert"])
+@pytest.mark.parametrize("name", ["hyperformer", "hyperformer++"])
+def test_generated_adapters_with_layer_norms(encoders: dict[str, Path], model_type: str, name: str) -> None:
+    """Row gradients on what was generated for each task, against plain backward passes on the slots."""
+    given = random_parts(segments=model_type == "bert")
+    training = TrainingSettings(max_steps=5, adapter_config="double_seq_bn", reduction_factor=4)
+    method, parts = build_method(encoders[model_type], name, given, training, double=True)
+    with torch.no_grad():
+        for parameter in method.model.parameters():
+            parameter.add_(0.1)
+    method.train_mode()  # what the slots hold is older than the generators
+    heldout = {task: part.heldout for task, part in parts.items()}
+    pieces = list(row_gradients(method.model, heldout, 0, chunk_rows=7))
+    for layer in range(2):
+        mixed = torch.cat([piece for where, piece in pieces if where == layer], 1)
+        expected = separate_gradients(method, heldout, layer)
+        assert mixed.shape == expected.shape == (44, 2 * (2 * 32 * 8 + 8 + 3 * 32))
+        assert ((mixed - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-10, layer
 
 
 def test_blocks_of_modules_bound_the_memory_and_change_nothing(encoder: Path) -> None:

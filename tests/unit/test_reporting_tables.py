@@ -21,6 +21,7 @@ from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_
 def result(method, task, value, seed=0, key="k0", split="dev", **other) -> dict:
     row = {"comparison": "glue, MiniLM", "method": method, "key": key, "seed": seed, "task": task, "split": split}
     row |= {"metric": "accuracy", "value": value, "main": True, "trained_parameters": 1000, "seconds": 60.0}
+    row |= {"stored_parameters": 3000, "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02}
     return row | other
 
 
@@ -62,6 +63,20 @@ class TestSeeds:
         ]
         (row,) = only_group(*rows).rows
         assert (row.parameters, row.seconds, row.seeds) == (2000, 60, 2)
+
+    def test_what_is_stored_adds_up_over_single_runs_and_shares_are_means(self):
+        costs = {"cola": {"trained_share": 0.01, "inference_cost": 1.1}, "rte": {"trained_share": 0.03}}
+        rows = [result("single", task, 0.5, key=task, **own) for task, own in costs.items()]
+        rows += [result("single", "rte", 0.5, key="rte", split="dev2", **costs["rte"])]  # the same run's other split
+        (row,) = only_group(*rows).rows
+        assert (row.parameters, row.stored) == (2000, 6000)
+        assert row.trained_share == pytest.approx(2) and row.inference == pytest.approx(6)
+
+    def test_runs_whose_costs_were_not_counted_show_a_dash(self):
+        unknown = {"stored_parameters": None, "trained_share": None, "inference_cost": None}
+        (row,) = only_group(result("shared", "cola", 0.5, **unknown)).rows
+        assert (row.stored, row.trained_share, row.inference) == (None, None, None)
+        assert "| – | – | – |" in to_markdown([only_group(result("shared", "cola", 0.5, **unknown))])
 
     def test_seed_without_a_task_gives_no_average(self):
         rows = [result("shared", "cola", 0.5, seed=s) for s in (0, 1)]
@@ -199,10 +214,11 @@ class TestMarkdown:
         assert to_markdown([group]).splitlines() == [
             "## glue, MiniLM",
             "",
-            "| method | cola [accuracy] | rte [accuracy] | average | trained parameters | time [s] | seeds |",
-            "| :-- | --: | --: | --: | --: | --: | --: |",
-            "| private | **60.0** | **70.0** | **65.0** | 1,000 | 60 | 1 |",
-            "| shared | 50.0 | **70.0** | 60.0 | 1,000 | 60 | 1 |",
+            "| method | cola [accuracy] | rte [accuracy] | average | trained parameters "
+            "| trained a task [% of encoder] | stored parameters | inference [+ % of encoder] | time [s] | seeds |",
+            "| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
+            "| private | **60.0** | **70.0** | **65.0** | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
+            "| shared | 50.0 | **70.0** | 60.0 | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
         ]
 
     def test_names_cannot_break_the_table(self):

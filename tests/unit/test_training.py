@@ -292,9 +292,11 @@ def test_equal_weighting_has_no_uncertainty(encoder: Path) -> None:
 # -------------------------------------------------------------------------------------------------------------- resume
 
 
-@pytest.mark.parametrize("name", ["private", "shared", "adaptershare"])
+@pytest.mark.parametrize("name", ["private", "shared", "adaptershare", "hyperformer", "hyperformer++"])
 def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) -> None:
     options = SPLITTING if name == "adaptershare" else {"first_check": 4, "check_every": 8}
+    if name.startswith("hyperformer"):
+        options |= {"train_layer_norms": True, "loss_weighting": "uncertainty"}
     settings = replace(SETTINGS, eval_steps=5)
     whole = train(encoder, name, settings, checkpoint_steps=8, **options)
     assert set(whole.checkpoints) == {8, 16}
@@ -395,7 +397,7 @@ def test_resume_with_the_best_step_kept(encoder: Path, monkeypatch: pytest.Monke
 # ------------------------------------------------------------------------------------------- what must change nothing
 
 
-@pytest.mark.parametrize("name", ["shared", "private"])
+@pytest.mark.parametrize("name", ["shared", "private", "hyperformer++"])
 def test_observing_leaves_training_alone(encoder: Path, name: str) -> None:
     blind = train(encoder, name, observe=False)
     watched = train(encoder, name, observe=True, first_check=1, check_every=1)

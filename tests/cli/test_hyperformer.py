@@ -1,0 +1,103 @@
+"""The methods hyperformer and hyperformer++ from the command line: what a run holds, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from safetensors.torch import load_file
+
+from adaptershare_cli import schemas
+from adaptershare_cli.methods import method_settings
+from adaptershare_cli.settings import PRESETS, HyperFormerPlusPlusSettings, HyperFormerSettings, TrainingSettings
+from tests.cli.conftest import TASKS, Share, good, only, refused
+
+CHECKS = ("--check-every", "3", "--first-check", "3")
+
+
+@pytest.fixture(scope="module")
+def runs(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run of each method, `hyperformer` with its layer norms trained, and the report."""
+    workspace = tmp_path_factory.mktemp("generated") / "workspace"
+    good(*share(workspace, *CHECKS, "--method", "hyperformer", "--train-layer-norms"))
+    good(*share(workspace, *CHECKS, "--method", "hyperformer++", "--adapter-config", "double_seq_bn"))
+    good("report", "-w", workspace)
+    return workspace
+
+
+def test_what_a_run_holds(runs: Path) -> None:
+    for name, norms in (("hyperformer", True), ("hyperformer++", False)):
+        run = next((runs / "train-share").glob(f"{name}-*"))
+        assert pq.read_schema(run / "embeddings.parquet").equals(schemas.EMBEDDINGS)
+        table = pd.read_parquet(run / "embeddings.parquet")
+        assert table["task"].tolist() == list(TASKS)
+        assert np.stack(table["embedding"]).shape == (3, 64)
+        saved = load_file(run / "hypernetwork.safetensors")
+        assert saved[f"embedding/{TASKS[1]}"].tolist() == table["embedding"][1].tolist()
+        for task in TASKS:
+            assert (run / "tasks" / task / "layer_norms.safetensors").exists() == norms
+            assert ("layer_norms" in (run / "tasks" / task / "README.md").read_text()) == norms
+        interference = pd.read_parquet(run / "interference.parquet")
+        assert sorted(set(interference["step"])) == [3, 6, 9]
+        assert interference["cosine"].notna().all() and not interference["shared"].any()
+        steps = pd.read_parquet(run / "steps.parquet")
+        assert len(steps) == 10 and np.isfinite(steps["loss"]).all()
+
+
+def test_costs_stand_in_the_run_and_in_the_report(runs: Path) -> None:
+    results = pd.read_parquet(runs / "report" / "results.parquet")
+    for name in ("hyperformer", "hyperformer++"):
+        info = json.loads(next((runs / "train-share").glob(f"{name}-*/artefact.json")).read_text())["info"]
+        costs, rows = info["costs"], results[results["method"] == name].set_index("task")
+        assert info["trained_parameters"] == costs["trained"] > costs["stored"] > costs["stored_heads"] > 0
+        assert set(rows["stored_parameters"]) == {costs["stored"]}
+        share = (costs["trained"] - costs["trained_heads"]) / 3 / costs["encoder"]
+        assert rows["trained_share"].tolist() == pytest.approx([share] * len(rows))
+        for task, own in costs["tasks"].items():
+            assert rows.loc[task, "task_parameters"] == own["stored"]
+            assert rows.loc[task, "inference_cost"] == own["multiply_adds"] / own["encoder_multiply_adds"] > 1
+    text = (runs / "report" / "report.md").read_text()
+    assert "stored parameters | inference [+ % of encoder]" in text and "| hyperformer++ |" in text
+
+
+def test_correlations_of_a_run(runs: Path) -> None:
+    assert "gradient: each task" in good("correlate", "--run", "hyperformer++", "-w", runs).stdout
+
+
+def test_options_belong_to_their_method(share: Share, tmp_path: Path) -> None:
+    for method, option in (
+        ("hyperformer", "--task-hidden-dim"),
+        ("hyperformer", "--projected-task-embedding-dim"),
+        ("shared", "--task-embedding-dim"),
+        ("hyperformer++", "--max-growth"),
+    ):
+        refused(*share(tmp_path / "w", "--method", method, option, "8"), says=(f"{method} does not know {option}",))
+    refused(*share(tmp_path / "w", "--method", "private", "--train-layer-norms"), says=("does not know",))
+    refused(*share(tmp_path / "w", "--method", "hyperformer", "--task-embedding-dim", "0"), says=("at least 1",))
+    assert not (tmp_path / "w").exists()
+
+
+def test_sizes_are_those_of_the_paper_unless_given(share: Share, tmp_path: Path) -> None:
+    assert method_settings("hyperformer++", {}) == HyperFormerPlusPlusSettings(
+        task_embedding_dim=64, train_layer_norms=False, task_hidden_dim=128, projected_task_embedding_dim=64
+    )
+    assert method_settings("hyperformer", {}) == HyperFormerSettings(task_embedding_dim=64, train_layer_norms=False)
+    sizes = ("--task-embedding-dim", "5", "--task-hidden-dim", "7", "--projected-task-embedding-dim", "6")
+    good(*share(tmp_path / "w", "--method", "hyperformer++", *sizes, "--max-steps", "2"))
+    saved = load_file(only(tmp_path, "w/train-share/*/hypernetwork.safetensors"))
+    assert saved["network/projector.0.weight"].shape == (7, 15)
+    assert saved["network/generator.weight"].shape[1] == 6
+
+
+def test_the_published_preset_is_made_of_options() -> None:
+    options = PRESETS["hyperformer-paper"](8)
+    training = TrainingSettings(
+        **{n: v for n, v in options.items() if n not in ("train_layer_norms", "max_seq_length")}
+    )
+    assert (training.adapter_config, training.reduction_factor) == ("double_seq_bn", 32)
+    assert (training.learning_rate, training.max_steps, training.sampling_temperature) == (3e-4, 65536, 10)
+    assert round(training.warmup_ratio * 65536) == 500
