@@ -59,6 +59,7 @@ STEPS = pa.schema(
         ("loss", pa.float64()),  # mean over the rows of the batch
         ("learning_rate", pa.float64()),
         ("grad_norm", pa.float64()),  # before clipping
+        ("skipped", pa.bool_()),  # loss or gradient was not finite, so nothing was changed (--on-nonfinite skip)
     ]
 )
 
@@ -118,6 +119,15 @@ INTERFERENCE = pa.schema(
         ("p_value", pa.float64()),  # of --rule significance: that they conflict no more than max_interference
     ]
 )
+
+# What a run publishes, a file a table.
+RUN_TABLES = {
+    "steps": STEPS,
+    "metrics": METRICS,
+    "predictions": PREDICTIONS,
+    "sharing": SHARING,
+    "interference": INTERFERENCE,
+}
 
 CORRELATION = pa.schema(
     [
