@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -213,12 +212,8 @@ def write_parquet(table: pa.Table, path: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON with sorted keys, flushed to the disk."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Write readable JSON with sorted keys."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def file_sha256(path: Path) -> str:

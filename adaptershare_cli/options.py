@@ -26,7 +26,7 @@ from adaptershare_cli.signals import on_signals
 _WORDS = "adaptershare.words"
 ALTERNATIVES = (("seed", "seeds"), ("num_train_epochs", "max_steps"))  # one of each pair would have no effect
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
-_DISK_ERRORS = (
+DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
     errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG, errno.ELOOP,
 )  # fmt: skip
@@ -68,7 +68,7 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
                 again = f"Run the same command again to go on: {_invocation(ctx, values)}"
                 _end(Interrupted("Stopped; what was made is kept", fix=again))
             except OSError as error:
-                if error.errno not in _DISK_ERRORS:
+                if error.errno not in DISK_ERRORS:
                     raise
                 _end(RunError(f"A file cannot be read or written: {error.strerror}", where=str(error.filename or "")))
 

@@ -253,6 +253,7 @@ class Workspace:
             temporary = self.root / ".sources.json"
             discard(temporary)
             write_json(temporary, known)
+            _sync(temporary)
             os.replace(temporary, self.root / "sources.json")
             _sync(self.root)
 

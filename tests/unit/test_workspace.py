@@ -295,6 +295,13 @@ def test_a_set_aside_artefact_gives_way_to_the_new_one(space: Workspace) -> None
     assert (artefact.path / "deep" / "a.txt").read_text() == "new"
 
 
+def test_a_set_aside_artefact_that_is_half_removed_is_not_put_back(space: Workspace) -> None:
+    artefact = leave_aside(space)
+    (artefact.path.with_name(ASIDE + artefact.path.name) / META).unlink()
+    assert Workspace(space.root).find("prepro", "task", KEY) is None
+    assert not list((space.root / "prepro").iterdir())
+
+
 def test_opening_removes_partial_folders_also_of_the_report(space: Workspace) -> None:
     publish(space)
     for path in (space.root / "prepro" / f"{PARTIAL}task-11111111", space.root / f"{PARTIAL}report"):
