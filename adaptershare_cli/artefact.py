@@ -109,7 +109,7 @@ def read_artefact(path: Path) -> Artefact | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise damaged(Artefact(path, {}), f"{META} is not JSON ({error})") from error
+        raise damaged(Artefact(path, {}), f"{META}: expected JSON, found: {error}") from error
     fault = _fault(meta)
     if fault:
         raise damaged(Artefact(path, {}), f"{META} {fault}")

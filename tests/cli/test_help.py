@@ -12,6 +12,7 @@ import typer.main
 
 from adaptershare_cli import __version__
 from adaptershare_cli.app import app
+from adaptershare_cli.artefact import STAGES
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import (
@@ -21,7 +22,6 @@ from adaptershare_cli.settings import (
     RuntimeSettings,
     TrainingSettings,
 )
-from adaptershare_cli.artefact import STAGES
 from tests.cli.conftest import call, good
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]

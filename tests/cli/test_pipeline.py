@@ -468,7 +468,9 @@ def test_a_damaged_artefact_is_refused(place: int, share: Share, workspace: Path
     file = only(workspace, "prepro/second-*/heldout.parquet")
     flip_byte(file, place)
     before = snapshot(workspace)
-    refused(*share(workspace, "--seed", "5"), says=("heldout.parquet", str(file.parent), "SHA-256", "Delete the folder"))
+    refused(
+        *share(workspace, "--seed", "5"), says=("heldout.parquet", str(file.parent), "SHA-256", "Delete the folder")
+    )
     assert snapshot(workspace) == before
 
 

@@ -18,7 +18,7 @@ from adaptershare_cli.artefact import ORIGIN, TIMING
 from adaptershare_cli.methods import METHODS
 from tests.cli.conftest import ENVIRONMENT, LABELS, TASKS, add_task, snapshot
 from tests.conftest import make_encoder
-from tests.faults.processes import Command, start_server
+from tests.faults.processes import Command, kill_all, start_server
 from tests.methods import method_arguments
 
 ALL = ",".join(TASKS)
@@ -78,7 +78,7 @@ class Project:
 
     def run(self, stage: str, workspace: Path, *more: Any, prepare: tuple[Any, ...] = ()) -> Command:
         """Start the stage as a process; `prepare` is what `Command` takes after the command line."""
-        log = workspace.with_name(f"{workspace.name}-{next(self.numbers)}.log")
+        log = self.root / f"{next(self.numbers)}.log"
         return Command(log, self.command(stage, workspace, *more), *prepare)
 
     def finished(self, stage: str, workspace: Path, *more: Any) -> Command:
@@ -123,7 +123,7 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def project(room: Path) -> Project:
+def project(room: Path) -> Iterator[Project]:
     """The project; tests read it only."""
     root = room / "project"
     for name in TASKS:
@@ -134,7 +134,8 @@ def project(room: Path) -> Project:
             patch.setenv(name, value)
         start_server()
         Command(room / "log", ("--version",)).wait()  # the server is ready then
-    return Project(root)
+    yield Project(root)
+    kill_all()
 
 
 def exact(workspace: Path) -> dict[str, str]:

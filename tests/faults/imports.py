@@ -4,13 +4,6 @@ import matplotlib.pyplot  # noqa: F401
 import typer.main
 from typer.testing import CliRunner
 
-import adaptershare_cli.data.hub
-import adaptershare_cli.reporting.plots
-import adaptershare_cli.stages.correlate
-import adaptershare_cli.stages.report
-import adaptershare_cli.stages.status
-import adaptershare_cli.stages.train_share
-import adaptershare_cli.stages.train_single
 import tests.faults.processes  # noqa: F401
 from adaptershare_cli.app import app
 from adaptershare_cli.correlation import MEASURES

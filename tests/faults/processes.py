@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from importlib import import_module
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 SECONDS = 120  # a process that is not done by then is a failure
 ROOT = Path(__file__).parents[2]
@@ -38,12 +38,15 @@ class Command:
     `prepare(*its arguments)`, a function of a module, is called in the process before the command.
     """
 
+    all: ClassVar[list[Command]] = []
+
     def __init__(self, log: Path, arguments: Iterable[Any], prepare: Callable | None = None, *given: Any) -> None:
         self.log = log
         words = [str(argument) for argument in arguments]
         self.process = CONTEXT.Process(target=_run, args=(str(log), words, prepare, given), daemon=True)
         self.started = time.monotonic()
         self.process.start()
+        self.all.append(self)
 
     @property
     def pid(self) -> int:
@@ -66,6 +69,17 @@ class Command:
             os.kill(self.pid, number)
         return running
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
+    def wait_until_stopped(self) -> None:
+        """Wait until SIGSTOP has stopped it."""
+        end = time.monotonic() + SECONDS
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] not in "Tt":
+            assert time.monotonic() < end and self.process.exitcode is None, self.output
+            time.sleep(0.005)
+
     @property
     def output(self) -> str:
         """What it has printed so far."""
@@ -81,6 +95,13 @@ class Command:
         while text not in self.output:
             assert time.monotonic() < end and self.process.exitcode is None, f"{text!r} is not in: {self.output}"
             time.sleep(0.005)
+
+
+def kill_all() -> None:
+    """Kill what still runs, or is stopped, at the end of the tests."""
+    for command in Command.all:
+        if command.process.is_alive():
+            command.process.kill()
 
 
 def _run(log: str, arguments: list[str], prepare: Callable | None, given: tuple) -> None:

@@ -229,7 +229,9 @@ def test_an_artefact_without_its_json_is_none(space: Workspace) -> None:
     assert space.artefacts("prepro") == []
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "not JSON"), ("[]", "another format"), ('{"format": 1}', "another")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "expected JSON, found"), ("[]", "another format"), ('{"format": 1}', "another")]
+)
 def test_spoilt_json_is_refused(space: Workspace, text: str, says: str) -> None:
     artefact = publish(space)
     (artefact.path / META).write_text(text)
