@@ -60,7 +60,8 @@ def test_options_reach_their_settings(seen: dict, project: Path, tmp_path: Path)
         "train-share", "-t", "second, first", "--task-dir", project / "tasks", "-w", tmp_path / "w",
         "--from", project / "data", "--model", "somewhere", "--seeds", "3, 1,3", "--method", "adaptershare",
         "--learning-rate", "2e-4", "--max-train-examples", "100", "--max-rejected", "2", "--precision", "bf16",
-        "--threads", "3", "--check-every", "7", "--max-growth", "1.5", "--encoder-dropout", "--lr-scheduler-type", "cosine",
+        "--threads", "3", "--check-every", "7", "--max-growth", "1.5", "--encoder-dropout",
+        "--lr-scheduler-type", "cosine",
     )  # fmt: skip
     context = seen["context"]
     assert (seen["tasks"], seen["method"], seen["seeds"]) == (["second", "first"], "adaptershare", [3, 1])
