@@ -12,7 +12,7 @@ from adaptershare_cli.console import Reporter
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_options, method_settings
-from adaptershare_cli.options import choice, settings_from, with_options
+from adaptershare_cli.options import Program, choice, settings_from, with_options
 from adaptershare_cli.settings import (
     PRESETS,
     CorrelateSettings,
@@ -21,6 +21,7 @@ from adaptershare_cli.settings import (
     RuntimeSettings,
     TrainingSettings,
     joint_settings,
+    preset_values,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hu
 Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0, max=LARGEST_SEED)]
 Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each.")]  # noqa: UP045
 Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
 Config = Annotated[
     Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
@@ -59,6 +61,7 @@ RunSpec = Annotated[
 
 app = typer.Typer(
     name="adaptershare",
+    cls=Program,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -88,12 +91,12 @@ def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter
     from adaptershare_cli.stages.common import StageContext
     from adaptershare_cli.workspace import Workspace as WorkspaceFolder
 
-    task_dir = values.get("task_dir")
     return StageContext(
-        workspace=WorkspaceFolder(values["workspace"]),
+        workspace=WorkspaceFolder(values["workspace"], command=values["invocation"].replace(" --force", "")),
         reporter=reporter,
         force=stage if values["force"] else "",
-        task_dirs=tuple(Path(part.strip()) for part in task_dir.split(",") if part.strip()) if task_dir else (),
+        no_wait=values["no_wait"],
+        task_dirs=_folders(values.get("task_dir")),
         from_folder=values.get("from_folder"),
         model=values.get("model", "embedded"),
         download=settings_from(DownloadSettings, given),
@@ -101,6 +104,10 @@ def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter
         training=settings_from(TrainingSettings, given),
         runtime=settings_from(RuntimeSettings, given),
     )
+
+
+def _folders(task_dir: str | None) -> tuple[Path, ...]:
+    return tuple(Path(part.strip()) for part in (task_dir or "").split(",") if part.strip())
 
 
 def _finish(reporter: Reporter, command: str, artefacts: list[Artefact]) -> None:
@@ -140,11 +147,13 @@ def _seed_list(seed: int, seeds: str | None) -> list[int]:
 @with_options(DownloadSettings)
 def download(
     given: dict[str, Any],
+    invocation: str,
     tasks: Tasks = "",
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
     from_folder: FromFolder = None,
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -163,12 +172,14 @@ def download(
 @with_options(PreproSettings, DownloadSettings)
 def prepro(
     given: dict[str, Any],
+    invocation: str,
     tasks: Tasks = "",
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
     from_folder: FromFolder = None,
     model: Model = "embedded",
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -187,6 +198,7 @@ def prepro(
 @with_options(TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     given: dict[str, Any],
+    invocation: str,
     tasks: Tasks = "",
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
@@ -195,6 +207,7 @@ def train_single(
     seed: Seed = 0,
     seeds: Seeds = None,
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -220,6 +233,7 @@ def train_single(
 )
 def train_share(
     given: dict[str, Any],
+    invocation: str,
     tasks: Tasks = "",
     method: Annotated[
         MethodName,  # type: ignore[valid-type]
@@ -239,6 +253,7 @@ def train_share(
     seed: Seed = 0,
     seeds: Seeds = None,
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -253,7 +268,7 @@ def train_share(
     context = _context("train-share", locals(), given, reporter)
     definitions = context.tasks(_need_tasks(tasks))
     if preset:
-        given = PRESETS[preset](len(definitions)) | given
+        given = preset_values(preset, len(definitions), given)
         options = {name: value for name, value in given.items() if name in method_options(method)} | options
         context = _context("train-share", locals(), given, reporter)
     from adaptershare_cli.stages.train_share import train_share as run
@@ -266,6 +281,7 @@ def train_share(
 @with_options(CorrelateSettings)
 def correlate(
     given: dict[str, Any],
+    invocation: str,
     run_spec: RunSpec = None,
     measure: Annotated[
         str,
@@ -278,6 +294,7 @@ def correlate(
     plot: Annotated[bool, typer.Option("--plot", help="Draw heat maps and sharing pictures (PNG and SVG).")] = False,
     workspace: Workspace = Path("workspace"),
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -297,9 +314,11 @@ def correlate(
 @with_options()
 def report(
     given: dict[str, Any],
+    invocation: str,
     run_spec: RunSpec = None,
     workspace: Workspace = Path("workspace"),
     force: Force = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
@@ -312,6 +331,31 @@ def report(
     from adaptershare_cli.stages.report import make_report
 
     _finish(reporter, "report", [make_report(context, run_spec)])
+
+
+@app.command()
+@with_options()
+def status(
+    given: dict[str, Any],
+    invocation: str,
+    verify: Annotated[bool, typer.Option("--verify", help="Read every byte, and the tasks' source files.")] = False,
+    task_dir: TaskDir = None,
+    workspace: Workspace = Path("workspace"),
+    as_json: AsJson = False,
+    config: Config = None,
+) -> None:
+    """List every artefact and checkpoint: whole, stale, partial or damaged, and why. Exit code 1 if one is damaged.
+
+    Example: [bold]adaptershare status --verify[/bold]
+    """
+    reporter = Reporter(as_json)
+    from adaptershare_cli.stages.status import print_status, workspace_status
+    from adaptershare_cli.workspace import Workspace as WorkspaceFolder
+
+    entries = workspace_status(WorkspaceFolder(workspace, writing=False), verify, _folders(task_dir))
+    print_status(reporter, entries)
+    if any(entry.state == "damaged" for entry in entries):
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -107,7 +108,8 @@ class TrainingView:
     def step(self, step: int, task: str, loss: float, rows: int) -> None:
         """One update was made."""
         self.rows += rows
-        self.loss = loss if step == self.first + 1 else 0.98 * self.loss + 0.02 * loss
+        if math.isfinite(loss):  # that of a skipped update is not
+            self.loss = loss if step == self.first + 1 else 0.98 * self.loss + 0.02 * loss
         now = time.monotonic()
         rate = self.rows / max(now - self.started, 1e-9)
         left = (now - self.started) / max(step - self.first, 1) * (self.total - step)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import errno
 import inspect
+import shlex
+import signal
 import tomllib
 import typing
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, fields, replace
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Optional, get_args, get_origin
 
 import typer
+from typer.core import TyperGroup
 
 from adaptershare_cli.console import Reporter
 from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
-from adaptershare_cli.settings import joint_settings
+from adaptershare_cli.settings import check_value, flag, joint_settings
+from adaptershare_cli.signals import on_signals
 
+_WORDS = "adaptershare.words"
+ALTERNATIVES = (("seed", "seeds"), ("num_train_epochs", "max_steps"))  # one of each pair would have no effect
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
-_DISK_ERRORS = (
+DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
-    errno.EISDIR, errno.ENAMETOOLONG,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG, errno.ELOOP,
 )  # fmt: skip
 
 
@@ -29,11 +36,13 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
     """Give a command the options of settings classes; it receives those that were given as `given: dict`.
 
     A group is a settings class, or (panel title, classes) whose fields are joined. Values from --config fill in what
-    the command line leaves out; an unknown key there is a UserError.
+    the command line leaves out; an unknown key or a wrong value there is a UserError. The command also receives, as
+    `invocation`, the shell command that repeats it.
     """
 
     def decorate(command: Callable) -> Callable:
-        parameters = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
+        signature = inspect.signature(command, eval_str=True)
+        parameters = [p for p in signature.parameters.values() if p.name not in ("given", "invocation")]
         own = {parameter.name: parameter for parameter in parameters}
         names: list[str] = []
         for group in groups:
@@ -45,21 +54,21 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
         def run(ctx: typer.Context, **values: Any) -> None:
             values = {name: value.value if isinstance(value, Enum) else value for name, value in values.items()}
             try:
-                config = _read_config(values["config"], {*names, *own} - {"config"}) if values.get("config") else {}
-                for name in own:
-                    if name in config and _untouched(ctx, name):
-                        values[name] = _as_given(own[name], config[name], values["config"])
-                given = {name: values.pop(name) for name in names}
-                for name in names:
-                    if given[name] is None and name in config:
-                        given[name] = _checked(name, config[name], groups, values["config"])
-                command(**values, given={name: value for name, value in given.items() if value is not None})
+                with on_signals(_interrupt, signal.SIGTERM):
+                    config = _config_values(values.get("config"), own, names, groups)
+                    _choose_alternatives(ctx, {*own, *names}, config)
+                    values |= {name: value for name, value in config.items() if _untouched(ctx, name)}
+                    given = {name: value for name in names if (value := values.pop(name)) is not None}
+                    command(**values, given=given, invocation=_invocation(ctx, values))
+            except Interrupted as error:
+                _end(replace(error, fix=f"Run the same command again to go on: {_invocation(ctx, values)}"))
             except AdapterShareError as error:  # a program's own fault keeps its traceback
                 _end(error)
             except KeyboardInterrupt:
-                _end(Interrupted("Stopped", fix="Run the same command again to go on: what was made is kept."))
+                again = f"Run the same command again to go on: {_invocation(ctx, values)}"
+                _end(Interrupted("Stopped; what was made is kept", fix=again))
             except OSError as error:
-                if error.errno not in _DISK_ERRORS:
+                if error.errno not in DISK_ERRORS:
                     raise
                 _end(RunError(f"A file cannot be read or written: {error.strerror}", where=str(error.filename or "")))
 
@@ -71,6 +80,58 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
         return run
 
     return decorate
+
+
+class Program(TyperGroup):
+    """The program's group of commands; it keeps the words of the command line for `_invocation`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words, then go on as Typer does."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+
+def _invocation(ctx: typer.Context, values: Mapping[str, Any]) -> str:
+    """The command line that was given, as it can be given again; a workspace from the environment is written out."""
+    words = list(ctx.meta.get(_WORDS, []))
+    source = ctx.get_parameter_source("workspace")
+    if source is not None and source.name == "ENVIRONMENT":
+        words += ["--workspace", str(values["workspace"])]
+    return f"{ctx.find_root().info_name} {shlex.join(words)}"
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _choose_alternatives(ctx: typer.Context, known: set[str], config: dict[str, Any]) -> None:
+    """Refuse two options of which one would have no effect; one on the command line takes the place of config's."""
+    for pair in ALTERNATIVES:
+        if not known.issuperset(pair):
+            continue
+        called = [name for name in pair if not _untouched(ctx, name)]
+        configured = [name for name in pair if name in config]
+        if len(called) == 2 or (not called and len(configured) == 2):
+            one, other = (flag(name) for name in pair)
+            raise UserError(f"{one} and {other} exclude each other", fix="Give one of them.")
+        for name in configured if called else ():
+            del config[name]
+
+
+def _config_values(
+    path: Path | None,
+    own: Mapping[str, inspect.Parameter],
+    names: Iterable[str],
+    groups: Iterable[type | tuple[str, list[type]]],
+) -> dict[str, Any]:
+    """All values of a config file by parameter, each checked, also where the command line will win."""
+    if path is None:
+        return {}
+    config = _read_config(path, {*names, *own} - {"config"})
+    return {
+        name: _as_given(own[name], value, path) if name in own else _checked(name, value, groups, path)
+        for name, value in config.items()
+    }
 
 
 def _end(error: AdapterShareError) -> NoReturn:
@@ -165,6 +226,7 @@ def _as_given(parameter: inspect.Parameter, value: Any, path: Path) -> Any:
     if issubclass(wanted, Enum):
         text = f"one of {', '.join(wanted)}"
         good = good and value in list(wanted)
+    _refuse_controls(parameter.name, value, path)
     if not good:
         raise UserError(f"{_written(parameter.name)} must be {text}, got {value!r}", where=f"--config {path}")
     return Path(value) if wanted is Path else value
@@ -173,6 +235,7 @@ def _as_given(parameter: inspect.Parameter, value: Any, path: Path) -> Any:
 def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type]]], path: Path) -> Any:
     """A config value for a settings field, checked against the field's type."""
     classes = [cls for group in groups for cls in (group[1] if isinstance(group, tuple) else [group])]
+    _refuse_controls(name, value, path)
     hint = _hints(classes)[name]
     kinds = [part for part in get_args(hint) if part is not type(None)] if _optional(hint) else [hint]
     kind, written = kinds[0], name.replace("_", "-")
@@ -185,4 +248,11 @@ def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"{written} must be of type {kind.__name__}, got {value!r}", where=f"--config {path}")
+    check_value(joint_settings(classes)[name], value)
     return value
+
+
+def _refuse_controls(name: str, value: Any, path: Path) -> None:
+    """Control characters (NUL among them) never belong into a name or path; TOML can hold them."""
+    if isinstance(value, str) and any(unicodedata.category(sign) == "Cc" for sign in value):
+        raise UserError(f"{_written(name)} holds a control character: {value!r}", where=f"--config {path}")

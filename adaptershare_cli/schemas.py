@@ -59,6 +59,7 @@ STEPS = pa.schema(
         ("loss", pa.float64()),  # mean over the rows of the batch
         ("learning_rate", pa.float64()),
         ("grad_norm", pa.float64()),  # before clipping
+        ("skipped", pa.bool_()),  # loss or gradient was not finite, so nothing was changed (--on-nonfinite skip)
     ]
 )
 
@@ -125,6 +126,16 @@ EMBEDDINGS = pa.schema(
         ("embedding", pa.list_(pa.float32())),  # what HyperFormer's generators read, as at the end of the run
     ]
 )
+
+# What a run publishes, a file a table.
+RUN_TABLES = {
+    "steps": STEPS,
+    "metrics": METRICS,
+    "predictions": PREDICTIONS,
+    "sharing": SHARING,
+    "interference": INTERFERENCE,
+    "embeddings": EMBEDDINGS,
+}
 
 CORRELATION = pa.schema(
     [

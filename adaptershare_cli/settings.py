@@ -8,30 +8,60 @@ not make old artefacts stale. No torch here: `--help` must answer at once.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
 from adaptershare_cli.errors import UserError
 
 Precision = Literal["auto", "bf16", "fp32"]
+MAX_NONFINITE = 10
 
 
-def option(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """A field with the help text and the bounds (both included) of its command-line option."""
-    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum})
+def option(
+    default: Any,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    needs: tuple[str, Any] | None = None,
+) -> Any:
+    """A field with the help text and the bounds (both included) of its command-line option.
+
+    It `needs` another field to have a certain value: without it, it would have no effect.
+    """
+    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "needs": needs})
 
 
-def check_bounds(settings: Any) -> None:
-    """Raise UserError where a value lies outside its field's bounds."""
-    for item in fields(settings):
+def flag(name: str, value: Any = None) -> str:
+    """A field as it is written on the command line, with a value if it is given one."""
+    written = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{written}" if value else f"--no-{written}"
+    return f"--{written}" if value is None else f"--{written} {value}"
+
+
+def check_settings(settings: Any) -> None:
+    """Raise UserError where a value lies outside its field's bounds, or would have no effect beside the others."""
+    by_name = {item.name: item for item in fields(settings)}
+    for item in by_name.values():
         value = getattr(settings, item.name)
-        low, high = item.metadata.get("min"), item.metadata.get("max")
-        if value is None or isinstance(value, bool | str):
-            continue
-        too_low, too_high = low is not None and value < low, high is not None and value > high
-        if not math.isfinite(value) or too_low or too_high:
-            bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-            raise UserError(f"--{item.name.replace('_', '-')} must be {bounds}", where=f"got {value}")
+        check_value(item, value)
+        needs = item.metadata.get("needs") if value != item.default else None
+        while needs is not None:  # what is needed may need something itself
+            name, needed = needs
+            if getattr(settings, name) != needed:
+                raise UserError(f"{flag(item.name)} belongs to {flag(name, needed)}", fix="Leave one of them out.")
+            needs = by_name[name].metadata.get("needs")
+
+
+def check_value(item: Field, value: Any) -> None:
+    """Raise UserError where a value lies outside its field's bounds."""
+    low, high = item.metadata.get("min"), item.metadata.get("max")
+    if value is None or isinstance(value, bool | str):
+        return
+    too_low, too_high = low is not None and value < low, high is not None and value > high
+    if not math.isfinite(value) or too_low or too_high:
+        bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        raise UserError(f"{flag(item.name)} must be {bounds}", where=f"got {value}")
 
 
 def non_default(settings: Any) -> dict[str, Any]:
@@ -76,7 +106,9 @@ class TrainingSettings:
     task_sampling: Literal["proportional", "uniform", "temperature"] = option(
         "proportional", "How often each task is drawn: by its rows, equally, or by rows^(1/temperature)."
     )
-    sampling_temperature: float = option(2.0, "The temperature of --task-sampling temperature.", 1)
+    sampling_temperature: float = option(
+        2.0, "The temperature of --task-sampling temperature.", 1, needs=("task_sampling", "temperature")
+    )
     adapter_config: Literal["seq_bn", "double_seq_bn", "par_bn"] = option(
         "seq_bn", "The library's bottleneck: after feed-forward, after both blocks, or parallel."
     )
@@ -100,7 +132,24 @@ class RuntimeSettings:
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.")
     precision: Precision = option("auto", "Of the frozen weights in training; scores and exports are fp32.")
     threads: int | None = option(None, "CPU threads (all cores of this process if not given).", 1)
-    checkpoint_steps: int = option(500, "Save a checkpoint every so many updates.", 1)
+    checkpoint_steps: int | None = option(
+        None, "Save a checkpoint every so many updates; by default by time, at less than 1 % of it.", 1
+    )
+    inexact: bool = option(
+        False, "Go on from a checkpoint of other library versions or another processor, and not bit for bit."
+    )
+    on_nonfinite: Literal["stop", "skip"] = option(
+        "stop", "When a loss or gradient is not finite: stop the run, or skip that update."
+    )
+    max_nonfinite: int | None = option(
+        None, "Of --on-nonfinite skip: stop after so many skipped updates (by default 10).", 1,
+        needs=("on_nonfinite", "skip"),
+    )  # fmt: skip
+
+    @property
+    def skippable(self) -> int:
+        """How many updates that are not finite a run may skip."""
+        return 0 if self.on_nonfinite == "stop" else self.max_nonfinite or MAX_NONFINITE
 
 
 @dataclass(frozen=True)
@@ -109,15 +158,20 @@ class ObserveSettings:
 
     observe: bool = option(True, "Take every task's gradients at checks (their history is the learnt correlation).")
     check_every: int | None = option(
-        None, "Updates between checks; by default so many that checks take about 5 % of the training time.", 1
+        None, "Updates between checks; by default so many that checks take about 5 % of the training time.", 1,
+        needs=("observe", True),
+    )  # fmt: skip
+    first_check: int | None = option(
+        None, "Update of the first check; by default the end of the warm-up.", 1, needs=("observe", True)
     )
-    first_check: int | None = option(None, "Update of the first check; by default the end of the warm-up.", 1)
     row_gradients: Literal["unit", "raw"] = option(
-        "unit", "Scale each held-out row's gradient to length 1, so that no few rows decide, or take it as it is."
-    )
+        "unit", "Scale each held-out row's gradient to length 1, so that no few rows decide, or take it as it is.",
+        needs=("observe", True),
+    )  # fmt: skip
     shuffle_heldout_labels: bool = option(
-        False, "Control: shuffle each task's held-out labels among its rows, so that only inputs relate."
-    )
+        False, "Control: shuffle each task's held-out labels among its rows, so that only inputs relate.",
+        needs=("observe", True),
+    )  # fmt: skip
     loss_weighting: Literal["equal", "uncertainty"] = option(
         "equal", "Weigh the tasks' losses equally, or by a learnt uncertainty each: exp(-v) loss + v."
     )
@@ -162,20 +216,26 @@ class AdapterShareSettings(PlanSettings):
     )
     max_interference: float = option(0.0, "Split where -cosine of two tasks' gradients exceeds this.", -1, 1)
     significance_level: float = option(
-        0.05, "Of --rule significance: expected share of false conflicts among all that are found.", 1e-9, 0.999
-    )
+        0.05, "Of --rule significance: expected share of false conflicts among all that are found.", 1e-9, 0.999,
+        needs=("rule", "significance"),
+    )  # fmt: skip
     guard: Literal["agreement", "entropy", "none"] = option(
         "agreement",
         "Of --rule threshold: hold a split back unless in each task of the group both held-out halves, or nearly all "
         "rows, agree.",
+        needs=("rule", "threshold"),
     )
     min_intra_similarity: float = option(
-        2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this); -1 asks for nothing.", -1
-    )
+        2.0, "Of --guard agreement: the halves' cosine must be at least cos(pi / this); -1 asks for nothing.", -1,
+        needs=("guard", "agreement"),
+    )  # fmt: skip
     entropy_angle: float = option(
-        3.0, "Of --guard entropy: a row agrees if its cosine with its task's mean exceeds cos(pi / this).", 1
+        3.0, "Of --guard entropy: a row agrees if its cosine with its task's mean exceeds cos(pi / this).", 1,
+        needs=("guard", "entropy"),
+    )  # fmt: skip
+    entropy_share: float = option(
+        0.8, "Of --guard entropy: the share of each task's rows that must agree.", 0.5, 1, needs=("guard", "entropy")
     )
-    entropy_share: float = option(0.8, "Of --guard entropy: the share of each task's rows that must agree.", 0.5, 1)
     max_growth: float | None = option(
         None, "Groups over all layers divided by layers may grow up to this (by default the number of tasks).", 1
     )
@@ -188,9 +248,10 @@ class AdapterShareSettings(PlanSettings):
                 where=f"got {self.min_intra_similarity:g}",
                 fix="2 asks for a cosine of at least 0, 3 for at least 0.5.",
             )
-        if self.rule == "significance" and self.guard != "agreement":
+        if not self.observe:
             raise UserError(
-                "--guard belongs to --rule threshold", fix="Leave it out: the significance rule tests each pair itself."
+                "--method adaptershare splits by what it observes, so --no-observe leaves nothing of it",
+                fix="Use --method shared.",
             )
 
 
@@ -242,6 +303,16 @@ def hyperformer_preset(tasks: int) -> dict[str, Any]:
 
 
 PRESETS = {"paper": paper_preset, "hyperformer-paper": hyperformer_preset}
+
+
+def preset_values(preset: str, tasks: int, given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, and those of a preset for `tasks` tasks that have an effect beside them."""
+    values = PRESETS[preset](tasks)
+    if "max_steps" in given:
+        del values["num_train_epochs"]
+    if given.get("observe") is False:
+        values = {k: v for k, v in values.items() if k not in {item.name for item in fields(ObserveSettings)}}
+    return values | given
 
 
 @dataclass(frozen=True)

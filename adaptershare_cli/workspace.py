@@ -1,115 +1,69 @@
-"""Where artefacts live: keys, publishing, verifying, locks and the memory of where tasks come from.
+"""Where artefacts live: publishing, locks, leftovers and the memory of where tasks come from.
 
 An artefact is a folder `<stage>/<name>-<key>/` that is whole once its `artefact.json` stands: that file is written
-last, and the folder is renamed into place only then. `artefact.json` holds the SHA-256 of every file.
+last, and the folder is renamed into place only then.
 """
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
+from adaptershare_cli.artefact import (
+    META,
+    ORIGIN,
+    STAGES,
+    TIMING,
+    Artefact,
+    canonical,
+    digest,
+    hash_files,
+    read_artefact,
+    request_key,
+    seal,
+    write_json,
+    write_parquet,
+)
 from adaptershare_cli.errors import RunError, UserError
 
-FORMAT = 1
-META = "artefact.json"
-UNHASHED = frozenset({META, "timing.json"})
+__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "Artefact", "Workspace", "canonical", "request_key",
+           "write_json", "write_parquet"]  # fmt: skip
+
 PARTIAL, ASIDE = ".partial-", ".aside-"
-STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
 CHECKPOINTS = "checkpoints"
+LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry.
-CODE_VERSIONS = {"download": 1, "prepro": 3, "train-single": 2, "train-share": 2, "correlate": 1, "report": 2}
-
-
-@dataclass(frozen=True)
-class Artefact:
-    """A whole artefact: its folder and what its `artefact.json` says."""
-
-    path: Path
-    meta: dict[str, Any]
-
-    @property
-    def label(self) -> str:
-        """`stage/name-key`, as users see it."""
-        return f"{self.path.parent.name}/{self.path.name}"
-
-    @property
-    def name(self) -> str:
-        """The task or method."""
-        return self.meta["name"]
-
-    @property
-    def key(self) -> str:
-        """Eight hex digits."""
-        return self.meta["key"]
-
-    @property
-    def content(self) -> str:
-        """Fingerprint of what it holds; keys of later stages build on it."""
-        return self.meta["content"]
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What the stage recorded for later stages."""
-        return self.meta["info"]
-
-    def table(self, file: str) -> pa.Table:
-        """Read one Parquet file, its page checksums verified."""
-        try:
-            return pq.read_table(self.path / file, page_checksum_verification=True, partitioning=None)
-        except (OSError, pa.ArrowException) as error:
-            raise damaged(self, f"{file}: {error}") from error
-
-
-def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: the text that keys are hashed from."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def request_key(request: dict[str, Any]) -> str:
-    """The first 8 hex digits of the SHA-256 of a request: stage, code version, settings, inputs."""
-    return hashlib.sha256(canonical(request).encode()).hexdigest()[:8]
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write one Parquet file: zstd, page checksums; the same table gives the same bytes."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
-
-
-def damaged(artefact: Artefact, what: str) -> UserError:
-    """The error for an artefact that is not what its `artefact.json` says."""
-    stage = artefact.meta.get("stage", "")
-    fix = f"Make it anew with `adaptershare {stage} --force`, or delete the folder."
-    if stage not in STAGES:  # a checkpoint
-        fix = "Train anew with --force, or delete the folder to go on from an earlier checkpoint."
-    return UserError(f"The artefact {artefact.label} is damaged: {what}", where=str(artefact.path), fix=fix)
-
-
-def _unwritable(root: Path, reason: str | None) -> UserError:
-    return UserError(f"The workspace cannot be written: {reason}", str(root), "Give another folder with --workspace.")
+CODE_VERSIONS = {"download": 1, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 1, "report": 2}
 
 
 class Workspace:
-    """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind."""
+    """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `command` is recorded as the origin of what is published. With `writing=False` nothing is touched: what a killed
+    process left behind can be looked at, and the folder may be read-only.
+    """
+
+    def __init__(self, root: Path, command: str = "", writing: bool = True) -> None:
+        self.root, self.command = root, command
         there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
         if not there.is_dir():
             what = "The workspace is a file" if there == root else f"The workspace cannot be made: {there} is a file"
             raise UserError(what, where=str(root), fix="Give a folder with --workspace.")
+        if not writing:
+            return
         if not os.access(there, os.W_OK | os.X_OK):
             raise _unwritable(root, "Permission denied")
         self._clear_leftovers()
@@ -117,47 +71,49 @@ class Workspace:
     # ---- finding ----
 
     def path(self, stage: str, name: str, key: str) -> Path:
-        """Where the artefact with this key is, or would be. There is one report, in `report/`."""
+        """Where the artefact with this key is, or would be. There is one report, in `report/`.
+
+        Raises UserError where a name, or a symbolic link in the way, would lead out of the workspace.
+        """
         if stage == "report":
-            return self.root / "report"
-        return self.root / stage / f"{name}-{key}"
+            return self.inside(self.root / "report")
+        for part in (*stage.split("/"), name, key):
+            if not _NAME.fullmatch(part):
+                raise UserError(f"{part!r} cannot be part of an artefact's name", where=f"{stage}/{name}-{key}")
+        return self.inside(self.root / stage / f"{name}-{key}")
+
+    def inside(self, path: Path) -> Path:
+        """`path`; raises UserError where a symbolic link makes it lead out of the workspace."""
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):  # links in a circle
+            inside = False
+        if not inside:
+            raise UserError(
+                f"{path.relative_to(self.root)} leads out of the workspace, through a symbolic link",
+                where=str(path),
+                fix="Put a folder in the link's place. (The workspace itself may be a link.)",
+            )
+        return path
 
     def find(self, stage: str, name: str, key: str) -> Artefact | None:
-        """The whole artefact with this key, or None."""
-        found = self.read(self.path(stage, name, key))
+        """The whole artefact with this key, or None. Raises UserError as `read_artefact` does."""
+        found = read_artefact(self.path(stage, name, key))
         return found if found is not None and found.key == key else None
-
-    def read(self, path: Path) -> Artefact | None:
-        """The artefact in `path`, or None where there is no `artefact.json`. Raises UserError if that is not JSON."""
-        try:
-            meta = json.loads((path / META).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise damaged(Artefact(path, {"stage": path.parent.name}), f"{META} is not JSON ({error})") from error
-        if not isinstance(meta, dict) or meta.get("format") != FORMAT or "files" not in meta:
-            raise damaged(Artefact(path, {"stage": path.parent.name}), f"{META} has another format")
-        return Artefact(path, meta)
 
     def artefacts(self, stage: str) -> list[Artefact]:
         """All whole artefacts of a stage, oldest first (by the time of `artefact.json`, then by name)."""
-        folder = self.root / stage
-        found = [self.read(path) for path in folder.iterdir() if path.is_dir() and path.name[0] != "."] \
-            if folder.is_dir() else []  # fmt: skip
+        paths = [path for path in self.folders(stage) if not path.name.startswith(".")]
+        found = [read_artefact(self.inside(path)) for path in paths]
         whole = [artefact for artefact in found if artefact is not None]
-        return sorted(whole, key=lambda a: ((a.path / META).stat().st_mtime_ns, a.path.name))
+        return sorted(whole, key=lambda a: (a.made, a.path.name))
 
-    def verify(self, artefact: Artefact) -> None:
-        """Read every hashed file and compare. Raises UserError that names the file, expected and found."""
-        for name, entry in artefact.meta["files"].items():
-            path = artefact.path / name
-            if not path.is_file():
-                raise damaged(artefact, f"{name} is missing")
-            if path.stat().st_size != entry["bytes"]:
-                raise damaged(artefact, f"{name}: expected {entry['bytes']} bytes, found {path.stat().st_size}")
-            found = file_sha256(path)
-            if found != entry["sha256"]:
-                raise damaged(artefact, f"{name}: expected SHA-256 {entry['sha256'][:12]}…, found {found[:12]}…")
+    def folders(self, stage: str) -> list[Path]:
+        """All folders of a stage by name, also those that are hidden, as they are half made."""
+        folder = self.inside(self.root / stage)
+        if not folder.is_dir():
+            return []
+        return [path for path in sorted(folder.iterdir()) if path.is_dir()]
 
     # ---- publishing ----
 
@@ -172,89 +128,120 @@ class Workspace:
         """Build an artefact in a partial folder, then rename it into place; an older one stands until then.
 
         `build(folder)` writes the files and returns `{"content": …, "info": …, "timing": …}` (content: by default the
-        hash of all files); `describe` goes into `artefact.json` (request, inputs, versions).
+        hash of all files); `describe` goes into `artefact.json` (request, inputs, versions). Raises RunError where the
+        disk does not take it.
         """
         final = self.path(stage, name, key)
-        final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(PARTIAL + final.name)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
         try:
+            _make_folder(final.parent)
+            discard(partial)
+            partial.mkdir()
             built = build(partial)
             if built.get("timing") is not None:
-                write_json(partial / "timing.json", built["timing"])
-            files = _hash_files(partial)
-            content = built.get("content") or hashlib.sha256(canonical(files).encode()).hexdigest()
-            meta = {
-                "format": FORMAT, "stage": stage, "name": name, "key": key, **describe,
-                "content": content, "info": built.get("info", {}), "files": files,
-            }  # fmt: skip
+                write_json(partial / TIMING, built["timing"])
+            if self.command:
+                write_json(partial / ORIGIN, {"command": self.command})
+            _follow_umask(partial)
+            files = hash_files(partial)
+            content = built.get("content") or digest(files)
+            info = built.get("info", {})
+            meta = seal({"stage": stage, "name": name, "key": key, **describe, "content": content, "info": info,
+                         "files": files})  # fmt: skip
             write_json(partial / META, meta)
             _sync_tree(partial)
             _swap_in(partial, final)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            what = f"Could not publish {stage}/{final.name}: {error.strerror or error}"
-            raise RunError(what, where=str(error.filename or final)) from error
+        except (OSError, SafetensorError) as error:
+            failure = _publish_failure(error, final, partial)
+            discard(partial)
+            raise failure from error
         except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
+            discard(partial)
             raise
         return Artefact(final, meta)
 
     @contextmanager
-    def lock(self, stage: str, name: str, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold the artefact's lock and clear its leftovers; `waiting` is told where another process has it."""
+    def lock(
+        self, stage: str, name: str, key: str, waiting: Callable[[str], None], wait: bool = True
+    ) -> Iterator[None]:
+        """Hold the artefact's lock and clear its leftovers.
+
+        Where another process has it, `waiting` is told and this one waits; without `wait` RunError is raised. The lock
+        is the system's: it ends with the process that holds it, however that ends.
+        """
         final = self.path(stage, name, key)
         lock = self._file_lock(final)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=LOCK_GRACE)
         except Timeout:
+            if not wait:
+                raise RunError(
+                    f"Another process is making {stage}/{name}-{key}",
+                    where=str(self.root),
+                    fix="Try again when it is done, or leave --no-wait out to wait for it.",
+                ) from None
             waiting(f"waiting for another process that makes {stage}/{name}-{key}")
             lock.acquire()
         try:
-            self._recover(final)
+            recover(final)
             yield
         finally:
             lock.release()
 
-    def _file_lock(self, path: Path) -> FileLock:
-        """The lock of one path of the workspace (by path, as all reports share one)."""
+    def is_locked(self, path: Path) -> bool:
+        """Whether a process holds the lock of this artefact's folder now."""
+        file = self._lock_path(path)
+        if not file.is_file():
+            return False
         try:
-            (self.root / ".locks").mkdir(parents=True, exist_ok=True)
+            with FileLock(file).acquire(timeout=0):
+                return False
+        except (Timeout, PermissionError):
+            return True
+
+    def _lock_path(self, path: Path) -> Path:
+        """By the folder, not the key, as all reports share one."""
+        return self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock")
+
+    def _file_lock(self, path: Path) -> FileLock:
+        file = self.inside(self._lock_path(path))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(self.root, error.strerror) from error
-        return FileLock(self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock"))
+        return FileLock(file)
 
     def _clear_leftovers(self) -> None:
-        """Recover every artefact that a killed process left half-way; those that are being made now are left alone."""
+        """Recover every artefact that a killed process left half-way; those that are being made now are left alone.
+
+        Those of checkpoints wait for their run to go on, as they are under its lock.
+        """
         for folder in (self.root, *(self.root / stage for stage in STAGES)):
             for prefix in (PARTIAL, ASIDE):
                 for leftover in sorted(folder.glob(prefix + "*")):
-                    final = leftover.with_name(leftover.name.removeprefix(prefix))
+                    final = self.inside(leftover.parent) / leftover.name.removeprefix(prefix)
                     try:
                         with self._file_lock(final).acquire(timeout=0):
-                            self._recover(final)
+                            recover(final)
                     except Timeout:
                         continue
-
-    def _recover(self, final: Path) -> None:
-        """Put a set-aside artefact back if the rename never came, and remove partial folders."""
-        aside = final.with_name(ASIDE + final.name)
-        if aside.exists() and not final.exists():
-            os.replace(aside, final)
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(final.with_name(PARTIAL + final.name), ignore_errors=True)
 
     # ---- the memory of sources ----
 
     def sources(self) -> dict[str, str]:
         """Task name -> folder that `--from` named, as far as the workspace remembers."""
         try:
-            return json.loads((self.root / "sources.json").read_text(encoding="utf-8"))
+            known = json.loads((self.root / "sources.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return {}
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"sources.json is not JSON: {error}", where=str(self.root), fix="Delete it.") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._no_sources(f"is not JSON: {error}") from error
+        if not isinstance(known, dict) or not all(isinstance(folder, str) for folder in known.values()):
+            raise self._no_sources("does not name a folder for each task")
+        return known
+
+    def _no_sources(self, what: str) -> UserError:
+        return UserError(f"sources.json {what}", str(self.root), "Delete it, and give --from once more.")
 
     def remember_sources(self, tasks: list[str], folder: Path) -> None:
         """Remember that these tasks come from `folder`."""
@@ -264,37 +251,94 @@ class Workspace:
             if known == before:
                 return
             temporary = self.root / ".sources.json"
+            discard(temporary)
             write_json(temporary, known)
+            _sync(temporary)
             os.replace(temporary, self.root / "sources.json")
+            _sync(self.root)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON with sorted keys, flushed to the disk."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
+def recover(final: Path) -> None:
+    """Put a set-aside artefact back if the rename never came, and remove what is half made. Needs the lock."""
+    aside = final.with_name(ASIDE + final.name)
+    if (aside / META).exists() and not final.exists():
+        os.replace(aside, final)
+    for leftover in (aside, final.with_name(PARTIAL + final.name)):
+        discard(leftover)
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _unwritable(root: Path, reason: str | None) -> UserError:
+    return UserError(f"The workspace cannot be written: {reason}", str(root), "Give another folder with --workspace.")
 
 
-def _hash_files(folder: Path) -> dict[str, dict[str, Any]]:
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in UNHASHED)
-    return {p.relative_to(folder).as_posix(): {"sha256": file_sha256(p), "bytes": p.stat().st_size} for p in files}
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _publish_failure(error: OSError | SafetensorError, final: Path, partial: Path) -> RunError:
+    """What to say when the disk did not take an artefact; of a full one, how much room is needed."""
+    # safetensors reports what the system says in words only.
+    found = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error)
+    failure = RunError(f"Could not publish {final.parent.name}/{final.name}: {reason}",
+                       where=str(getattr(error, "filename", None) or final))  # fmt: skip
+    if number in FULL:
+        needed = getattr(error, "needed", 0) or folder_bytes(partial)
+        free = shutil.disk_usage(final.parent).free
+        failure.where = f"{failure.where}: at least {needed:,} bytes are needed, {free:,} are free"
+        failure.fix = "Make room, then run the same command again: what was made is kept."
+    return failure
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise OSError (ENOSPC, with `needed`) where the disk of `folder` has not so many bytes free.
+
+    What is known to be large is asked for before it is written, so that the error can say how much room it takes.
+    """
+    if shutil.disk_usage(folder).free < needed:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        error.needed = needed  # type: ignore[attr-defined]
+        raise error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it so that they outlast a power failure."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove what is there, `artefact.json` first: what is left of it if that is cut short is no artefact."""
+    link_or_file = path.is_symlink() or path.is_file()
+    with suppress(OSError):
+        (path if link_or_file else path / META).unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _follow_umask(folder: Path) -> None:
+    """Give every file the mode that the umask asks for; some libraries write files that only their owner reads."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
 
 
 def _sync_tree(folder: Path) -> None:
     for path in [*folder.rglob("*"), folder]:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _swap_in(partial: Path, final: Path) -> None:
@@ -307,9 +351,5 @@ def _swap_in(partial: Path, final: Path) -> None:
         if aside.exists():
             os.replace(aside, final)
         raise
-    descriptor = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    shutil.rmtree(aside, ignore_errors=True)
+    _sync(final.parent)
+    discard(aside)

@@ -32,7 +32,7 @@ class TaskCosts:
 
     stored: int
     heads: int
-    length: int  # tokens of an example: the mean over the task's scored rows, rounded
+    length: int  # tokens of an example: the mean over the task's scored rows, rounded; 1 if it has none
     multiply_adds: int  # of an example, with encoder, adapters and head
     encoder_multiply_adds: int  # of the bare encoder
 
@@ -58,7 +58,7 @@ def count_costs(method: Method, lengths: Mapping[str, Sequence[int] | np.ndarray
     """Count everything; `lengths` are the tokens of each task's scored rows. Leaves the method in eval mode."""
     method.eval_mode()
     serving = {task: method.serving(task) for task in lengths}
-    tokens = {task: round(np.mean(found)) for task, found in lengths.items()}
+    tokens = {task: round(np.mean(found)) if len(found) else 1 for task, found in lengths.items()}
     return Costs(
         encoder=method.context.encoder_parameters,
         trained=count_values(method.names()),

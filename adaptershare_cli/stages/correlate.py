@@ -13,9 +13,9 @@ from rich.table import Table
 from adaptershare_cli import schemas
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import CorrelateSettings, check_bounds
-from adaptershare_cli.stages.common import StageContext, ensure, select_runs
-from adaptershare_cli.workspace import Artefact, write_parquet
+from adaptershare_cli.settings import CorrelateSettings, check_settings, flag, non_default
+from adaptershare_cli.stages.common import StageContext, ensure, full_request, select_runs
+from adaptershare_cli.workspace import Artefact, request_key, write_parquet
 
 
 def correlate_runs(
@@ -25,8 +25,12 @@ def correlate_runs(
 
     Several runs must hold the same tasks; their checks count together.
     """
-    check_bounds(settings)
+    check_settings(settings)
     names = _measures(measures)
+    for setting in non_default(settings):
+        if not any(setting in MEASURES[name].settings for name in names):
+            users = ", ".join(name for name, spec in MEASURES.items() if setting in spec.settings)
+            raise UserError(f"--measure {measures} does not know {flag(setting)}", fix=f"It belongs to: {users}.")
     runs = select_runs(context.workspace, run_spec, newest_only=True)
     tasks = _common_tasks(runs)
     context.reporter.line(f"from {', '.join(run.label for run in runs)}")
@@ -76,6 +80,8 @@ def _correlate(
         "runs": sorted(run.content for run in runs),
     }
 
+    plot = plot or _has_pictures(context, measure, request)
+
     def build(folder: Path) -> dict[str, Any]:
         table = measure_runs(measure, runs, tasks, chosen)
         write_parquet(table, folder / "correlation.parquet")
@@ -104,6 +110,15 @@ def _correlate(
     )
     _print(context, artefact)
     return artefact
+
+
+def _has_pictures(context: StageContext, measure: str, request: dict[str, Any]) -> bool:
+    """Whether the artefact that stands has pictures: --force without --plot keeps them. A damaged one has none."""
+    try:
+        found = context.workspace.find("correlate", measure, request_key(full_request("correlate", request)))
+    except UserError:
+        return False
+    return found is not None and bool(found.info["plots"])
 
 
 def measure_runs(measure: str, runs: list[Artefact], tasks: list[str], settings: dict[str, Any]) -> pa.Table:

@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.artefact import verify
 from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.settings import non_default
@@ -83,6 +84,6 @@ def _earlier(context: StageContext, definition: TaskDefinition, settings: dict[s
     """The newest download of this very definition, used when its folder is not there any more."""
     found = _whole_downloads(context, definition)
     same = [artefact for artefact in found if artefact.meta["request"]["settings"] == settings] or found
-    context.workspace.verify(same[-1])
+    verify(same[-1])
     context.reporter.kept_artefact(same[-1].label, "its source folder is not there now")
     return same[-1]

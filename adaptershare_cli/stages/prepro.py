@@ -35,6 +35,12 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
                 where=f"--model {context.model}",
                 fix=f"Use --max-seq-length {limit} or less.",
             )
+        if tokenizer.pad_token_id is None:
+            raise UserError(
+                "The encoder's tokenizer has no padding token",
+                where=f"--model {context.model}",
+                fix="Name one in its tokenizer_config.json (pad_token), as the encoder was trained with.",
+            )
         prepared = prepare_task(
             {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
             tuple(download.info["labels"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli import schemas
+from adaptershare_cli.artefact import verify
 from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
 from adaptershare_cli.stages.common import StageContext, ensure, select_runs
@@ -51,7 +51,7 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
             if name.endswith(".svg"):
                 copy = Path("pictures") / f"{artefact.path.name}-{name}"
                 (folder / copy.parent).mkdir(exist_ok=True)
-                shutil.copyfile(artefact.path / name, folder / copy)
+                shutil.copyfile(artefact.file(name), folder / copy)
                 copies.append(copy)
     return copies
 
@@ -60,7 +60,10 @@ def _pictures(context: StageContext, runs: list[Artefact]) -> list[Artefact]:
     """The correlations with pictures that were made from these runs alone."""
     labels = {run.label for run in runs}
     found = context.workspace.artefacts("correlate")
-    return [a for a in found if a.info["plots"] and set(a.info["runs"]) <= labels]
+    pictures = [a for a in found if a.info["plots"] and set(a.info["runs"]) <= labels]
+    for artefact in pictures:
+        verify(artefact)
+    return pictures
 
 
 def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
             names = [comparison_of(run)]
         else:
             names = [name for name, other in comparisons.items() if _fits(run, other)] or [comparison_of(run)]
-        timing = json.loads((run.path / "timing.json").read_text(encoding="utf-8"))
+        seconds = run.timing().get("training_seconds")
         for name in names:
             rows += [
                 {
@@ -82,7 +85,7 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
                     "seed": run.info["seed"], "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
                     "trained_parameters": run.info["trained_parameters"], **_costs(run, row["task"]),
-                    "seconds": timing["training_seconds"],
+                    "seconds": seconds,
                 }
                 for row in run_results(run)
             ]  # fmt: skip

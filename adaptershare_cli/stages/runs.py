@@ -17,29 +17,21 @@ import torch
 from adaptershare_cli import schemas
 from adaptershare_cli.console import Reporter, TrainingView
 from adaptershare_cli.data.batches import Rows, TaskInfo
-from adaptershare_cli.errors import Interrupted, UserError
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.counting import count_costs
-from adaptershare_cli.model.encoder import load_encoder, resolve_precision
+from adaptershare_cli.model.encoder import check_inputs, load_encoder, resolve_precision
 from adaptershare_cli.reporting.plan_table import plan_table
-from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
+from adaptershare_cli.settings import ObserveSettings, check_settings, non_default
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.signals import on_signals
 from adaptershare_cli.stages.checkpoints import CheckpointStore
-from adaptershare_cli.stages.common import StageContext, ensure
+from adaptershare_cli.stages.common import StageContext, ensure, full_request
 from adaptershare_cli.stages.prepro import PARTS
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.schedule import task_shares, total_steps
-from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, request_key, write_parquet
-
-TABLES = {
-    "steps": schemas.STEPS,
-    "metrics": schemas.METRICS,
-    "predictions": schemas.PREDICTIONS,
-    "sharing": schemas.SHARING,
-    "interference": schemas.INTERFERENCE,
-    "embeddings": schemas.EMBEDDINGS,
-}
+from adaptershare_cli.workspace import Artefact, request_key, require_space, write_parquet
 
 
 def train_run(
@@ -55,9 +47,9 @@ def train_run(
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
     `origin` is the run whose sharing plans the method takes up. Publishes `tasks/<task>/` (adapter and head) and the
-    tables of `TABLES`.
+    tables of `schemas.RUN_TABLES`.
     """
-    check_bounds(method_settings)
+    check_settings(method_settings)
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,
@@ -74,36 +66,42 @@ def train_run(
     }
     if origin is not None:
         request["init_plan"] = origin.content
+    full = full_request(stage, request)
+    inputs = prepared if origin is None else [*prepared, origin]
+    forced = context.force == stage
+    store = CheckpointStore(context.workspace, f"{name}-{request_key(full)}", full, inputs, device, forced)
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        key = request_key({"stage": stage, "code_version": CODE_VERSIONS[stage], **request})
-        store = CheckpointStore(context.workspace, f"{name}-{key}", request)
-        if context.force == stage:
-            store.clear()
+        if forced:
+            store.clear(keep_forced=True)
         parts, leaked = read_parts(context, prepared)
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
         sizes = {task: len(part.train) for task, part in parts.items()}
         steps = total_steps(sizes, context.training)
+        _check_first(method_settings, steps)
+        pad_token = prepared[0].info["pad_token"]
         with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
+            encoder = load_encoder(context.encoder, device)
+            check_inputs(encoder, {task: part.all() for task, part in parts.items()}, pad_token)
             method_context = MethodContext(
-                encoder=load_encoder(context.encoder, device),
+                encoder=encoder,
                 infos=infos,
                 heldout={task: part.heldout for task, part in parts.items()},
                 training=context.training,
                 settings=method_settings,
                 max_steps=steps,
                 seed=seed,
-                pad_token=prepared[0].info["pad_token"],
+                pad_token=pad_token,
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
                 **(read_plans(origin, tuple(infos)) if origin else {}),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
                 load_builder(method)(method_context), parts, context.training, precision,
-                context.runtime.checkpoint_steps, hooks,
+                context.runtime.checkpoint_steps, hooks, context.runtime.skippable,
             )  # fmt: skip
-            _run(trainer, store, view)
+            _run(trainer, store, view, context.runtime.inexact)
         built = _write(folder, trainer, infos)
         built["info"] |= {
             "method": method if stage == "train-share" else "single",
@@ -117,13 +115,31 @@ def train_run(
             "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
             "precision": precision,
             "prepro": {artefact.name: artefact.content for artefact in prepared},
+            "machine": store.machine,
+            "exact": store.exact,
         }
         return built
 
-    inputs = prepared if origin is None else [*prepared, origin]
-    artefact = ensure(context, stage, name, request, build, inputs)
-    CheckpointStore(context.workspace, artefact.path.name, request).clear()
-    return artefact
+    return ensure(
+        context,
+        stage,
+        name,
+        request,
+        build,
+        inputs,
+        # All skipping allowed is one key: it does not change what a run is, only whether it may end.
+        lacks=lambda found: found.info["skipped_updates"] > context.runtime.skippable,
+        settle=lambda made: store.clear(keep_forced=not made),
+    )
+
+
+def _check_first(settings: ObserveSettings, steps: int) -> None:
+    if settings.first_check is not None and settings.first_check > steps:
+        raise UserError(
+            f"--first-check {settings.first_check} comes after the last update, so nothing would be checked",
+            where=f"the run has {steps} updates",
+            fix="Give an earlier one, or more updates.",
+        )
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -200,16 +216,13 @@ def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
     return {"init_plan": history[-1][1], "plan_history": tuple(history)}
 
 
-def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:
-    checkpoint = store.load()
+def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView, inexact: bool) -> None:
+    checkpoint = store.load(inexact, view.note)
     if checkpoint is not None:
         view.resume(checkpoint.step)
     with _stop_on_signal() as stop:
         trainer.hooks.stop = stop
-        try:
-            trainer.run(checkpoint)
-        except Interrupted as error:
-            raise Interrupted(error.what, fix="Run the same command again to go on.") from error
+        trainer.run(checkpoint)
 
 
 def _show(view: TrainingView) -> Any:
@@ -234,15 +247,8 @@ def _stop_on_signal() -> Iterator[Any]:
             raise KeyboardInterrupt
         asked.append(number)
 
-    try:
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: signals stay with whoever has them
-        before = {}
-    try:
+    with on_signals(ask, signal.SIGINT, signal.SIGTERM):
         yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[str, int]:
@@ -253,21 +259,28 @@ def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[
 
 def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[str, Any]:
     records = trainer.records
+    tables = {
+        name: pa.Table.from_pylist(records[name], schema)
+        for name, schema in schemas.RUN_TABLES.items()
+        if name in records
+    }
+    lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
+    costs = count_costs(trainer.method, lengths)
+    require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))
     for task in infos:
         trainer.method.export(task, folder / "tasks" / task)
     trainer.method.finish(folder)
-    for name, schema in TABLES.items():
-        if name in records:
-            write_parquet(pa.Table.from_pylist(records[name], schema), folder / f"{name}.parquet")
-    lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
-    costs = count_costs(trainer.method, lengths)
+    for name, table in tables.items():
+        write_parquet(table, folder / f"{name}.parquet")
+    skipped = f"; {trainer.skipped} updates skipped: not finite" if trainer.skipped else ""
     return {
         "info": {
             "tasks": list(infos),
             "trained_parameters": costs.trained,
             "costs": asdict(costs),
+            "skipped_updates": trainer.skipped,
             "plan": trainer.method.plan.to_json(),
-            "summary": f"{costs.trained:,} trained parameters",
+            "summary": f"{costs.trained:,} trained parameters{skipped}",
         },
         "timing": {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()},
     }

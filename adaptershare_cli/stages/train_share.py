@@ -10,7 +10,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.model.adapters import check_adapter_name
 from adaptershare_cli.reporting.plan_table import plan_table
-from adaptershare_cli.settings import ObserveSettings, PlanSettings, check_bounds
+from adaptershare_cli.settings import ObserveSettings, PlanSettings, check_settings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.prepro import prepare
@@ -27,7 +27,7 @@ def train_share(
 ) -> list[Artefact]:
     """Train the tasks together, once a seed; `options` are those given for the method."""
     settings = method_settings(method, options)
-    check_bounds(settings)
+    check_settings(settings)
     if len(definitions) < 2:
         raise UserError(
             f"train-share needs at least two tasks, got {definitions[0].name}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,42 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     meta: dict[str, Any]
     records: dict[str, list[dict[str, Any]]]
+
+    @property
+    def updates(self) -> int:
+        """Updates of all phases so far, skipped ones included: the order of a run's checkpoints."""
+        return len(self.records["steps"])
+
+
+class CheckpointTimer:
+    """When a checkpoint is due: every `steps` updates, or by default as often as costs less than 1 % of the time.
+
+    By default the next one is due 100 times as long after the last as that one took to save, and not before
+    `LEAST_SECONDS`; at a phase's end that minimum is not asked for, as scoring may take long. Checkpoints change no
+    result, so this may depend on the clock.
+    """
+
+    COST = 0.01
+    LEAST_SECONDS = 60.0
+    FIRST_GUESS = 0.1  # seconds that saving takes, before the first time
+
+    def __init__(self, steps: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.steps, self.clock = steps, clock
+        self.seconds, self.last = self.FIRST_GUESS, clock()
+
+    def due(self, step: int, phase_ends: bool) -> bool:
+        """Whether update `step` of a phase ends with a checkpoint."""
+        if self.steps is not None:
+            return phase_ends or step % self.steps == 0
+        least = 0.0 if phase_ends else self.LEAST_SECONDS
+        return self.clock() - self.last >= max(least, self.seconds / self.COST)
+
+    def save(self, save: Callable[[], None]) -> None:
+        """Save, and see how long that takes."""
+        started = self.clock()
+        save()
+        self.last = self.clock()
+        self.seconds = self.last - started
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskStream
-from adaptershare_cli.errors import Interrupted, RunError
+from adaptershare_cli.errors import Interrupted, RunError, UserError
 from adaptershare_cli.methods.base import Method, Phase
 from adaptershare_cli.model.encoder import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.training.checkpoint import Checkpoint, with_prefix, without_prefix
+from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix
 from adaptershare_cli.training.evaluation import predict, prediction_rows, score
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.schedule import task_order
@@ -31,6 +31,10 @@ class TaskParts:
     heldout: Rows
     select: Rows
     scored: dict[str, Rows]
+
+    def all(self) -> list[Rows]:
+        """The rows of every part."""
+        return [self.train, self.heldout, self.select, *self.scored.values()]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,11 @@ class Best:
 
 
 class Trainer:
-    """Trains one method on its tasks' rows; `run` does it all."""
+    """Trains one method on its tasks' rows; `run` does it all.
+
+    `checkpoint_steps` as in `CheckpointTimer`; up to `max_nonfinite` updates are skipped because their loss or gradient
+    is not finite.
+    """
 
     def __init__(
         self,
@@ -74,11 +82,13 @@ class Trainer:
         parts: dict[str, TaskParts],
         settings: TrainingSettings,
         precision: str,
-        checkpoint_steps: int,
+        checkpoint_steps: int | None,
         hooks: Hooks,
+        max_nonfinite: int = 0,
     ) -> None:
         self.method, self.parts, self.settings = method, parts, settings
-        self.precision, self.checkpoint_steps, self.hooks = precision, checkpoint_steps, hooks
+        self.precision, self.hooks, self.max_nonfinite = precision, hooks, max_nonfinite
+        self.checkpoints = CheckpointTimer(checkpoint_steps)
         self.context = method.context
         self.records = method.context.records
         for name in ("steps", "metrics", "predictions"):
@@ -125,8 +135,9 @@ class Trainer:
             self.seconds["training"] += time.perf_counter() - started
             self._select_scores(phase, step)
             stop = self.hooks.stop()
-            if stop or (step % self.checkpoint_steps == 0 and step < phase.max_steps):
-                self.hooks.save(self._checkpoint(phase, step, optimizer, streams))
+            if stop or self.checkpoints.due(step, phase_ends=step == phase.max_steps):
+                checkpoint = self._checkpoint(phase, step, optimizer, streams)
+                self.checkpoints.save(lambda saved=checkpoint: self.hooks.save(saved))  # type: ignore[misc]
             if stop:
                 raise Interrupted(f"Stopped after update {step} of {phase.max_steps}; the checkpoint is saved")
 
@@ -137,19 +148,37 @@ class Trainer:
         loss.backward()
         rate, value = optimizer.learning_rate, loss.item()
         norm = optimizer.gradient_norm()
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            rows = self.parts[batch.task].train.row[batch.indices].tolist()
-            raise RunError(
-                f"The loss ({value}) or its gradient ({norm}) is not finite",
-                where=f"task {batch.task}, update {step}, train rows {rows}",
-                fix="Lower --learning-rate, or look at these rows. The last checkpoint is kept.",
-            )
-        optimizer.step(norm)
+        skipped = not (math.isfinite(value) and math.isfinite(norm))
+        if skipped:
+            self._skip(step, batch, f"The loss ({value}) or its gradient ({norm}) is not finite")
+            optimizer.skip()
+        else:
+            optimizer.step(norm)
         self.records["steps"].append(
             {"phase": phase.name, "step": step, "task": batch.task, "rows": len(batch), "loss": value,
-             "learning_rate": rate, "grad_norm": norm}
+             "learning_rate": rate, "grad_norm": norm, "skipped": skipped}
         )  # fmt: skip
         self.hooks.progress(Progress("step", step, phase.max_steps, batch.task, value, len(batch)))
+
+    @property
+    def skipped(self) -> int:
+        """How many updates were skipped so far because they were not finite."""
+        return sum(row["skipped"] for row in self.records["steps"])
+
+    def _skip(self, step: int, batch: Batch, what: str) -> None:
+        """Say that an update is skipped; raise RunError where no more may be."""
+        rows = self.parts[batch.task].train.row[batch.indices].tolist()
+        where = f"task {batch.task}, update {step}, train rows {rows}"
+        if self.skipped < self.max_nonfinite:
+            self._note(f"{what}, so nothing was changed: {where}")
+            return
+        many = f"; {self.skipped} updates were skipped before" if self.max_nonfinite else ""
+        raise RunError(
+            what + many,
+            where=where,
+            fix="Lower --learning-rate, look at these rows, or let such updates be skipped (--on-nonfinite skip, up to "
+            "--max-nonfinite of them). The last checkpoint is kept.",
+        )
 
     def _select_scores(self, phase: Phase, step: int) -> None:
         every = self.settings.eval_steps
@@ -182,16 +211,21 @@ class Trainer:
             info = self.context.infos[task]
             for split, rows in {"select": parts.select, **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
-                outputs = self._predict(task, rows)
+                outputs = self._predict(task, rows, self._interruptible_logits)
                 self._record(task, split, "final", step, score(info, outputs, rows.labels), len(rows), final=True)
                 if split != "select":
                     self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
         self.seconds["scoring"] += time.perf_counter() - started
 
-    def _predict(self, task: str, rows: Rows) -> np.ndarray:
+    def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
+        if self.hooks.stop():
+            raise Interrupted("Stopped while scoring; the training before it is kept up to its last checkpoint")
+        return self.method.logits(batch)
+
+    def _predict(self, task: str, rows: Rows, logits: Callable[[Batch], torch.Tensor] | None = None) -> np.ndarray:
         size = self.settings.per_device_eval_batch_size
         outputs = self.context.infos[task].outputs
-        found = predict(self.method.logits, task, rows, outputs, size, self.context.pad_token)
+        found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.pad_token)
         if not np.isfinite(found).all():
             raise RunError(
                 "The model's outputs are not finite",
@@ -238,6 +272,12 @@ class Trainer:
         self.seconds = dict(checkpoint.meta["seconds"])
         for name, rows in checkpoint.records.items():
             self.records[name][:] = rows
+        if self.skipped > self.max_nonfinite:
+            raise UserError(
+                f"The run that goes on here has skipped {self.skipped} updates, of which {self.max_nonfinite} are "
+                "allowed now",
+                fix=f"Give --on-nonfinite skip --max-nonfinite {self.skipped} or more, or --force to train anew.",
+            )
         return checkpoint.step
 
     def _note(self, text: str) -> None:

@@ -68,6 +68,10 @@ class Optimizer:
         self.schedule.step()
         self.torch.zero_grad(set_to_none=True)
 
+    def skip(self) -> None:
+        """Forget the gradients: weights, moments and schedule stay as they are."""
+        self.torch.zero_grad(set_to_none=True)
+
     def follow_split(self, copies: Mapping[nn.Parameter, nn.Parameter]) -> None:
         """Train copies like their sources: the same group (so the same schedule), moments and step copied."""
         for source, copy in copies.items():

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adaptershare_cli.app import app
+from adaptershare_cli.artefact import ORIGIN, TIMING
 from tests.conftest import WORDS
 
 TASKS = ("first", "second", "score")
@@ -73,12 +74,12 @@ def snapshot(folder: Path, times: bool = False) -> dict[str, Any]:
 
 
 def hashed(folder: Path) -> dict[str, str]:
-    """The files that must be the same wherever and whenever they are made: all but durations and the report."""
+    """The files that must be the same wherever and whenever they are made: not durations, places and the report."""
     files = snapshot(folder)
     return {
         name: digest
         for name, digest in files.items()
-        if name != "sources.json" and not name.endswith("/timing.json") and not name.startswith("report/")
+        if name != "sources.json" and name.rpartition("/")[2] not in (TIMING, ORIGIN) and not name.startswith("report/")
     }
 
 

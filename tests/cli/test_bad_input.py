@@ -309,7 +309,7 @@ def test_spoilt_memory_and_artefact_files(share: Share, workspace: Path) -> None
     memory.write_text(before)
     file = next(workspace.glob("train-share/*/artefact.json"))
     file.write_text(file.read_text()[:100])
-    refused("correlate", "-w", workspace, says=("artefact.json", str(file.parent), "train-share --force"))
+    refused("correlate", "-w", workspace, says=("artefact.json", str(file.parent), "Delete the folder, then run: "))
     file.write_text("{}")
     refused("report", "-w", workspace, says=("artefact.json", "another format"))
 
@@ -337,8 +337,11 @@ def test_weights_that_do_not_fit_the_config(share: Share, encoder: Path, tmp_pat
     (deeper / "config.json").write_text("[]")
     refused(*share(tmp_path / "w", "--model", deeper), says=("config.json is not an encoder's",))
     damaged = Path(shutil.copytree(encoder, tmp_path / "damaged"))
-    (damaged / "model.safetensors").write_bytes(b"nonsense")
+    weights = (damaged / "model.safetensors").read_bytes()
+    (damaged / "model.safetensors").write_bytes(weights[:-10])
     refused(*share(tmp_path / "w", "--model", damaged), says=("cannot be loaded", "--model"))
+    (damaged / "model.safetensors").write_bytes(b"nonsense")
+    refused(*share(tmp_path / "w", "--model", damaged), says=("no safetensors file", str(damaged)))
 
 
 def test_the_config_counts_in_the_key(share: Share, encoder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import typer.main
 
 from adaptershare_cli import __version__
 from adaptershare_cli.app import app
+from adaptershare_cli.artefact import STAGES
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import (
@@ -21,7 +22,6 @@ from adaptershare_cli.settings import (
     RuntimeSettings,
     TrainingSettings,
 )
-from adaptershare_cli.workspace import STAGES
 from tests.cli.conftest import call, good
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ SETTINGS = {
 
 
 def test_there_is_a_command_for_each_stage() -> None:
-    assert tuple(COMMANDS) == STAGES
+    assert tuple(COMMANDS) == (*STAGES, "status")
 
 
 def test_help_of_the_program_lists_the_commands() -> None:
@@ -55,7 +55,7 @@ def test_no_argument_shows_the_help() -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command(name: str) -> None:
     text = " ".join(good(name, "--help").stdout.replace("│", " ").split())
     assert f"Example: adaptershare {name}" in text
@@ -66,7 +66,7 @@ def test_help_of_a_command(name: str) -> None:
         assert parameter.help.split()[0] in text
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_first_line_of_a_command_is_one_imperative_sentence(name: str) -> None:
     line = COMMANDS[name].help.strip().splitlines()[0]
     assert line[0].isupper() and line.endswith("."), line
@@ -94,7 +94,7 @@ def test_help_imports_nothing_heavy() -> None:
 import json, sys
 from adaptershare_cli.app import app
 found = {{}}
-for arguments in {[["--help"], ["--version"], *([name, "--help"] for name in STAGES)]!r}:
+for arguments in {[["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]!r}:
     try:
         app(arguments)
     except SystemExit as end:
@@ -103,7 +103,7 @@ print(json.dumps(found), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = json.loads(done.stderr)
-    assert len(found) == len(STAGES) + 2
+    assert len(found) == len(COMMANDS) + 2
     assert found == {arguments: [0, []] for arguments in found}
 
 

@@ -299,7 +299,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) ->
         options |= {"train_layer_norms": True, "loss_weighting": "uncertainty"}
     settings = replace(SETTINGS, eval_steps=5)
     whole = train(encoder, name, settings, checkpoint_steps=8, **options)
-    assert set(whole.checkpoints) == {8, 16}
+    assert set(whole.checkpoints) == {8, 16, 18}
     changed = {row["step"] for row in whole.records["sharing"]}
     assert changed == ({0, 4, 12} if name == "adaptershare" else {0})
     assert {row["step"] for row in whole.records["interference"]} == {4, 12}
@@ -307,8 +307,11 @@ def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) ->
     assert resumed.method.plan == whole.method.plan
     assert_equal(resumed.tensors, whole.tensors)
     assert resumed.records == whole.records
-    assert set(resumed.checkpoints) == {16}
-    assert_equal(resumed.checkpoints[16].tensors, whole.checkpoints[16].tensors)  # moments too
+    assert set(resumed.checkpoints) == {16, 18}
+    for step in (16, 18):
+        assert_equal(resumed.checkpoints[step].tensors, whole.checkpoints[step].tensors)  # moments too
+    scored = train(encoder, name, settings, checkpoint_steps=8, resume=whole.checkpoints[18], **options)
+    assert scored.records == whole.records and not scored.checkpoints  # only the scoring was left to do
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamax"])

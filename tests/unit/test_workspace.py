@@ -14,19 +14,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from adaptershare_cli.errors import RunError, UserError
-from adaptershare_cli.workspace import (
-    ASIDE,
+from adaptershare_cli.artefact import (
     META,
-    PARTIAL,
     Artefact,
-    Workspace,
     canonical,
     file_sha256,
     request_key,
+    verify,
     write_json,
     write_parquet,
 )
+from adaptershare_cli.errors import RunError, UserError
+from adaptershare_cli.workspace import ASIDE, PARTIAL, Workspace
 
 KEY = "0123abcd"
 DESCRIBE = {"request": {"a": 1}, "inputs": [], "versions": {}}
@@ -84,7 +83,7 @@ def test_publish_and_find(space: Workspace) -> None:
     assert artefact.path == space.root / "prepro" / f"task-{KEY}"
     assert files(artefact.path) == {META, "timing.json", "deep/a.txt", "b.parquet"}
     meta = json.loads((artefact.path / META).read_text())
-    assert meta == artefact.meta and meta["format"] == 1
+    assert meta == artefact.meta and meta["format"] == 2
     assert set(meta["files"]) == {"deep/a.txt", "b.parquet"}  # timing.json is not hashed
     for name, entry in meta["files"].items():
         assert entry == {
@@ -94,7 +93,7 @@ def test_publish_and_find(space: Workspace) -> None:
     found = space.find("prepro", "task", KEY)
     assert found == artefact
     assert (found.label, found.name, found.key, found.info) == (f"prepro/task-{KEY}", "task", KEY, {"text": "content"})
-    space.verify(found)
+    verify(found)
     assert found.table("b.parquet").to_pydict() == {"number": [1, 2, 3]}
     assert space.find("prepro", "task", "ffffffff") is None
     assert space.find("download", "task", KEY) is None
@@ -127,7 +126,7 @@ def test_a_failed_build_leaves_the_older_one(space: Workspace, error: BaseExcept
     with pytest.raises(type(error)):
         space.publish("prepro", "task", KEY, build, DESCRIBE)
     assert [path.name for path in (space.root / "prepro").iterdir()] == [old.path.name]
-    space.verify(old)
+    verify(old)
     assert (old.path / "deep" / "a.txt").read_text() == "old"
 
 
@@ -149,7 +148,7 @@ def test_a_failed_rename_leaves_the_older_one(space: Workspace, monkeypatch: pyt
     assert [path.name for path in (space.root / "prepro").iterdir()] == [old.path.name]
     found = space.find("prepro", "task", KEY)
     assert found is not None and found.info == {"text": "old"}
-    space.verify(found)
+    verify(found)
 
 
 def test_an_oserror_without_number_says_something(space: Workspace) -> None:
@@ -209,7 +208,7 @@ def test_damage_is_found_and_the_file_is_named(space: Workspace, damage: Callabl
     artefact = publish(space)
     damage(artefact.path)
     with pytest.raises(UserError, match=says) as caught:
-        space.verify(artefact)
+        verify(artefact)
     assert "b.parquet" in caught.value.what and artefact.label in caught.value.what
     assert caught.value.where == str(artefact.path) and "adaptershare prepro --force" in caught.value.fix
 
@@ -230,7 +229,9 @@ def test_an_artefact_without_its_json_is_none(space: Workspace) -> None:
     assert space.artefacts("prepro") == []
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "not JSON"), ("[]", "another format"), ('{"format": 2}', "another")])
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "expected JSON, found"), ("[]", "another format"), ('{"format": 1}', "another")]
+)
 def test_spoilt_json_is_refused(space: Workspace, text: str, says: str) -> None:
     artefact = publish(space)
     (artefact.path / META).write_text(text)
@@ -275,7 +276,7 @@ def test_opening_puts_a_set_aside_artefact_back(space: Workspace) -> None:
     assert space.find("prepro", "task", KEY) is None
     found = Workspace(space.root).find("prepro", "task", KEY)
     assert found == artefact
-    space.verify(artefact)
+    verify(artefact)
     assert [path.name for path in (space.root / "prepro").iterdir()] == [artefact.path.name]
 
 
@@ -294,6 +295,13 @@ def test_a_set_aside_artefact_gives_way_to_the_new_one(space: Workspace) -> None
     Workspace(space.root)
     assert [path.name for path in (space.root / "prepro").iterdir()] == [artefact.path.name]
     assert (artefact.path / "deep" / "a.txt").read_text() == "new"
+
+
+def test_a_set_aside_artefact_that_is_half_removed_is_not_put_back(space: Workspace) -> None:
+    artefact = leave_aside(space)
+    (artefact.path.with_name(ASIDE + artefact.path.name) / META).unlink()
+    assert Workspace(space.root).find("prepro", "task", KEY) is None
+    assert not list((space.root / "prepro").iterdir())
 
 
 def test_opening_removes_partial_folders_also_of_the_report(space: Workspace) -> None:

@@ -1,0 +1,228 @@
+"""One artefact: what its `artefact.json` says, whether that holds, and its files.
+
+`artefact.json` has the SHA-256 of every file and, as `checksum`, of itself: a byte that changed anywhere is found.
+Beside the hashed files lie `timing.json` (durations) and `origin.json` (the command that made it): they may differ
+between two makings of the same artefact.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adaptershare_cli.errors import UserError
+
+FORMAT = 2
+META, TIMING, ORIGIN = "artefact.json", "timing.json", "origin.json"
+UNHASHED = frozenset({META, TIMING, ORIGIN})
+STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
+FIELDS: dict[str, type] = {
+    "stage": str, "name": str, "key": str, "request": dict, "inputs": list, "content": str, "info": dict,
+    "files": dict,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A whole artefact: its folder and what its `artefact.json` says."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """`stage/name-key`, as users see it."""
+        return f"{self.path.parent.name}/{self.path.name}"
+
+    @property
+    def name(self) -> str:
+        """The task or method."""
+        return self.meta["name"]
+
+    @property
+    def key(self) -> str:
+        """Eight hex digits."""
+        return self.meta["key"]
+
+    @property
+    def content(self) -> str:
+        """Fingerprint of what it holds; keys of later stages build on it."""
+        return self.meta["content"]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the stage recorded for later stages."""
+        return self.meta["info"]
+
+    @property
+    def made(self) -> int:
+        """When it was made, in nanoseconds; 0 where it was replaced or removed since it was read."""
+        try:
+            return (self.path / META).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    @property
+    def command(self) -> str:
+        """The command that made it, without --force; "" where that is not known any more."""
+        try:
+            command = json.loads((self.path / ORIGIN).read_text(encoding="utf-8"))["command"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return command if isinstance(command, str) else ""
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files. Raises UserError for a name that `artefact.json` does not list."""
+        if name not in self.meta["files"]:
+            raise damaged(self, f"{META} lists no file {name}")
+        return self.path / name
+
+    def table(self, name: str) -> pa.Table:
+        """Read one Parquet file, its page checksums verified."""
+        try:
+            return pq.read_table(self.file(name), page_checksum_verification=True, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise damaged(self, f"{name}: {error}") from error
+
+    def timing(self) -> dict[str, float]:
+        """How long its making took, in seconds, by part."""
+        try:
+            timing = json.loads((self.path / TIMING).read_text(encoding="utf-8"))
+            return {str(part): float(seconds) for part, seconds in timing.items()}
+        except (OSError, ValueError, AttributeError, TypeError) as error:
+            raise damaged(self, f"{TIMING} cannot be read ({error})") from error
+
+
+def read_artefact(path: Path) -> Artefact | None:
+    """The artefact in the folder `path`, or None where there is no `artefact.json`.
+
+    Raises UserError where that file is not what a stage wrote. The other files are looked at by `verify`.
+    """
+    try:
+        meta = json.loads((path / META).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(Artefact(path, {}), f"{META}: expected JSON, found: {error}") from error
+    fault = _fault(meta)
+    if fault:
+        raise damaged(Artefact(path, {}), f"{META} {fault}")
+    return Artefact(path, meta)
+
+
+def _fault(meta: Any) -> str:
+    """What is wrong with the content of an `artefact.json`, or ""."""
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else None
+        return f"has another format: expected {FORMAT}, found {found}"
+    expected, found = checksum(meta), meta.get("checksum")
+    if found != expected:
+        return f"was changed after it was written: expected SHA-256 {expected[:12]}…, found {str(found)[:12]}…"
+    for name, kind in FIELDS.items():
+        if not isinstance(meta.get(name), kind):
+            return f"has no usable field {name!r}"
+    for name, entry in meta["files"].items():
+        if not _is_inside(name):
+            return f"names a file outside its folder: {name!r}"
+        sha256, size = (entry.get("sha256"), entry.get("bytes")) if isinstance(entry, dict) else (None, None)
+        if not isinstance(sha256, str) or type(size) is not int:
+            return f"has no usable entry for {name!r}"
+    return ""
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a file's name, written with /, leads to a place below the folder, on any system."""
+    parts = PurePosixPath(name).parts
+    odd = not name.isprintable() or any(sign in name for sign in "\\:")  # C:\x leads elsewhere on Windows
+    return bool(parts) and not odd and parts[0] != "/" and ".." not in parts
+
+
+def verify(artefact: Artefact) -> None:
+    """Read every hashed file and compare. Raises UserError that names the file, expected and found."""
+    verify_sizes(artefact)
+    for name, entry in artefact.meta["files"].items():
+        found = file_sha256(artefact.path / name)
+        if found != entry["sha256"]:
+            raise damaged(artefact, f"{name}: expected SHA-256 {entry['sha256'][:12]}…, found {found[:12]}…")
+
+
+def verify_sizes(artefact: Artefact) -> None:
+    """As `verify`, but without reading: every file is there, is no link and has its size."""
+    folder = artefact.path.resolve()
+    for name, entry in artefact.meta["files"].items():
+        path = artefact.path / name
+        if path.is_symlink() or path.resolve() != folder / name:
+            raise damaged(artefact, f"{name} is a symbolic link")
+        if not path.is_file():
+            raise damaged(artefact, f"{name} is missing")
+        if path.stat().st_size != entry["bytes"]:
+            raise damaged(artefact, f"{name}: expected {entry['bytes']} bytes, found {path.stat().st_size}")
+
+
+def damaged(artefact: Artefact, what: str) -> UserError:
+    """The error for an artefact that is not what its `artefact.json` says."""
+    stage = artefact.path.parent.name if artefact.path.parent.name in STAGES else artefact.path.name
+    if artefact.command:
+        fix = f"Delete the folder, then run: {artefact.command}"
+    elif stage in STAGES:
+        fix = f"Make it anew with `adaptershare {stage} --force`, or delete the folder."
+    else:  # a checkpoint
+        fix = "Delete the folder to go on from an earlier checkpoint."
+    return UserError(f"The artefact {artefact.label} is damaged: {what}", where=str(artefact.path), fix=fix)
+
+
+# ---- writing ----
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the text that keys are hashed from."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON-able value, in hex digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def request_key(request: dict[str, Any]) -> str:
+    """The first 8 hex digits of the SHA-256 of a request: stage, code version, settings, inputs."""
+    return digest(request)[:8]
+
+
+def checksum(meta: dict[str, Any]) -> str:
+    """The SHA-256 of what an `artefact.json` says, but for its own checksum."""
+    return digest({name: value for name, value in meta.items() if name != "checksum"})
+
+
+def seal(meta: dict[str, Any]) -> dict[str, Any]:
+    """The content of an `artefact.json` as it will be read back, with format and checksum."""
+    meta = json.loads(canonical({**meta, "format": FORMAT}))
+    return {**meta, "checksum": checksum(meta)}
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write one Parquet file: zstd, page checksums; the same table gives the same bytes."""
+    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON with sorted keys."""
+    path.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file in a folder that counts, by its name with /."""
+    files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {n: {"sha256": file_sha256(p), "bytes": p.stat().st_size} for n, p in files.items() if n not in UNHASHED}

@@ -1,0 +1,16 @@
+"""What each method needs on the command line of a small test run, beside what all of them need."""
+
+from __future__ import annotations
+
+from adaptershare_cli.methods import METHODS
+
+# A method that is not named here needs nothing; one that needs a plan takes it from an adaptershare run.
+EXTRA: dict[str, tuple[str, ...]] = {
+    "adaptershare": ("--guard", "none", "--max-interference", "-0.5"),
+}
+
+
+def method_arguments(method: str) -> tuple[str, ...]:
+    """`--method` and what goes with it."""
+    plan = ("--init-plan", "adaptershare") if METHODS[method].needs_plan else ()
+    return ("--method", method, *EXTRA.get(method, ()), *plan)
