@@ -24,7 +24,11 @@ TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that a
 
 @dataclass
 class Prepared:
-    """The parts of one task (tables of `schemas.prepared`) and what was counted on the way."""
+    """The parts of one task (tables of `schemas.prepared`) and what was counted on the way.
+
+    Counted are `leaked_rows`, the different texts of the train rows that are left (`train_contents`), and of each part
+    its rows, those truncated, and those that are `blank`: only the special tokens that every row has.
+    """
 
     parts: dict[str, pa.Table]
     counts: dict[str, int] = field(default_factory=dict)
@@ -129,13 +133,17 @@ def prepare_task(
     rows = {name: ("train", indices) for name, indices in cut.items()}
     for name in scored:
         rows[name] = (name, _sample(content[name], max_eval))
-    prepared = Prepared({}, {"leaked_rows": leaked})
+    contents = len(set(content["train"]) - leaks)
+    prepared = Prepared({}, {"leaked_rows": leaked, "train_contents": contents})
     for part, (split, indices) in rows.items():
         table = splits[split].take(pa.array(indices, pa.int64()))
         keys = [content[split][index] for index in indices]
         prepared.parts[part] = _tokenise(table, keys, labels, tokenizer, max_seq_length, progress)
         prepared.counts[f"{part}_rows"] = len(indices)
         prepared.counts[f"{part}_truncated"] = sum(prepared.parts[part]["truncated"].to_pylist())
+        special = tokenizer.num_special_tokens_to_add(pair=bool(indices) and table["text_pair"].null_count == 0)
+        lengths = prepared.parts[part]["length"].to_numpy()
+        prepared.counts[f"{part}_blank"] = int((lengths <= special).sum())
     return prepared
 
 

@@ -109,7 +109,7 @@ def read_delimited(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     def rows() -> Iterator[Row | Fault]:
         for position, (line, fields, reason) in enumerate(records):
             if not reason and len(fields) != width:
-                reason = f"{_fields(len(fields))} where {width} are expected" if any(fields) else "the line is empty"
+                reason = f"has {_fields(len(fields))} where {width} are expected" if any(fields) else "is an empty line"
             if reason:
                 yield _fault(place, line, delimiter.join(fields), reason)
             else:
@@ -140,7 +140,7 @@ def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
             absent = next((name for name in needed if name not in value), "") if not reason else ""
             if absent or reason:
                 shown = bare(line[1] or "")
-                yield _fault(place, line[0], shown, reason or f"the key `{absent}` is missing", absent)
+                yield _fault(place, line[0], shown, reason or f"has no key `{absent}`", absent)
             else:
                 yield line[0], position, [value.get(name) for name in names.values()]
 
@@ -227,7 +227,7 @@ def read_clinc(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
                 yield position + 1, position, item
             else:
                 shown = json.dumps(item, ensure_ascii=True)
-                yield _fault(place, position + 1, shown, "the row is not a pair [text, intent]")
+                yield _fault(place, position + 1, shown, "is not a pair [text, intent]")
 
     return _in_one_file({"text": "text", "label": "intent"}, place, rows())
 
@@ -255,8 +255,10 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
         if present.count(name) != 1:
             shown = [_readable(column) for column in present]
             state = "there twice" if name in present else "missing"
-            fix = near_names(name, shown) + f"Columns there: {', '.join(shown)}."
-            raise UserError(f"the column `{name}` ({role}) is {state}", where, fix)
+            fix = near_names(name, shown) if name not in present else "Rename one of them. "
+            raise UserError(
+                f"the column `{name}` ({role}) is {state}", where, f"{fix}Columns there: {', '.join(shown)}."
+            )
         wanted[role] = present.index(name)
     return wanted
 
@@ -321,14 +323,14 @@ def _object(line: Line) -> tuple[Any, str]:
     try:
         value = _JSON.decode(text)
     except (ValueError, RecursionError) as error:
-        return None, _json_reason(error) if text.strip() else "the line is empty"
+        return None, _json_reason(error) if text.strip() else "is an empty line"
     return value, "" if isinstance(value, dict) else "is not a JSON object ({...})"
 
 
 def _json_reason(error: Exception, lines: bool = False) -> str:
     if isinstance(error, json.JSONDecodeError):
         place = f"line {error.lineno}, character {error.colno}" if lines else f"character {error.colno}"
-        return f"is not JSON: {error.msg} at {place}"
+        return f"is not JSON: {error.msg.removesuffix(' at')} at {place}"
     return f"is not JSON that can be read: {'too deeply nested' if isinstance(error, RecursionError) else error}"
 
 
@@ -337,7 +339,7 @@ def _parquet_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        what = f"the file cannot be read as Parquet: {error}"
+        what = f"the file cannot be read as Parquet: {str(error).splitlines()[0]}"
         raise UserError(what, str(place.path), "Give a whole Parquet file.") from error
 
 

@@ -141,7 +141,7 @@ def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str,
             with_pairs, without = (name, "train") if has_pairs else ("train", name)
             what = f"the task `{definition.name}` has text pairs in the split `{with_pairs}`, but none in `{without}`"
             where = f"{_whereabouts(spec, with_pairs)} and {_whereabouts(spec, without)}"
-            raise UserError(what, where, "Name the second text's column with `columns: {text_pair: …}`.")
+            raise UserError(what, where, "Give every split a column of second texts, or none.")
 
 
 def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], rows: int) -> None:

@@ -116,7 +116,7 @@ def test_without_a_header_columns_are_numbers(tmp_path: Path) -> None:
 def test_without_a_header_a_faulty_first_row_does_not_set_the_width(tmp_path: Path) -> None:
     rows = read(tmp_path, "tsv", "x\na\t1\nb\t0\n", header=False, text=0, text_pair=None, label=1)
     assert rows.values["text"] == ["a", "b"]
-    assert faults(rows) == [(1, "1 field where 2 are expected")]
+    assert faults(rows) == [(1, "has 1 field where 2 are expected")]
 
 
 def test_text_pair_is_read_where_it_is(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_rows_with_other_numbers_of_fields(tmp_path: Path) -> None:
         rows = read(tmp_path, reader, content)
         assert rows.values["text"] == ["a", "d"]
         assert (rows.lines, rows.positions) == ([2, 6], [0, 4])
-        reasons = ["1 field where 2 are expected", "the line is empty", "3 fields where 2 are expected"]
+        reasons = ["has 1 field where 2 are expected", "is an empty line", "has 3 fields where 2 are expected"]
         assert faults(rows) == list(zip((3, 4, 5), reasons, strict=True))
 
 
@@ -147,7 +147,7 @@ def test_csv_lines_are_counted_through_quoted_line_ends(tmp_path: Path) -> None:
     rows = read(tmp_path, "csv", 'text,label\r\n"a\r\n\r\nb",1\r\n"c ""d"", e",0\r\nbad\r\nf,1\r\n')
     assert rows.values["text"] == ["a\r\n\r\nb", 'c "d", e', "f"]
     assert (rows.lines, rows.positions) == ([2, 5, 7], [0, 1, 3])
-    assert faults(rows) == [(6, "1 field where 2 are expected")]
+    assert faults(rows) == [(6, "has 1 field where 2 are expected")]
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_jsonl_rows_at_fault(tmp_path: Path) -> None:
     assert [row for row, _ in faults(rows)] == [2, 3, 4, 5, 7]
     told = [reason for _, reason in faults(rows)]
     assert "not JSON" in told[0] and "not a JSON object" in told[1] and "empty" in told[2]
-    assert told[3] == "the key `label` is missing"
+    assert told[3] == "has no key `label`"
 
 
 def test_jsonl_without_the_column_or_without_objects(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_clinc(tmp_path: Path) -> None:
     train = rows("train")
     assert train.values == {"text": ["a", "d"], "label": ["x", "y"]}
     assert (train.lines, train.positions) == ([1, 4], [0, 3])
-    assert faults(train) == [(row, "the row is not a pair [text, intent]") for row in (2, 3)]
+    assert faults(train) == [(row, "is not a pair [text, intent]") for row in (2, 3)]
     assert rows("val").values["text"] == ["e"]
     for key, told in (("vall", "Did you mean `val`?"), ("n", "Lists there: train, val, empty"), ("empty", "no rows")):
         with pytest.raises(UserError) as caught:

@@ -179,8 +179,8 @@ def test_files_that_are_missing(tmp_path: Path, gone: str) -> None:
         ("c\0d,no", "text", "holds a NUL byte"),
         (b"caf\xe9,no", "text", "is not valid UTF-8"),
         (b"c,n\xf6", "label", "is not valid UTF-8"),
-        ("c,no,more", "", "3 fields where 2 are expected"),
-        ("c", "", "1 field where 2 are expected"),
+        ("c,no,more", "", "has 3 fields where 2 are expected"),
+        ("c", "", "has 1 field where 2 are expected"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path: Path, row: str | bytes, column: str, reason: str) -> None:
