@@ -21,6 +21,14 @@ from adaptershare_cli.errors import AdapterShareError
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
+LONGEST_TEXT = 4000  # characters of a part of an error
+
+
+def _shown(text: str) -> str:
+    """Text that may come from a user's files: no control character reaches the terminal, and it has an end."""
+    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+    plain = (sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in cut)
+    return escape("".join(plain))
 
 
 class Reporter:
@@ -67,11 +75,11 @@ class Reporter:
     def error(self, error: AdapterShareError) -> None:
         """What happened, where, and what to do."""
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {escape(error.what)}")
+        console.print(f"[red]error:[/red] {_shown(error.what)}")
         if error.where:
-            console.print(f"  where: {escape(error.where)}")
+            console.print(f"  where: {_shown(error.where)}")
         if error.fix:
-            console.print(f"  fix:   {escape(error.fix)}")
+            console.print(f"  fix:   {_shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:

@@ -46,7 +46,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry.
-CODE_VERSIONS = {"download": 1, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 1, "report": 2}
+CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 1, "report": 2}
 
 
 class Workspace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -13,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
+from adaptershare_cli.data.blocks import Block, load_yaml, near_names
+from adaptershare_cli.data.names import label_fault, name_fault, path_fault
 from adaptershare_cli.errors import UserError
 
 METRICS = {
@@ -34,7 +33,7 @@ ROLES = ("text", "text_pair", "label")
 _TASK_KEYS = (
     "kind", "description", "aliases", "labels", "range", "metrics", "report_on", "hub", "files", "embedded",
 )  # fmt: skip
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
 
 
@@ -108,10 +107,9 @@ class TaskDefinition:
 def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
     """Read one YAML file. Raises UserError that names the file and the key at fault."""
     name = file.stem
-    if not NAME.fullmatch(name):
-        fix = "Use letters, digits, `_`, `.` and `-`, and begin with a letter or digit; no spaces, commas or slashes."
-        raise UserError(f"`{name}` cannot be a task's name", str(file), fix)
-    top = _Block(file, "", _load_yaml(file), _TASK_KEYS)
+    if fault := name_fault(name):
+        raise UserError(f"`{name}` cannot be a task's name: {fault}", str(file), "Rename the file.")
+    top = Block(file, "", load_yaml(file, _TASK_KEYS), _TASK_KEYS)
     kind = top.choice("kind", tuple(METRICS))
     labels, from_train = _labels(top, kind)
     metrics = top.choices("metrics", METRICS[kind])
@@ -143,103 +141,7 @@ def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> 
         raise UserError(f"the metric `f1` needs two labels, here are {len(labels)}", where, "Use macro_f1.")
 
 
-class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
-    """Every scalar stays text, so `no`, `0` and `2024-01-01` are labels as written; a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be plain text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key `{key.value}` twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _load_yaml(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.load(file.read_bytes().decode("utf-8-sig"), Loader=_Loader)
-    except OSError as error:
-        raise UserError("the task definition cannot be read", str(file), f"{error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UserError("the task definition is not UTF-8", str(file), "Save it as UTF-8.") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"{file}, line {mark.line + 1}" if mark else str(file)
-        problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"the task definition is not valid YAML: {problem}", place, "Correct that line.") from error
-    if not isinstance(values, dict):
-        fix = f"It begins with `kind: classification` and goes on with {', '.join(_TASK_KEYS[1:])}."
-        raise UserError("a task definition is a mapping of keys to values", str(file), fix)
-    return values
-
-
-class _Block:
-    """One mapping of a definition: checks its keys and gives typed values, naming file and key in errors."""
-
-    def __init__(self, file: Path, prefix: str, values: Any, allowed: Iterable[str]) -> None:
-        self.file, self.prefix, self.values = file, prefix, values
-        if not isinstance(values, dict):
-            self.fail(prefix, "must be a mapping of keys to values")
-        known = list(allowed)
-        for key in values:
-            if key not in known:
-                fix = f"{near_names(key, known)}Known: {', '.join(known)}."
-                raise self.error(f"unknown key `{self.name(key)}`", fix)
-
-    def name(self, key: str) -> str:
-        return f"{self.prefix}.{key}" if self.prefix and key != self.prefix else key
-
-    def error(self, what: str, fix: str = "") -> UserError:
-        return UserError(what, str(self.file), fix)
-
-    def fail(self, key: str, what: str, fix: str = "") -> Any:
-        raise self.error(f"`{self.name(key)}` {what}", fix or "Correct the definition.")
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.values
-
-    def text(self, key: str, default: str | None = None) -> str:
-        if key not in self.values:
-            return self.fail(key, "is missing") if default is None else default
-        value = self.values[key]
-        if not isinstance(value, str) or not value.strip():
-            self.fail(key, "must be one piece of text")
-        return value
-
-    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        if key not in self.values:
-            return self.fail(key, "is missing") if default is None else default
-        value = self.values[key]
-        if not isinstance(value, list) or not value or not all(isinstance(one, str) and one.strip() for one in value):
-            self.fail(key, "must be a list of texts", f"Write it so: {key}: [first, second].")
-        if len(set(value)) < len(value):
-            self.fail(key, "names something twice")
-        return tuple(value)
-
-    def choice(self, key: str, known: Sequence[str], default: str | None = None) -> str:
-        return self._known(key, self.text(key, default), known)
-
-    def choices(self, key: str, known: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self._known(key, value, known) for value in self.texts(key))
-
-    def _known(self, key: str, value: str, known: Sequence[str]) -> str:
-        if value not in known:
-            self.fail(key, f"cannot be `{value}`", f"{near_names(value, known)}Known: {', '.join(known)}.")
-        return value
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self.values.get(key, str(default).lower())
-        if not isinstance(value, str) or value.lower() not in ("true", "false"):
-            self.fail(key, "must be true or false")
-        return value.lower() == "true"
-
-    def block(self, key: str, allowed: Iterable[str]) -> _Block:
-        return _Block(self.file, self.name(key), self.values[key], allowed)
-
-
-def _labels(top: _Block, kind: str) -> tuple[tuple[str, ...], bool]:
+def _labels(top: Block, kind: str) -> tuple[tuple[str, ...], bool]:
     if kind == "regression":
         if "labels" in top:
             top.fail("labels", "belongs to a classification", "Take it out, or write kind: classification.")
@@ -247,12 +149,21 @@ def _labels(top: _Block, kind: str) -> tuple[tuple[str, ...], bool]:
     if top.values.get("labels") == "from-train":
         return (), True
     labels = tuple(label.strip() for label in top.texts("labels"))
-    if len(set(labels)) < 2:
+    if len(labels) < 2:
         top.fail("labels", "needs at least two labels")
+    if len(set(labels)) < len(labels):
+        top.fail("labels", "names something twice")
+    _check_labels(top, "labels", labels)
     return labels, False
 
 
-def _range(top: _Block, kind: str) -> tuple[float, float] | None:
+def _check_labels(block: Block, key: str, labels: Iterable[str]) -> None:
+    for label in labels:
+        if fault := label_fault(label):
+            block.fail(key, f"has a label that {fault}: {label[:40]!r}")
+
+
+def _range(top: Block, kind: str) -> tuple[float, float] | None:
     if kind != "regression":
         if "range" in top:
             top.fail("range", "belongs to a regression", "Take it out, or write kind: regression.")
@@ -262,18 +173,18 @@ def _range(top: _Block, kind: str) -> tuple[float, float] | None:
         low, high = (float(value) for value in written)
     except ValueError:
         low, high = math.nan, math.nan
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+    if not (math.isfinite(high - low) and low < high):
         top.fail("range", "must be two numbers, the lower one first", "Write it so: range: [0, 5].")
     return low, high
 
 
-def _source(top: _Block, kind: str, labels: tuple[str, ...], task_kind: str) -> SourceSpec | None:
+def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> SourceSpec | None:
     if kind not in top:
         return None
     if kind == "hub":
         block = top.block(kind, ("path", "name", "revision", "splits", "columns", "label_map"))
         own: dict[str, Any] = {
-            "path": block.text("path"),
+            "path": _hub_id(block),
             "name": block.text("name") if "name" in block else None,
             "revision": block.text("revision") if "revision" in block else None,
         }
@@ -293,13 +204,23 @@ def _source(top: _Block, kind: str, labels: tuple[str, ...], task_kind: str) -> 
     return SourceSpec(kind=kind, splits=splits, label_map=label_map, **columns, **own)
 
 
-def _label_map(block: _Block, labels: tuple[str, ...], task_kind: str) -> tuple[tuple[str, str], ...]:
+def _hub_id(block: Block) -> str:
+    path = block.text("path")
+    if not _HUB_ID.fullmatch(path) or ".." in path:
+        block.fail("path", f"cannot be a hub id: `{path}`", "Write it so: path: OWNER/NAME.")
+    return path
+
+
+def _label_map(block: Block, labels: tuple[str, ...], task_kind: str) -> tuple[tuple[str, str], ...]:
     if "label_map" not in block:
         return ()
     if task_kind == "regression":
         block.fail("label_map", "belongs to a classification", "Take it out.")
     written = block.block("label_map", block.values["label_map"])
     pairs = [(raw.strip(), written.text(raw).strip()) for raw in written.values]
+    if not all(raw for raw, _ in pairs) or len({raw for raw, _ in pairs}) < len(pairs):
+        block.fail("label_map", "has an empty value, or one twice", "White space at the ends does not count.")
+    _check_labels(block, "label_map", (label for _, label in pairs))
     for raw, label in pairs:
         if labels and label not in labels:
             fix = f"{near_names(label, labels)}Labels: {', '.join(labels)}."
@@ -307,7 +228,7 @@ def _label_map(block: _Block, labels: tuple[str, ...], task_kind: str) -> tuple[
     return tuple(sorted(pairs))
 
 
-def _columns(block: _Block, header: bool) -> dict[str, Any]:
+def _columns(block: Block, header: bool) -> dict[str, Any]:
     written = block.block("columns", ROLES) if "columns" in block else None
     given: dict[str, Any] = {role: written.text(role) for role in ROLES if written and role in written}
     columns: dict[str, Any] = {"pair_if_present": "text_pair" not in given, **given}
@@ -323,25 +244,28 @@ def _columns(block: _Block, header: bool) -> dict[str, Any]:
     return columns
 
 
-def _splits(block: _Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSpec, ...]:
+def _splits(block: Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSpec, ...]:
     if "splits" not in block:
         block.fail("splits", "is missing", "Write it so: splits: {train: PATH, dev: PATH}.")
     splits = block.block("splits", block.values["splits"])
     if "train" not in splits:
         splits.fail("train", "is missing")
     for name in splits.values:
-        if name in _RESERVED_SPLITS or not NAME.fullmatch(name):
-            splits.fail(name, "cannot be a split's name", f"Letters, digits, _ . -; not {', '.join(_RESERVED_SPLITS)}.")
+        fault = "the stages write a file of that name" if name.lower() in _RESERVED_SPLITS else name_fault(name)
+        if fault:
+            splits.fail(name, f"cannot be a split's name: {fault}", "Give the split another name.")
     found = tuple(_split(splits, name, reader, columns) for name in sorted(splits.values))
     for split in found if block.prefix != "hub" else ():
         for _, path in split.files:
-            if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\\" in path:
+            if fault := path_fault(path):
                 fix = "Write it from the folder down, with /, and give the folder with --from."
-                splits.fail(split.name, f"has the path `{path}`, which is not inside the source's folder", fix)
+                splits.fail(
+                    split.name, f"has the path `{path}`, which cannot be inside the source's folder: {fault}", fix
+                )
     return found
 
 
-def _split(splits: _Block, name: str, reader: str, columns: dict[str, Any]) -> SplitSpec:
+def _split(splits: Block, name: str, reader: str, columns: dict[str, Any]) -> SplitSpec:
     """One split: a path (or hub split), {path, optional}, for `clinc` a key too, for `lines` a file a role.
 
     Shorter forms: a `lines` split that is a path is a folder whose files are named in `columns`; a `clinc`
@@ -352,7 +276,7 @@ def _split(splits: _Block, name: str, reader: str, columns: dict[str, Any]) -> S
         value = {"path": splits.text(name)}
     by_role = reader == "lines" and isinstance(value, dict) and "path" not in value
     allowed = [*(ROLES if by_role else ["path"]), *(["key"] if reader == "clinc" else []), "optional"]
-    block = _Block(splits.file, splits.name(name), value, allowed)
+    block = Block(splits.file, splits.name(name), value, allowed)
     optional = block.flag("optional", False)
     if optional and name == "train":
         splits.fail(name, "cannot be optional")
@@ -369,7 +293,7 @@ def _split(splits: _Block, name: str, reader: str, columns: dict[str, Any]) -> S
     return SplitSpec(name, tuple((role, str(PurePosixPath(path))) for role, path in files.items()), key, optional)
 
 
-def _check_splits(top: _Block, report_on: tuple[str, ...], blocks: list[SourceSpec]) -> None:
+def _check_splits(top: Block, report_on: tuple[str, ...], blocks: list[SourceSpec]) -> None:
     """Every source gives something to score, every scored split has a source, and no split goes unused."""
     if not blocks:
         fix = "Give one of hub, files and embedded."
@@ -385,10 +309,3 @@ def _check_splits(top: _Block, report_on: tuple[str, ...], blocks: list[SourceSp
     for name in report_on:
         if not any(block.split(name) for block in blocks):
             top.fail("report_on", f"names `{name}`, which no source has", "Correct the name, or add it to splits.")
-
-
-def near_names(word: str, known: Iterable[str]) -> str:
-    """A sentence that offers the known names most like `word`, with a space after it; "" if none is alike."""
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(f'`{by_lower[name]}`' for name in near)}? " if near else ""

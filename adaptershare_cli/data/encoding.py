@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
+from adaptershare_cli.data.names import folded
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
 SCORE_BINS = 8  # strata of a regression
 LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
-TOKENIZE_ROWS = 1000
+TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that are tokenised at once
 
 
 @dataclass
 class Prepared:
-    """The parts of one task (tables of `schemas.prepared`) and what was counted on the way."""
+    """The parts of one task (tables of `schemas.prepared`) and what was counted on the way.
+
+    Counted are `leaked_rows`, the different texts of the train rows that are left (`train_contents`), and of each part
+    its rows, those truncated, and those that are `blank`: only the special tokens that every row has.
+    """
 
     parts: dict[str, pa.Table]
     counts: dict[str, int] = field(default_factory=dict)
 
 
 def content_hash(text: str, text_pair: str | None) -> str:
-    """Hash of a whole row's texts, normalised: Unicode NFKC, case folded, white space folded. 32 hex digits."""
-    parts = [" ".join(unicodedata.normalize("NFKC", part).casefold().split()) for part in (text, text_pair or "")]
+    """Hash of a whole row's texts, each `folded` (Unicode NFKC, case and white space). 32 hex digits."""
+    parts = [folded(part) for part in (text, text_pair or "")]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
 
 
@@ -131,13 +136,17 @@ def prepare_task(
     rows = {name: ("train", indices) for name, indices in cut.items()}
     for name in scored:
         rows[name] = (name, _sample(content[name], max_eval))
-    prepared = Prepared({}, {"leaked_rows": leaked})
+    contents = len(set(content["train"]) - leaks)
+    prepared = Prepared({}, {"leaked_rows": leaked, "train_contents": contents})
     for part, (split, indices) in rows.items():
         table = splits[split].take(pa.array(indices, pa.int64()))
         keys = [content[split][index] for index in indices]
         prepared.parts[part] = _tokenise(table, keys, labels, tokenizer, max_seq_length, progress)
         prepared.counts[f"{part}_rows"] = len(indices)
         prepared.counts[f"{part}_truncated"] = sum(prepared.parts[part]["truncated"].to_pylist())
+        special = tokenizer.num_special_tokens_to_add(pair=bool(indices) and table["text_pair"].null_count == 0)
+        lengths = prepared.parts[part]["length"].to_numpy()
+        prepared.counts[f"{part}_blank"] = int((lengths <= special).sum())
     return prepared
 
 
@@ -151,7 +160,11 @@ def _strata(table: pa.Table) -> list[Any]:
 
 
 def _contents(table: pa.Table) -> list[str]:
-    return [content_hash(a, b) for a, b in zip(table["text"].to_pylist(), table["text_pair"].to_pylist(), strict=True)]
+    return [
+        content_hash(text, text_pair)
+        for batch in table.select(["text", "text_pair"]).to_batches(max_chunksize=TOKENIZE_ROWS)
+        for text, text_pair in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+    ]
 
 
 def _sample(content: list[str], limit: int | None) -> list[int]:
@@ -164,32 +177,40 @@ def _sample(content: list[str], limit: int | None) -> list[int]:
 def _tokenise(
     table: pa.Table, keys: list[str], labels: tuple[str, ...], tokenizer: Any, max_length: int, progress: Any
 ) -> pa.Table:
-    texts, pairs = table["text"].to_pylist(), table["text_pair"].to_pylist()
-    ids: list[list[int]] = []
-    types: list[list[int] | None] = []
-    truncated: list[bool] = []
-    for start in range(0, len(texts), TOKENIZE_ROWS):
-        first, second = texts[start : start + TOKENIZE_ROWS], pairs[start : start + TOKENIZE_ROWS]
+    schema = schemas.prepared("classification" if labels else "regression")
+    index = {label: number for number, label in enumerate(labels)}
+    done: list[pa.Table] = []
+    start = 0
+    for rows in _slices(table):
+        first, second = rows["text"].to_pylist(), rows["text_pair"].to_pylist()
         arguments = (first,) if second[0] is None else (first, second)
         encoded = tokenizer(
             *arguments, truncation="longest_first", max_length=max_length, return_overflowing_tokens=False
         )
-        ids.extend(encoded["input_ids"])
-        types.extend(encoded.get("token_type_ids", [None] * len(first)))
-        truncated.extend(bool(item.overflowing) for item in encoded.encodings)
-        progress(len(first))
-    raw = table["label"].to_pylist()
-    if labels:
-        index = {label: number for number, label in enumerate(labels)}
-        raw = [index[label] for label in raw]
-    schema = schemas.prepared("classification" if labels else "regression")
-    columns = {
-        "row": table["row"].to_pylist(),
-        "content": keys,
-        "input_ids": ids,
-        "token_type_ids": types,
-        "length": [len(row) for row in ids],
-        "truncated": truncated,
-        "label": raw,
-    }
-    return pa.table(columns, schema=schema)
+        ids = encoded["input_ids"]
+        raw = rows["label"].to_pylist()
+        columns = {
+            "row": rows["row"],
+            "content": keys[start : start + len(ids)],
+            "input_ids": ids,
+            "token_type_ids": encoded.get("token_type_ids", [None] * len(ids)),
+            "length": [len(row) for row in ids],
+            "truncated": [bool(item.overflowing) for item in encoded.encodings],
+            "label": [index[label] for label in raw] if labels else raw,
+        }
+        done.append(pa.table(columns, schema=schema))
+        start += len(ids)
+        progress(len(ids))
+    return pa.concat_tables(done).combine_chunks() if done else schema.empty_table()
+
+
+def _slices(table: pa.Table) -> Iterator[pa.Table]:
+    """The table in slices of so few rows and bytes of text that tokenising one takes little memory."""
+    sizes = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
+    ends = np.cumsum(sizes, dtype=np.int64)
+    start = 0
+    while start < table.num_rows:
+        most = TOKENIZE_BYTES + (ends[start - 1] if start else 0)
+        rows = max(1, int(np.searchsorted(ends, most, side="right")) - start)
+        yield table.slice(start, min(rows, TOKENIZE_ROWS))
+        start += min(rows, TOKENIZE_ROWS)

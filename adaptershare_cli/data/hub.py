@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec
-from adaptershare_cli.data.readers import Place, RawRows, rows_of_table, wanted_columns
+from adaptershare_cli.data.files import Place
+from adaptershare_cli.data.readers import Fault, RawRows, Row, rows_of_batches, wanted_columns
 from adaptershare_cli.errors import UserError
 
+_BATCH = 1000  # rows that become Python values at once
 _FIX = "Check the definition's hub block, or give the folder that holds the files with --from FOLDER."
 
 
@@ -27,12 +31,19 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
     names = [str(name) for name in dataset.column_names]
     wanted = {role: names[index] for role, index in wanted_columns(names, spec, where).items()}
     table = dataset.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
-    rows = rows_of_table(table, wanted, place)
-    if not rows.lines:
+    if not table.num_rows:
         raise UserError("the split holds no rows", where, _FIX)
+    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place)
     class_names = getattr(dataset.features[wanted["label"]], "names", None)
-    rows.values["label"] = label_values(rows.values["label"], class_names, labels, dict(spec.label_map))
-    return rows
+    meaning = _meaning(class_names, labels, dict(spec.label_map))
+    return replace(raw, rows=_renamed(raw.rows, list(wanted).index("label"), meaning))
+
+
+def _renamed(rows: Iterator[Row | Fault], at: int, meaning: Callable[[Any], Any]) -> Iterator[Row | Fault]:
+    for row in rows:
+        if not isinstance(row, Fault):
+            row[2][at] = meaning(row[2][at])
+        yield row
 
 
 def label_values(
@@ -45,6 +56,10 @@ def label_values(
     integer that means nothing stays its digits, which no label list holds. -1, the mark of a class label without
     a value, becomes None.
     """
+    return list(map(_meaning(class_names, labels, label_map), values))
+
+
+def _meaning(class_names: list[str] | None, labels: tuple[str, ...], label_map: dict[str, str]) -> Callable[[Any], Any]:
     named = class_names if class_names and (not labels or _overlap(class_names, labels, label_map)) else None
     indexed = bool(labels) and not any(label.lstrip("-").isdigit() for label in labels)
 
@@ -56,7 +71,7 @@ def label_values(
         meaning = named or (labels if indexed else ())
         return meaning[value] if 0 <= value < len(meaning) else value
 
-    return [raw(value) for value in values]
+    return raw
 
 
 def _overlap(class_names: list[str], labels: tuple[str, ...], label_map: dict[str, str]) -> bool:

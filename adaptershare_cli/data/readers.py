@@ -1,36 +1,47 @@
-"""Readers: the files of one split become columns of raw values, with the line that each value stands on.
+"""Readers: the files of one split become rows of raw values, with the line that each row begins on.
 
 A reader is one function `(files, split, spec) -> RawRows` and one line in `READERS` (and its keys in
 `definition.READER_KEYS`). Readers know how files are laid out; whether a value will do (labels, ranges, empty
-texts) is checked afterwards, alike for all of them.
+texts) is checked afterwards, alike for all of them. Rows are read while they are asked for, so a file's size is
+bounded by the disk alone.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import sys
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from adaptershare_cli.data.definition import ROLES, SourceSpec, SplitSpec, near_names
+from adaptershare_cli.data.blocks import near_names
+from adaptershare_cli.data.definition import ROLES, SourceSpec, SplitSpec
+from adaptershare_cli.data.delimited import Record, plain_records, quoted_records
+from adaptershare_cli.data.files import (
+    LONGEST_ROW,
+    TOO_LONG,
+    Line,
+    Place,
+    bare,
+    check_file,
+    read_lines,
+    read_whole,
+    without_last_blanks,
+)
 from adaptershare_cli.errors import UserError
 
-
-@dataclass(frozen=True)
-class Place:
-    """A file: its path, and its name as the definition writes it (the same on every machine)."""
-
-    name: str
-    path: Path
+SHOWN = 200  # characters of a value that are kept
+_HEAD_ROWS = 1000  # rows that are looked at first where the file does not name its columns
+_WHOLE_FILE = 64 * 2**20  # bytes of a file that must be held at once
+_BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # of a Parquet file: rows that are decoded at once, and their bytes
+_UNPACKED, _UNPACKED_TIMES = 2**30, 1000  # characters, and times its bytes, that a Parquet file may unpack to
 
 
 @dataclass(frozen=True)
@@ -44,19 +55,23 @@ class Fault:
     reason: str
 
 
-@dataclass
-class RawRows:
-    """The rows of one split, a list a role, all lists equally long; rows that have faults are left out.
+Row = tuple[
+    int, int, list[Any]
+]  # 1-based line (or row) it begins on; 0-based number, faulty ones counted; a value a role
 
-    `names` and `files` tell how a role's column and file are called in messages.
+
+@dataclass(frozen=True)
+class RawRows:
+    """The rows of one split in their order, each with a value for each role or with its fault.
+
+    `names` and `files` tell, by role, how its column and file are called in messages. `rows` is read from the files
+    while it is asked for, once; it raises UserError where it finds the files' structure at fault.
     """
 
-    values: dict[str, list[Any]]
-    lines: list[int]  # 1-based line of the row's first character, or the row's number
-    positions: list[int]  # 0-based number among the rows, faulty ones counted
     names: dict[str, str]
     files: dict[str, str]
-    faults: list[Fault] = field(default_factory=list)
+    rows: Iterator[Row | Fault]
+    most: float = math.inf  # characters that its texts may have in all
 
 
 Files = Mapping[str, Place]  # by role; "" for a split in one file
@@ -64,157 +79,157 @@ Files = Mapping[str, Place]  # by role; "" for a split in one file
 
 def read_rows(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     """Read one split with the reader that `spec` names; UserError if the files' structure is at fault."""
-    rows = READERS[spec.reader](files, split, spec)
-    if not rows.lines and not rows.faults:
+    raw = READERS[spec.reader](files, split, spec)
+    first = next(raw.rows, None)
+    if first is None:
         raise UserError("the file holds no rows", _paths(files), "Give a file with at least one row.")
-    return rows
+    return replace(raw, rows=chain([first], raw.rows))
 
 
 def read_delimited(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     """CSV or TSV; quoting `standard` as in RFC 4180 (a quoted field may hold line ends), `none` splits and no more."""
     place = files[""]
     delimiter = "\t" if spec.reader == "tsv" else ","
-    text = _decode(place)
-    records = list(_quoted(text, delimiter, place) if spec.quoting == "standard" else _plain(text, delimiter))
-    while records and records[-1][1] in ([], [""]):
-        records.pop()
-    if not records:
-        raise UserError("the file is empty", str(place.path), "Give a file with rows.")
+    lines = without_last_blanks(read_lines(place))
+    split_up = quoted_records if spec.quoting == "standard" else plain_records
     if spec.header:
-        header = records.pop(0)[1]
+        records = split_up(lines, delimiter, place)
+        header = _header(records, place)
         wanted = wanted_columns(header, spec, str(place.path))
+        names = {role: header[index] for role, index in wanted.items()}
         width = len(header)
     else:
-        header = []
-        width = Counter(len(fields) for _, fields in records).most_common(1)[0][0]
+        head = _head(lines)
+        widths = Counter(len(fields) for _, fields, _ in split_up(iter(head), delimiter, place) if any(fields))
+        width = widths.most_common(1)[0][0] if widths else 0
         wanted = _numbered_columns(width, spec, place)
-    rows = _empty_rows({role: header[index] if header else str(index) for role, index in wanted.items()}, place)
-    indices = [(rows.values[role], index) for role, index in wanted.items()]
-    for position, (line, fields) in enumerate(records):
-        if len(fields) != width:
-            reason = f"{len(fields)} fields where {width} are expected" if any(fields) else "the line is empty"
-            rows.faults.append(Fault(place.name, line, "", delimiter.join(fields), reason))
-            continue
-        rows.lines.append(line)
-        rows.positions.append(position)
-        for values, index in indices:
-            values.append(fields[index])
-    return rows
+        names = {role: str(index) for role, index in wanted.items()}
+        records = split_up(chain(head, lines), delimiter, place)
+
+    def rows() -> Iterator[Row | Fault]:
+        for position, (line, fields, reason) in enumerate(records):
+            if not reason and len(fields) != width:
+                reason = f"has {_fields(len(fields))} where {width} are expected" if any(fields) else "is an empty line"
+            if reason:
+                yield _fault(place, line, delimiter.join(fields), reason)
+            else:
+                yield line, position, [fields[index] for index in wanted.values()]
+
+    return _in_one_file(names, place, rows())
 
 
 def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     """One JSON object a line."""
     place = files[""]
-    objects: list[tuple[int, int, dict[str, Any]]] = []
-    faults: list[Fault] = []
-    lines = _lines(_decode(place))
-    while lines and not lines[-1].strip():
-        lines.pop()
-    for position, line in enumerate(lines):
-        try:
-            value = json.loads(line)
-            reason = "" if isinstance(value, dict) else "the line is not a JSON object ({...})"
-        except (ValueError, RecursionError) as error:
-            reason = f"the line is not JSON: {error}" if line.strip() else "the line is empty"
-        if reason:
-            faults.append(Fault(place.name, position + 1, "", line, reason))
-        else:
-            objects.append((position + 1, position, value))
-    present = list(dict.fromkeys(key for _, _, value in objects for key in value))
+    lines = without_last_blanks(read_lines(place))
+    head = _head(lines)
+    looked_at = list(map(_object, head))
+    present = list(dict.fromkeys(key for value, reason in looked_at if not reason for key in value))
     if not present:
-        wrong = f" (line {faults[0].row}: {faults[0].reason})" if faults else ""
+        wrong = f" (line {head[0][0]} {looked_at[0][1] or 'has no key'})" if head else ""
         fix = "The reader `jsonl` takes one JSON object a line."
         raise UserError(f"the file holds no rows{wrong}", str(place.path), fix)
     names = {role: present[index] for role, index in wanted_columns(present, spec, str(place.path)).items()}
-    rows = _empty_rows(names, place)
-    rows.faults = faults
-    for line_number, position, value in objects:
-        absent = [name for name in names.values() if name not in value]
-        if absent:
-            shown = json.dumps(value, ensure_ascii=True)
-            rows.faults.append(Fault(place.name, line_number, absent[0], shown, f"the key `{absent[0]}` is missing"))
-            continue
-        rows.lines.append(line_number)
-        rows.positions.append(position)
-        for role, name in names.items():
-            rows.values[role].append(value[name])
-    rows.faults.sort(key=lambda fault: fault.row)
-    return rows
+    if spec.pair_if_present:  # a key that comes late, or not in every line
+        names = {role: names.get(role, spec.text_pair) for role in ROLES}
+    needed = [name for role, name in names.items() if role != "text_pair" or not spec.pair_if_present]
+
+    def rows() -> Iterator[Row | Fault]:
+        for position, line in enumerate(chain(head, lines)):
+            value, reason = _object(line)
+            absent = next((name for name in needed if name not in value), "") if not reason else ""
+            if absent or reason:
+                shown = bare(line[1] or "")
+                yield _fault(place, line[0], shown, reason or f"has no key `{absent}`", absent)
+            else:
+                yield line[0], position, [value.get(name) for name in names.values()]
+
+    return _in_one_file(names, place, rows())
 
 
 def read_parquet(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     """A Parquet file; page checksums are verified where it has them."""
     place = files[""]
-    _check_file(place)
-    try:
-        with pq.ParquetFile(place.path, page_checksum_verification=True) as file:
-            names = file.schema_arrow.names
-            wanted = wanted_columns(names, spec, str(place.path))
-            table = file.read(columns=list(dict.fromkeys(names[index] for index in wanted.values())))
-    except (pa.ArrowException, OSError) as error:
-        fix = "Give a whole Parquet file."
-        raise UserError(f"the file cannot be read as Parquet: {error}", str(place.path), fix) from error
-    return rows_of_table(table, {role: names[index] for role, index in wanted.items()}, place)
+    check_file(place)
+    with _parquet_errors(place):
+        schema = pq.read_schema(place.path)
+        most = max(_UNPACKED, _UNPACKED_TIMES * place.path.stat().st_size)
+    names = {role: schema.names[index] for role, index in wanted_columns(schema.names, spec, str(place.path)).items()}
+    return replace(rows_of_batches(_batches(place, names), schema, names, place), most=most)
 
 
-def rows_of_table(table: pa.Table, names: Mapping[str, str], place: Place) -> RawRows:
-    """The named columns of an Arrow table as raw rows; UserError for a column of a type that no text or label has."""
-    rows = _empty_rows(names, place)
+def rows_of_batches(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place
+) -> RawRows:
+    """The named columns of Arrow batches as raw rows; UserError for a column of a type that no text or label has."""
     for role, name in names.items():
-        column = table.column(name)
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        of = schema.field(name).type
+        kind = of.value_type if pa.types.is_dictionary(of) else of
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
         fits = textual or pa.types.is_null(kind) or (role == "label" and (numeric or pa.types.is_decimal(kind)))
         if not fits:
-            what = f"the column `{name}` has the type {column.type}, not {'text' if role != 'label' else 'a label'}"
+            what = f"the column `{name}` has the type {of}, not {'text' if role != 'label' else 'a label'}"
             raise UserError(what, str(place.path), f"Choose another column for {role}, or convert it.")
-        rows.values[role] = _values(column)
-    rows.lines = list(range(1, table.num_rows + 1))
-    rows.positions = list(range(table.num_rows))
-    return rows
+
+    def rows() -> Iterator[Row | Fault]:
+        position = 0
+        for batch in batches:
+            for values in zip(*(_values(batch.column(name)) for name in names.values()), strict=True):
+                yield position + 1, position, list(values)
+                position += 1
+
+    return _in_one_file(names, place, rows())
 
 
 def read_parallel(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     """One file a role; line i of each makes row i."""
-    values = {}
-    for role, place in files.items():
-        values[role] = _lines(_decode(place))
-        if values[role] and not values[role][-1]:  # what follows the last line end
-            values[role].pop()
-    counts = {files[role].name: len(lines) for role, lines in values.items()}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{name}: {count}" for name, count in counts.items())
-        fix = "Line i of each file is one row; give files with equally many lines."
-        raise UserError(f"the files of the split `{split.name}` differ in lines ({told})", _paths(files), fix)
-    total = next(iter(counts.values()))
+
+    def rows() -> Iterator[Row | Fault]:
+        counts = dict.fromkeys(files, 0)
+        for position, lines in enumerate(zip_longest(*map(read_lines, files.values()))):
+            for role, line in zip(files, lines, strict=True):
+                counts[role] += line is not None
+            texts = [line[1] for line in lines if line is not None]
+            if None in texts:
+                role = list(files)[texts.index(None)]
+                yield _fault(files[role], position + 1, "", TOO_LONG)
+            elif len(texts) == len(files):
+                yield position + 1, position, [bare(text) for text in texts if text is not None]
+        if len(set(counts.values())) > 1:
+            told = ", ".join(f"{files[role].name}: {count}" for role, count in counts.items())
+            fix = "Line i of each file is one row; give files with equally many lines."
+            raise UserError(f"the files of the split `{split.name}` differ in lines ({told})", _paths(files), fix)
+
     names = {role: Path(place.name).name for role, place in files.items()}
-    roles = {role: place.name for role, place in files.items()}
-    return RawRows(values, list(range(1, total + 1)), list(range(total)), names, roles)
+    return RawRows(names, {role: place.name for role, place in files.items()}, rows())
 
 
 def read_clinc(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
-    """One JSON object whose keys hold lists of [text, intent]; the split's key chooses the list."""
+    """One JSON object whose keys hold lists of [text, intent]; the split's key chooses the list.
+
+    Its rows are counted in that list, as JSON may put all of them on one line.
+    """
     place = files[""]
     try:
-        content = json.loads(_decode(place))
+        content = _JSON.decode(read_whole(place, _WHOLE_FILE))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"the file is not JSON: {error}", str(place.path), "Give the whole JSON file.") from error
+        fix = "Give the whole JSON file."
+        raise UserError(f"the file {_json_reason(error, lines=True)}", str(place.path), fix) from error
     if not isinstance(content, dict) or not isinstance(content.get(split.key), list):
         keys = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
         fix = near_names(split.key, keys) + f"Lists there: {', '.join(keys) or 'none'}."
         raise UserError(f"the file has no list under the key `{split.key}`", str(place.path), fix)
-    rows = _empty_rows({"text": "text", "label": "intent"}, place)
-    for position, item in enumerate(content[split.key]):
-        if not isinstance(item, list) or len(item) != 2:
-            shown = json.dumps(item, ensure_ascii=True)
-            rows.faults.append(Fault(place.name, position + 1, "", shown, "the row is not a pair [text, intent]"))
-            continue
-        rows.values["text"].append(item[0])
-        rows.values["label"].append(item[1])
-        rows.lines.append(position + 1)
-        rows.positions.append(position)
-    return rows
+
+    def rows() -> Iterator[Row | Fault]:
+        for position, item in enumerate(content[split.key]):
+            if isinstance(item, list) and len(item) == 2:
+                yield position + 1, position, item
+            else:
+                shown = json.dumps(item, ensure_ascii=True)
+                yield _fault(place, position + 1, shown, "is not a pair [text, intent]")
+
+    return _in_one_file({"text": "text", "label": "intent"}, place, rows())
 
 
 READERS: dict[str, Callable[[Files, SplitSpec, SourceSpec], RawRows]] = {
@@ -238,10 +253,12 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
         if role == "text_pair" and spec.pair_if_present and name not in present:
             continue
         if present.count(name) != 1:
-            shown = [_shown(column) for column in present]
+            shown = [_readable(column) for column in present]
             state = "there twice" if name in present else "missing"
-            fix = near_names(name, shown) + f"Columns there: {', '.join(shown)}."
-            raise UserError(f"the column `{name}` ({role}) is {state}", where, fix)
+            fix = near_names(name, shown) if name not in present else "Rename one of them. "
+            raise UserError(
+                f"the column `{name}` ({role}) is {state}", where, f"{fix}Columns there: {', '.join(shown)}."
+            )
         wanted[role] = present.index(name)
     return wanted
 
@@ -249,81 +266,121 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
 def _numbered_columns(width: int, spec: SourceSpec, place: Place) -> dict[str, int]:
     wanted = {role: getattr(spec, role) for role in ROLES if getattr(spec, role) is not None}
     for role, index in wanted.items():
-        if index >= width:
+        if index >= width > 0:
             fix = f"Columns there: 0 to {width - 1} (header is false)."
             raise UserError(f"the column {index} ({role}) is missing", str(place.path), fix)
     return wanted
 
 
-def _empty_rows(names: Mapping[str, str], place: Place) -> RawRows:
-    return RawRows({role: [] for role in names}, [], [], dict(names), dict.fromkeys(names, place.name))
+def _in_one_file(names: Mapping[str, str], place: Place, rows: Iterator[Row | Fault]) -> RawRows:
+    return RawRows(dict(names), dict.fromkeys(names, place.name), rows)
 
 
-def _check_file(place: Place) -> None:
-    if place.path.is_dir():
-        raise UserError("a folder stands where a file is expected", str(place.path), "Give a file there.")
-    if not place.path.exists():
-        raise UserError("there is no such file", str(place.path), "Check the definition's path and --from.")
-    if place.path.stat().st_size == 0:
-        raise UserError("the file is empty", str(place.path), "Give a file with rows.")
+def _fault(place: Place, line: int, value: str, reason: str, column: str = "") -> Fault:
+    return Fault(place.name, line, column, value[:SHOWN], reason)
 
 
-def _decode(place: Place) -> str:
-    """The file's text without a byte-order mark; bytes that are no UTF-8 become lone surrogates, found later by row."""
-    _check_file(place)
+def _fields(count: int) -> str:
+    return "1 field" if count == 1 else f"{count} fields"
+
+
+def _head(lines: Iterator[Line]) -> list[Line]:
+    """The first lines, taken from `lines`; fewer where they are long."""
+    head: list[Line] = []
+    size = 0
+    while len(head) < _HEAD_ROWS and size < LONGEST_ROW and (line := next(lines, None)):
+        head.append(line)
+        size += len(line[1] or "")
+    return head
+
+
+def _header(records: Iterator[Record], place: Place) -> list[str]:
+    line, header, reason = next(records, (1, [], "is empty"))
+    if not reason and not any(header):
+        reason = "is empty"
+    if reason:
+        what = f"the first line, which names the columns, cannot be read: it {reason}"
+        raise UserError(what, str(place.path), "Correct it, or write `header: false` and number the columns.")
+    return header
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key `{key[:SHOWN]}` stands there twice")
+    return value
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _object(line: Line) -> tuple[Any, str]:
+    """The JSON object of a line, or why it is none."""
+    text = line[1]
+    if text is None:
+        return None, TOO_LONG
     try:
-        data = place.path.read_bytes()
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", str(place.path), "Check its rights.") from error
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError("the file is UTF-16, not UTF-8", str(place.path), "Save it as UTF-8.")
-    return data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+        value = _JSON.decode(text)
+    except (ValueError, RecursionError) as error:
+        return None, _json_reason(error) if text.strip() else "is an empty line"
+    return value, "" if isinstance(value, dict) else "is not a JSON object ({...})"
 
 
-def _lines(text: str) -> list[str]:
-    """Lines end at \\n or \\r\\n only: str.splitlines would also cut at U+2028, form feeds and others."""
-    return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def _plain(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(_lines(text), start=1):
-        yield number, line.split(delimiter)
-
-
-def _quoted(text: str, delimiter: str, place: Place) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(io.StringIO(text, newline="\n"), delimiter=delimiter, strict=True)
-    first = 1
-    with _long_fields():
-        try:
-            for fields in reader:
-                yield first, fields
-                first = reader.line_num + 1
-        except csv.Error as error:
-            unclosed = "unexpected end" in str(error)
-            what = "a quote is never closed" if unclosed else f"the quotes are wrong: {error}"
-            fix = 'Close it, double a quote inside a field (""), or set `quoting: none` if quotes are mere characters.'
-            raise UserError(f"{what}, in the row that begins at line {first}", str(place.path), fix) from error
+def _json_reason(error: Exception, lines: bool = False) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        place = f"line {error.lineno}, character {error.colno}" if lines else f"character {error.colno}"
+        return f"is not JSON: {error.msg.removesuffix(' at')} at {place}"
+    return f"is not JSON that can be read: {'too deeply nested' if isinstance(error, RecursionError) else error}"
 
 
 @contextmanager
-def _long_fields() -> Iterator[None]:
-    """Without the csv module's limit of 131072 characters, which an unclosed quote would run into first."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+def _parquet_errors(place: Place) -> Iterator[None]:
     try:
         yield
-    finally:
-        csv.field_size_limit(before)
+    except (pa.ArrowException, OSError) as error:
+        what = f"the file cannot be read as Parquet: {str(error).splitlines()[0]}"
+        raise UserError(what, str(place.path), "Give a whole Parquet file.") from error
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _batches(place: Place, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
+    """The file's batches of the named columns, of so few rows that they take little memory.
+
+    One long text may stand in very many rows, of which a file holds a number each. Columns where that is likely stay
+    dictionaries (which Arrow makes slowly of texts that differ); of others a batch has fewer rows, the larger they are.
+    """
+    columns = list(dict.fromkeys(names.values()))
+    with _parquet_errors(place):
+        with pq.ParquetFile(place.path) as file:
+            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+            texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
+        chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
+        packed = {chunk.path_in_schema for chunk in chunks if _is_packed(chunk)} & set(texts)
+        largest = max(
+            (chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema not in packed), default=0
+        )
+        rows = min(_BATCH, max(_FEWEST, _BATCH_BYTES // max(largest, 1)))
+        with pq.ParquetFile(place.path, page_checksum_verification=True, read_dictionary=list(packed)) as file:
+            yield from file.iter_batches(batch_size=rows, columns=columns)
+
+
+def _is_packed(chunk: pq.ColumnChunkMetaData) -> bool:
+    size = chunk.total_uncompressed_size
+    return size < max(16 * chunk.num_values, 2**23) or size > 20 * chunk.total_compressed_size
+
+
+def _values(array: pa.Array) -> list[Any]:
+    if pa.types.is_dictionary(array.type):
+        known = _values(array.dictionary)
+        return [None if index is None else known[index] for index in array.indices.to_pylist()]
     try:
-        return column.to_pylist()
+        return array.to_pylist()
     except UnicodeDecodeError:  # Arrow does not check that a Parquet file's texts are UTF-8
-        raw = column.cast(pa.large_binary()).to_pylist()
+        raw = array.cast(pa.large_binary()).to_pylist()
         return [None if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
 
 
-def _shown(text: str) -> str:
+def _readable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -6,24 +6,25 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
+from adaptershare_cli.data.checks import RowCheck
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition, check_metrics
+from adaptershare_cli.data.files import Place, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
-from adaptershare_cli.data.readers import Fault, Place, RawRows, read_rows
+from adaptershare_cli.data.names import folded
+from adaptershare_cli.data.readers import SHOWN, Fault, RawRows, read_rows
 from adaptershare_cli.errors import UserError
 
 _TOLD = 5  # faults that an error message spells out
-_CHARACTERS = 200  # of a rejected value that are kept
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_COUNTED = 10_000  # faulty rows beyond --max-rejected that are counted
+_FEW_LABELS = 20  # so many labels are believed whatever the number of rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def resolve_source(definition: TaskDefinition, from_folder: Path | None) -> Sour
     """
     task = f"the task `{definition.name}`"
     if from_folder is not None:
-        if not from_folder.is_dir():
+        if not is_folder(from_folder):
             raise UserError(f"`{from_folder}` is not a folder", "--from", "Give the folder that holds the data.")
         if definition.files:
             return Source("folder", from_folder)
@@ -107,12 +108,16 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         raw = _read_split(source, spec, split, definition.labels)
         if raw is None:
             continue
-        checked = _Check(definition, spec, labels).rows(raw)
-        splits[split.name] = checked
-        faults += [(split.name, fault) for fault in sorted(raw.faults, key=lambda fault: fault.row)]
+        found: list[Fault] = []
+        room = max_rejected + _COUNTED - len(faults)
+        splits[split.name] = RowCheck(definition, spec, labels).table(raw, found, room)
+        faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
+        if len(found) > room:
+            break
         if split.name == "train" and definition.labels_from_train:
-            labels = tuple(sorted(set(checked["label"].to_pylist())))
-    _check_rejected(definition, source, faults, max_rejected)
+            labels = tuple(sorted(pc.unique(splits["train"]["label"]).to_pylist()))
+    if len(faults) > max_rejected:
+        raise _too_many(definition, source, faults, max_rejected)
     scored = [name for name in definition.report_on if name in splits]
     if not scored:
         what = f"the task `{definition.name}` has nothing to score: {', '.join(definition.report_on)} is absent"
@@ -120,12 +125,43 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     for name, table in splits.items():
         if not table.num_rows:
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
-    if definition.labels_from_train and len(labels) < 2:
-        what = f"train of the task `{definition.name}` has one label only, {labels[0]!r}"
-        raise UserError(what, _whereabouts(spec, "train"), "A classification needs at least two labels.")
+    _check_pairs(definition, spec, splits)
+    if definition.labels_from_train:
+        _check_found_labels(definition, spec, labels, splits["train"].num_rows)
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     return ReadTask(splits, _rejected_table(faults), labels, missing)
+
+
+def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str, pa.Table]) -> None:
+    """Raise UserError unless all splits have text pairs or none has."""
+    paired = {name: table["text_pair"].null_count == 0 for name, table in splits.items()}
+    for name, has_pairs in paired.items():
+        if has_pairs != paired["train"]:
+            with_pairs, without = (name, "train") if has_pairs else ("train", name)
+            what = f"the task `{definition.name}` has text pairs in the split `{with_pairs}`, but none in `{without}`"
+            where = f"{_whereabouts(spec, with_pairs)} and {_whereabouts(spec, without)}"
+            raise UserError(what, where, "Give every split a column of second texts, or none.")
+
+
+def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], rows: int) -> None:
+    """Raise UserError if the labels found in train are too few, too many, or the same but for their writing."""
+    where = _whereabouts(spec, "train")
+    task = f"train of the task `{definition.name}`"
+    if len(labels) < 2:
+        raise UserError(
+            f"{task} has one label only, {labels[0]!r}", where, "A classification needs at least two labels."
+        )
+    if len(labels) > _FEW_LABELS and 2 * len(labels) > rows:
+        fix = "Is it the right column? If so, list the labels in the definition."
+        raise UserError(f"{task} has {len(labels)} labels in {rows} rows", f"{where}, column {spec.label}", fix)
+    alike: dict[str, str] = {}
+    for label in labels:
+        other = alike.setdefault(folded(label), label)
+        if other != label:
+            what = f"the labels {other!r} and {label!r} in {task} differ only in case, white space or Unicode form"
+            fix = f"Make one of them with `label_map: {{{label}: {other}}}`, or list the labels if they are two."
+            raise UserError(what, where, fix)
 
 
 def _spec(definition: TaskDefinition, source: Source) -> SourceSpec:
@@ -158,6 +194,11 @@ def _places(source: Source, split: SplitSpec) -> dict[str, Place] | None:
             tried = " and ".join(dict.fromkeys([str(source.root / place.name), str(place.path)]))
             what = f"the split `{split.name}` has no file {place.name}"
             raise UserError(what, f"looked for {tried}", "Check --from and the definition's path.")
+        if not place.path.resolve().is_relative_to(source.root.resolve()):
+            what = f"the file {place.name} leads out of the folder {source.root}"
+            fix = "Put the file itself there, or give --from a folder that holds both the link and the file."
+            raise UserError(what, f"{place.path} is {place.path.resolve()}", fix)
+        check_file(place)
     return places
 
 
@@ -168,94 +209,21 @@ def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tupl
     return None if places is None else read_rows(places, split, spec)
 
 
-class _Check:
-    """Checks raw rows against a definition and makes them a table; what fails is added to the rows' faults."""
-
-    def __init__(self, definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...]) -> None:
-        self.kind = definition.kind
-        self.range = definition.range
-        self.names = dict(spec.label_map)
-        self.labels = frozenset(labels)
-        shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
-        seen = "that train has" if definition.labels_from_train else ""
-        self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({shown})"
-
-    def rows(self, raw: RawRows) -> pa.Table:
-        checks: dict[str, Callable[[Any], tuple[Any, str]]] = {
-            "text": _text,
-            "text_pair": _text,
-            "label": self._number if self.kind == "regression" else self._label,
-        }
-        roles = [(role, checks[role], raw.values[role]) for role in raw.values]
-        kept: dict[str, list[Any]] = {"row": [], "text": [], "text_pair": [], "label": []}
-        for index, position in enumerate(raw.positions):
-            row: dict[str, Any] = {"row": position, "text_pair": None}
-            for role, check, values in roles:
-                row[role], reason = check(values[index])
-                if reason:
-                    value = "" if values[index] is None else str(values[index])
-                    raw.faults.append(Fault(raw.files[role], raw.lines[index], raw.names[role], value, reason))
-                    break
-            else:
-                for name, column in kept.items():
-                    column.append(row[name])
-        return pa.table(kept, schema=schemas.downloaded(self.kind))
-
-    def _label(self, raw: Any) -> tuple[str, str]:
-        if isinstance(raw, bool):
-            raw = "true" if raw else "false"  # as JSON writes them
-        elif isinstance(raw, int):
-            raw = str(raw)
-        text, reason = _text(raw)
-        if reason:
-            return "", reason
-        label = self.names.get(text.strip(), text.strip())
-        return label, "" if not self.labels or label in self.labels else self.no_label
-
-    def _number(self, raw: Any) -> tuple[float, str]:
-        if isinstance(raw, str) and not _NUMBER.fullmatch(raw):
-            finite = raw.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")
-            return 0.0, "is not a number" if finite else "is not a finite number"
-        try:
-            number = math.nan if raw is None or isinstance(raw, bool) else float(raw)
-        except (OverflowError, TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            return 0.0, "is not a finite number" if isinstance(raw, float | int | str) else "is not a number"
-        low, high = self.range or (-math.inf, math.inf)
-        return number, "" if low <= number <= high else f"is outside the range {low:g} to {high:g}"
-
-
-def _text(raw: Any) -> tuple[str, str]:
-    """The text, or why it is none."""
-    if not isinstance(raw, str):
-        return "", "is missing" if raw is None else f"is not text but {_TYPES.get(type(raw), type(raw).__name__)}"
-    if "\0" in raw:
-        return "", "holds a NUL byte"
-    if not raw.isascii():
-        try:
-            raw.encode()
-        except UnicodeEncodeError:
-            return "", "is not valid UTF-8"
-    return raw, "" if raw.strip() else "is empty"
-
-
-_TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-
-
-def _check_rejected(definition: TaskDefinition, source: Source, faults: list[tuple[str, Fault]], limit: int) -> None:
-    if len(faults) <= limit:
-        return
+def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str, Fault]], limit: int) -> UserError:
+    """The error for more faulty rows than may be rejected; where they are very many, not all were counted."""
     told = [_sentence(fault, "" if source.root else f" ({split})") for split, fault in faults[:_TOLD]]
     if len(faults) > _TOLD:
         told.append(f"and {len(faults) - _TOLD} more")
-    count = "1 row" if len(faults) == 1 else f"{len(faults)} rows"
+    all_counted = len(faults) <= limit + _COUNTED
+    count = "1 row" if len(faults) == 1 else f"{'' if all_counted else 'at least '}{len(faults)} rows"
     what = f"{count} of the task `{definition.name}` cannot be used ({limit} may be rejected)"
     place = f"in {source.root}: " if source.root else ""
     fix = f"Correct them, or let them go to rejected.parquet with --max-rejected {len(faults)}."
+    if not all_counted:
+        fix = "Check the definition's reader, its options and its columns."
     if definition.labels and any("not one of the labels" in fault.reason for _, fault in faults):
         fix += " Labels that are written otherwise in the data need a label_map in the definition."
-    raise UserError(what, place + "; ".join(told), fix)
+    return UserError(what, place + "; ".join(told), fix)
 
 
 def _sentence(fault: Fault, split: str) -> str:
@@ -271,7 +239,7 @@ def _rejected_table(faults: list[tuple[str, Fault]]) -> pa.Table:
             "file": fault.file,
             "row": fault.row,
             "column": _clean(fault.column),
-            "value": _clean(fault.value)[:_CHARACTERS],
+            "value": _clean(fault.value)[:SHOWN],
             "reason": _clean(fault.reason),
         }
         for split, fault in faults

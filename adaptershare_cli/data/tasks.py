@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptershare_cli.data.definition import (
-    NAME,
-    SourceSpec,
-    SplitSpec,
-    TaskDefinition,
-    near_names,
-    parse_definition,
-)
+from adaptershare_cli.data.blocks import near_names
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition, parse_definition
+from adaptershare_cli.data.files import is_folder
+from adaptershare_cli.data.names import name_fault
 from adaptershare_cli.errors import UserError
 
 __all__ = [
@@ -33,41 +29,55 @@ __all__ = [
 
 @dataclass(frozen=True)
 class TaskRegistry:
-    """All known tasks by name, and the suites (folder name to sorted task names)."""
+    """All known tasks by name, and the suites (folder name to sorted task names).
+
+    `faults` holds, by name or alias, the error of each one that cannot be used; it is raised when that is asked for.
+    """
 
     tasks: dict[str, TaskDefinition]
     suites: dict[str, list[str]]
+    faults: dict[str, UserError] = field(default_factory=dict)
 
     def select(self, spec: str) -> list[TaskDefinition]:
         """The tasks that `spec` names: names, aliases, suites and globs over names, separated by commas.
 
         The written order is kept, suites and globs expand in sorted order, repeats are dropped. A task's name
-        goes before an equal suite name. Raises UserError for an empty or unknown selection.
+        goes before an equal suite name. Raises UserError for an empty or unknown selection, and for a task whose
+        definition is faulty.
         """
         tokens = [token for token in (part.strip() for part in spec.split(",")) if token]
         if not tokens:
             raise UserError("no task is selected", "--tasks", self._suites_line())
-        chosen = dict.fromkeys(name for token in tokens for name in self._expand(token))
+        chosen = {name: token for token in tokens for name in self._expand(token)}
+        for name, token in chosen.items():
+            if error := self.faults.get(name):
+                leave = f" To go on without it, name the other tasks instead of `{token}`." if name != token else ""
+                raise UserError(error.what, error.where, error.fix + leave)
         return [self.tasks[name] for name in chosen]
 
     def _expand(self, token: str) -> list[str]:
-        if token in self.tasks:
+        if token in self.tasks or token in self.faults:
             return [token]
         for task in self.tasks.values():
             if token in task.aliases:
                 return [task.name]
         if token in self.suites:
             return self.suites[token]
+        names = sorted({*self.tasks, *self.faults})
         if any(sign in token for sign in "*?["):
-            found = sorted(name for name in self.tasks if fnmatch.fnmatchcase(name, token))
+            found = [name for name in names if fnmatch.fnmatchcase(name, token)]
             if found:
                 return found
             raise UserError(f"no task's name matches `{token}`", "--tasks", self._suites_line())
-        known = [*self.tasks, *self.suites, *(alias for task in self.tasks.values() for alias in task.aliases)]
+        known = [*names, *self.suites, *(alias for task in self.tasks.values() for alias in task.aliases)]
         raise UserError(f"unknown task `{token}`", "--tasks", near_names(token, known) + self._suites_line())
 
     def _suites_line(self) -> str:
-        lines = [f"{suite} ({', '.join(names)})" for suite, names in sorted(self.suites.items())]
+        marked = {
+            suite: [f"{name} (faulty)" if name in self.faults else name for name in names]
+            for suite, names in sorted(self.suites.items())
+        }
+        lines = [f"{suite} ({', '.join(names)})" for suite, names in marked.items()]
         return "Suites: " + "; ".join(lines) + "." if lines else "No tasks are installed: give --task-dir FOLDER."
 
 
@@ -82,14 +92,14 @@ def load_tasks(task_dirs: Sequence[Path] = ()) -> TaskRegistry:
     """Parse the built-in definitions and those in `task_dirs`.
 
     A folder of `task_dirs` holds YAML files or sub-folders of them, one deep; the folder that holds a file names
-    its suite. Raises UserError for a folder without definitions, a faulty definition, and for a name or alias
-    that two definitions claim.
+    its suite. A definition that is faulty, and a name or alias that two of them claim, stand in `faults` and leave
+    the others usable. Raises UserError for a folder without definitions.
     """
     found: dict[Path, str] = {}
     for file in _yaml_files(builtin_folder()):
         found.setdefault(file.resolve(), file.parent.name)
     for folder in task_dirs:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UserError(f"the task folder `{folder}` is not a folder", "--task-dir", "Give an existing folder.")
         files = _yaml_files(folder)
         if not files:
@@ -98,30 +108,43 @@ def load_tasks(task_dirs: Sequence[Path] = ()) -> TaskRegistry:
         for file in files:
             found.setdefault(file.resolve(), file.resolve().parent.name)
     tasks: dict[str, TaskDefinition] = {}
+    faults: dict[str, UserError] = {}
+    suites: dict[str, set[str]] = {}
+    owners: dict[str, Path] = {}  # names that file systems may take for one are one
     for file, suite in found.items():
-        task = parse_definition(file, suite)
-        if task.name in tasks:
-            both = f"{tasks[task.name].path} and {task.path}"
-            raise UserError(f"two definitions of the task `{task.name}`", both, "Rename one of the two files.")
-        tasks[task.name] = task
-    _check_aliases(tasks)
-    suites: dict[str, list[str]] = {}
-    for name in sorted(tasks):
-        suites.setdefault(tasks[name].suite, []).append(name)
-    return TaskRegistry(tasks, suites)
+        suites.setdefault(suite, set()).add(file.stem)
+        other = owners.setdefault(file.stem.lower(), file)
+        try:
+            if other != file:
+                what = f"two definitions of the task `{file.stem}`"
+                raise UserError(what, f"{other} and {file}", "Rename one of the two files.")
+            tasks[file.stem] = parse_definition(file, suite)
+        except UserError as error:
+            faults[file.stem] = error
+    for name in faults:
+        tasks.pop(name, None)
+    _check_aliases(tasks, faults)
+    return TaskRegistry(tasks, {suite: sorted(names) for suite, names in suites.items()}, faults)
 
 
-def _check_aliases(tasks: dict[str, TaskDefinition]) -> None:
+def _check_aliases(tasks: dict[str, TaskDefinition], faults: dict[str, UserError]) -> None:
+    """Move tasks whose alias cannot be one from `tasks` to `faults`; an alias that two claim is a fault of its own."""
     owners: dict[str, TaskDefinition] = {}
-    for task in tasks.values():
+    for task in list(tasks.values()):
         for alias in task.aliases:
-            if not NAME.fullmatch(alias):
-                raise UserError(f"`{alias}` cannot be an alias", str(task.path), "It takes the signs of a task's name.")
-            other = tasks.get(alias) or owners.get(alias)
-            if other:
-                both = f"{other.path} and {task.path}"
-                raise UserError(f"`{alias}` means two tasks, {other.name} and {task.name}", both, "Rename one.")
-            owners[alias] = task
+            other = tasks.get(alias) or owners.setdefault(alias, task)
+            fault = name_fault(alias)
+            if fault:
+                error = UserError(f"`{alias}` cannot be an alias: {fault}", str(task.path), "Rename it.")
+            elif other is not task:
+                what = f"`{alias}` means two tasks, {other.name} and {task.name}"
+                error = UserError(what, f"{other.path} and {task.path}", "Rename one.")
+                if alias not in tasks:
+                    faults[alias] = error
+            else:
+                continue
+            faults[task.name] = error
+            tasks.pop(task.name, None)
 
 
 def _yaml_files(folder: Path) -> list[Path]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
 
 from adaptershare_cli.artefact import verify
 from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
 from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.stages.common import StageContext, ensure
 from adaptershare_cli.workspace import Artefact, canonical, write_parquet
+
+_BATCH = 10_000  # rows that are text at once
 
 
 def download_task(context: StageContext, definition: TaskDefinition) -> Artefact:
@@ -28,10 +34,16 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
 
     def build(folder: Path) -> dict[str, Any]:
         read = read_task(definition, source, context.download.max_rejected)
+        if source_request(definition, source) != request["source"]:
+            fix = "Run the command again when nothing writes to it."
+            raise UserError(
+                f"the data of the task `{definition.name}` changed while it was read", str(source.root), fix
+            )
         digest = hashlib.sha256(canonical([definition.fingerprint, read.labels]).encode())
         for name, table in read.splits.items():
             write_parquet(table, folder / f"{name}.parquet")
-            digest.update(canonical([name, table.to_pydict()]).encode())
+            for text in _json_texts(name, table):
+                digest.update(text.encode())
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
@@ -57,6 +69,18 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     if context.from_folder is not None and source.kind == "folder":
         context.workspace.remember_sources([definition.name], context.from_folder)
     return artefact
+
+
+def _json_texts(name: str, table: pa.Table) -> Iterator[str]:
+    """The JSON text of `[name, {column: values, …}]` in pieces, as the whole would take many times a table's memory."""
+    yield f"[{canonical(name)},{{"
+    for number, column in enumerate(sorted(table.column_names)):
+        yield f"{',' if number else ''}{canonical(column)}:["
+        batches = filter(len, table.select([column]).to_batches(max_chunksize=_BATCH))
+        for at, batch in enumerate(batches):
+            yield ("," if at else "") + canonical(batch.column(0).to_pylist())[1:-1]
+        yield "]"
+    yield "}]"
 
 
 def _source(context: StageContext, definition: TaskDefinition) -> Source | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
+import pyarrow.compute as pc
+
+from adaptershare_cli.data.encoding import Prepared, load_tokenizer, prepare_task
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import non_default
@@ -51,13 +53,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             settings.max_train_examples,
             settings.max_eval_examples,
         )
-        for part in PARTS:
-            if not prepared.parts[part].num_rows:
-                raise UserError(
-                    f"Task {definition.name} has too few train rows: none is left for {part}",
-                    where=f"{download.info['rows']['train']} rows, {prepared.counts['leaked_rows']} of them leaks",
-                    fix="Held-out and select rows each take at most a fifth of train: give at least five rows.",
-                )
+        _check_parts(definition.name, download.info["rows"]["train"], prepared)
         for part, table in prepared.parts.items():
             write_parquet(table, folder / f"{part}.parquet")
         names = ("task", "kind", "labels", "range", "metrics")
@@ -75,10 +71,41 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
     return ensure(context, "prepro", definition.name, request, build, [download])
 
 
+def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
+    """Raise UserError for a part of train without rows, and for a row without any token (its mean would be none)."""
+    leaked, contents = prepared.counts["leaked_rows"], prepared.counts["train_contents"]
+    for part in PARTS:
+        if not prepared.parts[part].num_rows:
+            fix = "Held-out and select rows each take at most a fifth of train: give at least five rows."
+            if rows - leaked >= 5:
+                fix = (
+                    "Held-out and select rows each take at most a fifth of train, and rows of one text stay together: "
+                )
+                fix += "give more different texts."
+            if not contents:
+                fix = "Give train rows that do not stand in a scored split."
+            raise UserError(
+                f"Task {name} has too few train rows: none is left for {part}",
+                where=f"{rows} rows, {leaked} of them leaks; the others hold {contents} different texts",
+                fix=fix,
+            )
+    for part, table in prepared.parts.items():
+        empty = table.filter(pc.equal(table["length"], 0))
+        split = "train" if part in PARTS else part
+        if empty.num_rows:
+            raise UserError(
+                f"Task {name}: the tokenizer makes no token of a text",
+                where=f"row {empty['row'][0].as_py()} (counted from 0) of the split {split}",
+                fix="Take the row out, or use an encoder whose tokenizer adds special tokens.",
+            )
+
+
 def _summary(counts: dict[str, int], parts: list[str]) -> str:
     text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
     truncated = sum(counts[f"{part}_truncated"] for part in parts)
     extra = [f"{truncated} truncated"] if truncated else []
+    if blank := sum(counts[f"{part}_blank"] for part in parts):
+        extra.append(f"{blank} without a token of their own")
     if counts["leaked_rows"]:
         extra.append(f"{counts['leaked_rows']} train rows dropped: they stand in a scored split")
     return "; ".join([text, *extra])

@@ -63,7 +63,8 @@ def test_task_folder(places: tuple, tmp_path: Path) -> None:
 
 def test_task_file_with_a_space(places: tuple, own_project: Path) -> None:
     (own_project / "tasks" / "first.yaml").rename(own_project / "tasks" / "my first.yaml")
-    refused("download", "-t", "second", *places, says=("`my first` cannot be a task's name", "my first.yaml", "spaces"))
+    refused("download", "-t", "my*", *places, says=("`my first` cannot be a task's name", "my first.yaml", "Rename"))
+    assert "made" in good("download", "-t", "second", *places).stdout
 
 
 @pytest.mark.parametrize("name", ["values", "forward", "my.task"])
@@ -88,7 +89,11 @@ def test_wrong_column(places: tuple, own_project: Path, tmp_path: Path) -> None:
 
 def test_unknown_key(places: tuple, own_project: Path) -> None:
     add_task(own_project, "first", ("bad", "good"), metric=["accuracy"])
-    refused("download", "-t", "second", *places, says=("unknown key `metric`", "first.yaml", "`metrics`"))
+    refused("download", "-t", "first", *places, says=("unknown key `metric`", "first.yaml", "`metrics`"))
+    refused(
+        "download", "-t", "tasks", *places, says=("unknown key `metric`", "name the other tasks instead of `tasks`")
+    )
+    assert "made" in good("download", "-t", "second", *places).stdout
 
 
 def test_label_outside_the_list(places: tuple, own_project: Path, tmp_path: Path) -> None:

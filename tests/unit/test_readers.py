@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adaptershare_cli.data import delimited, files, readers
 from adaptershare_cli.data.definition import READER_KEYS, SourceSpec, SplitSpec
-from adaptershare_cli.data.readers import READERS, Place, RawRows, read_rows
+from adaptershare_cli.data.files import Place
+from adaptershare_cli.data.readers import READERS, Fault, Files, read_rows
 from adaptershare_cli.errors import UserError
 
 SPLIT = SplitSpec("train", (("", "data"),))
@@ -27,10 +30,35 @@ def spec(reader: str, **changes: Any) -> SourceSpec:
     return SourceSpec(**{"kind": "files", "splits": (SPLIT,), "reader": reader, "quoting": quoting, **changes})
 
 
-def read(folder: Path, reader: str, content: bytes | str, **changes: Any) -> RawRows:
+@dataclass
+class Read:
+    """All rows of a split, a list a role."""
+
+    values: dict[str, list[Any]]
+    lines: list[int]
+    positions: list[int]
+    faults: list[Fault]
+    files: dict[str, str]
+
+
+def read_all(files: Files, split: SplitSpec, spec: SourceSpec) -> Read:
+    raw = read_rows(files, split, spec)
+    done = Read({role: [] for role in raw.names}, [], [], [], raw.files)
+    for row in raw.rows:
+        if isinstance(row, Fault):
+            done.faults.append(row)
+            continue
+        done.lines.append(row[0])
+        done.positions.append(row[1])
+        for role, value in zip(raw.names, row[2], strict=True):
+            done.values[role].append(value)
+    return done
+
+
+def read(folder: Path, reader: str, content: bytes | str, **changes: Any) -> Read:
     file = folder / "data"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_rows({"": Place("data", file)}, SPLIT, spec(reader, **changes))
+    return read_all({"": Place("data", file)}, SPLIT, spec(reader, **changes))
 
 
 def refused(folder: Path, reader: str, content: bytes | str, **changes: Any) -> str:
@@ -41,7 +69,7 @@ def refused(folder: Path, reader: str, content: bytes | str, **changes: Any) -> 
     return str(caught.value)
 
 
-def faults(rows: RawRows) -> list[tuple[int, str]]:
+def faults(rows: Read) -> list[tuple[int, str]]:
     return [(fault.row, fault.reason) for fault in rows.faults]
 
 
@@ -88,7 +116,7 @@ def test_without_a_header_columns_are_numbers(tmp_path: Path) -> None:
 def test_without_a_header_a_faulty_first_row_does_not_set_the_width(tmp_path: Path) -> None:
     rows = read(tmp_path, "tsv", "x\na\t1\nb\t0\n", header=False, text=0, text_pair=None, label=1)
     assert rows.values["text"] == ["a", "b"]
-    assert faults(rows) == [(1, "1 fields where 2 are expected")]
+    assert faults(rows) == [(1, "has 1 field where 2 are expected")]
 
 
 def test_text_pair_is_read_where_it_is(tmp_path: Path) -> None:
@@ -111,7 +139,7 @@ def test_rows_with_other_numbers_of_fields(tmp_path: Path) -> None:
         rows = read(tmp_path, reader, content)
         assert rows.values["text"] == ["a", "d"]
         assert (rows.lines, rows.positions) == ([2, 6], [0, 4])
-        reasons = ["1 fields where 2 are expected", "the line is empty", "3 fields where 2 are expected"]
+        reasons = ["has 1 field where 2 are expected", "is an empty line", "has 3 fields where 2 are expected"]
         assert faults(rows) == list(zip((3, 4, 5), reasons, strict=True))
 
 
@@ -119,13 +147,53 @@ def test_csv_lines_are_counted_through_quoted_line_ends(tmp_path: Path) -> None:
     rows = read(tmp_path, "csv", 'text,label\r\n"a\r\n\r\nb",1\r\n"c ""d"", e",0\r\nbad\r\nf,1\r\n')
     assert rows.values["text"] == ["a\r\n\r\nb", 'c "d", e', "f"]
     assert (rows.lines, rows.positions) == ([2, 5, 7], [0, 1, 3])
-    assert faults(rows) == [(6, "1 fields where 2 are expected")]
+    assert faults(rows) == [(6, "has 1 field where 2 are expected")]
 
 
-def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
-    message = refused(tmp_path, "csv", 'text,label\na,1\n"b,0\n' + "c,1\n" * 100_000)
-    assert "a quote is never closed, in the row that begins at line 3" in message and "quoting: none" in message
-    assert "line 2" in refused(tmp_path, "csv", 'text,label\n"a"b,1\n')
+def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
+    rows = read(tmp_path, "csv", 'text,label\na,1\n"b,0\n' + "c,1\n" * 100_000)
+    assert rows.values["text"] == ["a", *["c"] * 100_000]
+    assert (rows.lines[:3], rows.positions[:3]) == ([2, 4, 5], [0, 2, 3])
+    (fault,) = rows.faults
+    assert (fault.row, fault.value) == (3, '"b,0')
+    assert "a quote that is never closed" in fault.reason and "quoting: none" in fault.reason
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [('"a"b,1', "more text after a closing quote"), ('"a,1\nb,"1', "more text"), ("a\rb,1", "carriage return")],
+)
+def test_other_wrong_quotes_cost_their_first_line(tmp_path: Path, line: str, reason: str) -> None:
+    rows = read(tmp_path, "csv", f'text,label\n{line}\n"two\nlines",1\nd,0\n')
+    assert rows.values["text"][-2:] == ["two\nlines", "d"]
+    assert rows.faults[0].row == 2 and reason in rows.faults[0].reason
+
+
+def test_wrong_quotes_everywhere_are_the_files_fault(tmp_path: Path) -> None:
+    message = refused(tmp_path, "csv", "text,label\n" + '"a"b,1\n' * 200)
+    assert "the quotes are wrong in more than 100 rows, the last one at line 102" in message
+    assert "quoting: none" in message
+    assert "the first line, which names the columns" in refused(tmp_path, "csv", '"text,label\na,1\n')
+
+
+def test_longest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (files, delimited, readers):
+        monkeypatch.setattr(module, "LONGEST_ROW", 50)
+    long = "x" * 47
+    for reader, good, bad in (
+        ("csv", f"{long},1", f"{long},1234"),
+        ("csv", f'"a\n{"b" * 40}",1', f'"a\n{long}",1'),
+        ("tsv", f"{long}\t1", f"{long}\t123"),
+    ):
+        rows = read(
+            tmp_path, reader, "text,label\n".replace(",", "\t" if reader == "tsv" else ",") + f"{good}\n{bad}\nlast"
+        )
+        assert len(rows.lines) == 1 and rows.faults[0].row == rows.lines[0] + 1 + good.count("\n")
+        assert "MiB" in rows.faults[0].reason
+    rows = read(tmp_path, "jsonl", '{"text": "a", "label": 1}\n{"text": "' + long + '", "label": 1}\n')
+    assert rows.lines == [1] and "is longer than" in rows.faults[0].reason
+    rows = parallel(tmp_path, "a\n" + long * 2 + "\nc", "x\ny\nz")
+    assert rows.values["text"] == ["a", "c"] and "is longer than" in rows.faults[0].reason
 
 
 def test_very_long_fields(tmp_path: Path) -> None:
@@ -170,7 +238,7 @@ def test_large_files_are_read_quickly(tmp_path: Path) -> None:
 def test_files_that_are_not_there_or_not_files(tmp_path: Path, reader: str) -> None:
     def reason() -> str:
         with pytest.raises(UserError) as caught:
-            read_rows({"": Place("data", tmp_path / "data")}, SPLIT, spec(reader))
+            read_all({"": Place("data", tmp_path / "data")}, SPLIT, spec(reader))
         assert str(tmp_path / "data") in caught.value.where
         return caught.value.what
 
@@ -201,7 +269,7 @@ def test_bytes_that_are_no_utf8_stay_in_their_row(tmp_path: Path) -> None:
 
 def test_jsonl(tmp_path: Path) -> None:
     rows = read(tmp_path, "jsonl", '{"text": "a\\u2028", "label": 1}\r\n{"label": "x", "text": 5, "more": []}\n\n')
-    assert rows.values == {"text": ["a\u2028", 5], "label": [1, "x"]}
+    assert rows.values == {"text": ["a\u2028", 5], "text_pair": [None, None], "label": [1, "x"]}
     assert rows.lines == [1, 2]
 
 
@@ -212,7 +280,7 @@ def test_jsonl_rows_at_fault(tmp_path: Path) -> None:
     assert [row for row, _ in faults(rows)] == [2, 3, 4, 5, 7]
     told = [reason for _, reason in faults(rows)]
     assert "not JSON" in told[0] and "not a JSON object" in told[1] and "empty" in told[2]
-    assert told[3] == "the key `label` is missing"
+    assert told[3] == "has no key `label`"
 
 
 def test_jsonl_without_the_column_or_without_objects(tmp_path: Path) -> None:
@@ -266,11 +334,11 @@ def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
 # --- parallel files and CLINC
 
 
-def parallel(folder: Path, text: str, label: str) -> RawRows:
+def parallel(folder: Path, text: str, label: str) -> Read:
     (folder / "seq.in").write_text(text)
     (folder / "label").write_text(label)
     files = {"text": Place("t/seq.in", folder / "seq.in"), "label": Place("t/label", folder / "label")}
-    return read_rows(files, SPLIT, spec("lines"))
+    return read_all(files, SPLIT, spec("lines"))
 
 
 def test_parallel_files(tmp_path: Path) -> None:
@@ -290,14 +358,14 @@ def test_clinc(tmp_path: Path) -> None:
     content = json.dumps({"train": [["a", "x"], ["b"], "c", ["d", "y"]], "val": [["e", "x"]], "empty": [], "n": 1})
     (tmp_path / "data").write_text(content)
 
-    def rows(key: str) -> RawRows:
+    def rows(key: str) -> Read:
         split = SplitSpec("train", (("", "data"),), key=key)
-        return read_rows({"": Place("data", tmp_path / "data")}, split, spec("clinc"))
+        return read_all({"": Place("data", tmp_path / "data")}, split, spec("clinc"))
 
     train = rows("train")
     assert train.values == {"text": ["a", "d"], "label": ["x", "y"]}
     assert (train.lines, train.positions) == ([1, 4], [0, 3])
-    assert faults(train) == [(row, "the row is not a pair [text, intent]") for row in (2, 3)]
+    assert faults(train) == [(row, "is not a pair [text, intent]") for row in (2, 3)]
     assert rows("val").values["text"] == ["e"]
     for key, told in (("vall", "Did you mean `val`?"), ("n", "Lists there: train, val, empty"), ("empty", "no rows")):
         with pytest.raises(UserError) as caught:

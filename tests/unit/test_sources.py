@@ -115,10 +115,10 @@ def test_request_is_the_content_and_no_place(tmp_path: Path) -> None:
 
 def test_rows_come_in_the_downloaded_schema(tmp_path: Path) -> None:
     task = define(tmp_path / "defs")
-    done = read(tmp_path, task, "label,text_pair,text\nno,p,a \nyes,q,b\n")
+    done = read(tmp_path, task, "label,text_pair,text\nno,p,a \nyes,q,b\n", "text_pair,label,text\nr,no,c\n")
     assert done.splits["train"].schema == schemas.downloaded("classification")
     assert done.splits["train"].to_pylist()[0] == {"row": 0, "text": "a ", "text_pair": "p", "label": "no"}
-    assert done.splits["dev"]["text_pair"].null_count == 2
+    assert read(tmp_path, task, GOOD).splits["dev"]["text_pair"].null_count == 2
     assert list(done.splits) == ["train", "dev"]
     assert (done.labels, done.missing, done.rejected.num_rows) == (("no", "yes"), (), 0)
     assert done.rejected.schema == schemas.REJECTED
@@ -173,14 +173,14 @@ def test_files_that_are_missing(tmp_path: Path, gone: str) -> None:
     [
         ("c,maybe", "label", "is not one of the labels (no, yes)"),
         ("c,", "label", "is empty"),
-        ("c,NO", "label", "is not one of the labels (no, yes)"),
+        ("c,NO", "label", "is not one of the labels (no, yes), but `no` in all but case, white space or Unicode form"),
         (" ,no", "text", "is empty"),
         ('" \n\u3000",no', "text", "is empty"),
         ("c\0d,no", "text", "holds a NUL byte"),
         (b"caf\xe9,no", "text", "is not valid UTF-8"),
         (b"c,n\xf6", "label", "is not valid UTF-8"),
-        ("c,no,more", "", "3 fields where 2 are expected"),
-        ("c", "", "1 fields where 2 are expected"),
+        ("c,no,more", "", "has 3 fields where 2 are expected"),
+        ("c", "", "has 1 field where 2 are expected"),
     ],
 )
 def test_rows_that_cannot_be_used(tmp_path: Path, row: str | bytes, column: str, reason: str) -> None:
@@ -240,7 +240,7 @@ def test_the_count_is_over_all_splits(tmp_path: Path) -> None:
 
 def test_faults_of_structure_cannot_be_let_through(tmp_path: Path) -> None:
     task = define(tmp_path / "defs")
-    for content, told in (("text\na\n", "`label`"), ("", "empty"), (GOOD + '"c,no\n', "never closed")):
+    for content, told in (("text\na\n", "`label`"), ("", "empty"), (b"\x1f\x8b\x08", "gzip")):
         with pytest.raises(UserError, match=told):
             read(tmp_path, task, content, most=1000)
 
@@ -271,7 +271,7 @@ def test_label_map_and_labels_that_are_no_text(tmp_path: Path) -> None:
     bad.append({"text": "lone \ud800", "label": 0})
     done = read(tmp_path, task, good + "".join(json.dumps(row) + "\n" for row in bad), good, most=5)
     assert done.splits["train"]["label"].to_pylist() == ["no", "yes", "no", "yes"]
-    reasons = ["is not text but a number", "is not text but a number", "is missing", "is not text but a list"]
+    reasons = ["is not text but a number", "is neither text nor a whole number", "is missing", "is not text but a list"]
     assert done.rejected["reason"].to_pylist() == [*reasons, "is not valid UTF-8"]
     assert done.rejected["row"].to_pylist() == [5, 6, 7, 8, 9]
 

@@ -121,6 +121,34 @@ def files_with(**changes: Any) -> dict[str, Any]:
     return {"files": {**BASE["files"], **changes}}
 
 
+NO_HUB_IDS = ["../a", "/a/b", "a/b/c", "./a", "C:\\a", "https://a/b", "a/..", "csv\n", "a b", "a//b", "-a/b", "ü/b"]
+OUTSIDE = [
+    ("/etc/passwd", "not relative"),
+    ("../a", "`..`"),
+    ("a/../../b", "`..`"),
+    ("..", "`..`"),
+    ("C:/a", "not relative"),
+    ("c:a", "not relative"),
+    ("\\\\server\\a", "not relative"),
+    ("a\\..\\b", "backslash"),
+    ("a\0b", "U+0000"),
+    ("a\nb", "U+000A"),
+    ("a\x1b[2J", "U+001B"),
+    ("a\u2028b", "U+2028"),
+    ("a\u202etxt.csv", "U+202E"),
+    ("a\u2215b", "U+2215"),
+    ("\uff0fetc", "U+FF0F"),
+    ("\uff0e\uff0e/a", "U+FF0E"),
+    ("\u2025/a", "U+2025"),
+    ("a\uff3cb", "U+FF3C"),
+    ("NUL", "device on Windows"),
+    ("data/con.csv", "device on Windows"),
+    ("a./b", "Windows drops"),
+    (".. /a", "Windows drops"),
+    ("a" * 256, "255 bytes"),
+]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -158,15 +186,24 @@ def files_with(**changes: Any) -> dict[str, Any]:
         (files_with(splits={"train": "a", "dev": ["b"]}), ["`files.splits.dev` must be a mapping"]),
         (files_with(splits={"train": "a", "dev": {"path": "b", "optinal": True}}), ["`optional`"]),
         (files_with(splits={"train": {"path": "a", "optional": True}, "dev": "b"}), ["cannot be optional"]),
-        (files_with(splits={"train": "/a", "dev": "b"}), ["not inside"]),
-        (files_with(splits={"train": "../a", "dev": "b"}), ["not inside"]),
+        *((files_with(splits={"train": path, "dev": "b"}), ["cannot be inside", told]) for path, told in OUTSIDE),
         (files_with(label_map={"0": "nay"}), ["`nay`", "Labels: no, yes"]),
+        (files_with(label_map={" ": "no"}), ["`files.label_map` has an empty value"]),
+        (files_with(label_map={"0": "no", "0 ": "yes"}), ["`files.label_map` has an empty value, or one twice"]),
+        (files_with(splits={"train": "a", "dev": "b", "Rejected": "c"}), ["`files.splits.Rejected` cannot be"]),
+        (files_with(splits={"train": "a", "aux": "b"}), ["device on Windows"]),
+        ({"labels": ["no", "a\tb"]}, ["a label that holds the control character U+0009"]),
+        ({"labels": ["no", "\u200b"]}, ["a label that holds no visible character"]),
+        ({"labels": ["no", "a" * 201]}, ["a label that is longer than 200 characters"]),
+        ({"labels": ["no", " no"]}, ["`labels` names something twice"]),
+        *(({"hub": {"path": path, "splits": BASE["files"]["splits"]}}, ["hub id"]) for path in NO_HUB_IDS),
         ({"hub": {"splits": {"train": "train", "dev": "dev"}}}, ["`hub.path` is missing"]),
         ({"kind": "regression", "labels": None, "metrics": ["pearson"]}, ["`range` is missing"]),
         ({"kind": "regression", "metrics": ["pearson"], "range": [0, 1]}, ["`labels` belongs to a classification"]),
         ({"kind": "regression", "labels": None, "metrics": ["pearson"], "range": [5, 0]}, ["lower one first"]),
         ({"kind": "regression", "labels": None, "metrics": ["pearson"], "range": [0, "nan"]}, ["two numbers"]),
         ({"kind": "regression", "labels": None, "metrics": ["pearson"], "range": [1, 2, 3]}, ["two numbers"]),
+        ({"kind": "regression", "labels": None, "metrics": ["pearson"], "range": ["-1e308", "1e308"]}, ["two numbers"]),
     ],
 )
 def test_mistakes_name_file_and_key(tmp_path: Path, changes: dict[str, Any], told: list[str]) -> None:
@@ -184,6 +221,20 @@ def test_mistakes_name_file_and_key(tmp_path: Path, changes: dict[str, Any], tol
         (b"", "mapping of keys"),
         (b"kind: \xff", "not UTF-8"),
         (b"kind: !!python/object/apply:os.system ['true']", "`kind` must be one piece of text"),
+        (b"kind: !!python/name:os.system", "`kind` must be one piece of text"),
+        (b"labels: &a [x, y]\nmetrics: *a", "an alias (*name) is not taken"),
+        (
+            b"a: &a [l, l]\n" + b"".join(b"%c: &%c [*%c, *%c]\n" % (i + 1, i + 1, i, i) for i in range(97, 121)),
+            "an alias",
+        ),
+        (b"kind: {<<: *x}", "an alias"),
+        (b"labels: " + b"[" * 100_000, "too deeply nested"),
+        (b"labels: " + b"{a: " * 100_000, "too deeply nested"),
+        (b"- " * 400_000, "too deeply nested"),
+        (b"# " + b"x" * 2**20, "larger than 1 MiB"),
+        (b"---\nkind: a\n---\nkind: b\n", "not valid YAML"),
+        (b"kind: \0", "not valid YAML"),
+        (b"? [a]\n: b", "a key must be plain text"),
     ],
 )
 def test_what_is_no_yaml_mapping(tmp_path: Path, content: bytes, told: str) -> None:
@@ -198,7 +249,31 @@ def test_a_yaml_fault_names_its_line(tmp_path: Path) -> None:
     assert "line 3" in refused(file)
 
 
-@pytest.mark.parametrize("name", ["with space", "a,b", "-dash", ".hidden", "ü", "a*"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with space",
+        "a,b",
+        "-dash",
+        ".hidden",
+        "ü",
+        "a*",
+        "..",
+        "a\nb",
+        "a\x1b",
+        "a\u202eb",
+        "a\u2215b",
+        "a\\b",
+        "C:a",
+        "con",
+        "NUL.x",
+        "com1",
+        "a.",
+        "a" * 101,
+        "ａ",
+        "a\u200b",
+    ],
+)
 def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
     assert "cannot be a task's name" in refused(write(tmp_path, name))
 
@@ -247,27 +322,83 @@ def test_a_users_folder_adds_suites(builtin: Path, tmp_path: Path) -> None:
     assert names("own,sub", folder) == ["mine", "other"]
 
 
-def test_two_definitions_of_one_name(builtin: Path, tmp_path: Path) -> None:
-    first = write(tmp_path / "own", "rte")
+def fault(spec: str, *folders: Path) -> UserError:
     with pytest.raises(UserError) as caught:
-        load_tasks([tmp_path / "own"])
-    assert str(first) in caught.value.where and str(builtin / "alpha" / "rte.yaml") in caught.value.where
+        load_tasks(folders).select(spec)
+    return caught.value
+
+
+def test_two_definitions_of_one_name(builtin: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    first = write(own, "rte")
+    write(own, "mine")
+    error = fault("rte", own)
+    assert str(first) in error.where and str(builtin / "alpha" / "rte.yaml") in error.where
+    assert names("mine,cola", own) == ["mine", "cola"]
     write(tmp_path / "a", "new")
-    write(tmp_path / "b", "new")
-    with pytest.raises(UserError, match="two definitions of the task `new`"):
-        load_tasks([tmp_path / "a", tmp_path / "b"])
+    write(tmp_path / "b", "New")  # one and the same folder of artefacts for some file systems
+    assert "two definitions of the task `New`" in fault("New", tmp_path / "a", tmp_path / "b").what
+    assert names("new", tmp_path / "a", tmp_path / "b") == ["new"]
 
 
 @pytest.mark.parametrize("alias", ["rte", "sst"])
 def test_an_alias_means_one_task(builtin: Path, tmp_path: Path, alias: str) -> None:
     write(tmp_path / "own", "mine", aliases=[alias])
-    with pytest.raises(UserError, match=f"`{alias}` means two tasks"):
-        load_tasks([tmp_path / "own"])
+    assert f"`{alias}` means two tasks" in fault("mine", tmp_path / "own").what
+    if alias == "rte":
+        assert names("rte", tmp_path / "own") == ["rte"]  # a task's name goes before another's alias
+    else:
+        assert "`sst` means two tasks, sst2 and mine" in fault("sst", tmp_path / "own").what
+    assert names("sst2,cola", tmp_path / "own") == ["sst2", "cola"]
+
+
+def test_an_alias_cannot_be_anything(builtin: Path, tmp_path: Path) -> None:
+    write(tmp_path / "own", "mine", aliases=["../x"])
+    assert "`../x` cannot be an alias" in fault("mine", tmp_path / "own").what
+    assert names("alpha", tmp_path / "own") == ["cola", "rte", "rte-2"]
+
+
+def test_a_faulty_definition_is_an_error_when_it_is_asked_for(builtin: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write(own, "mine")
+    bad = [write(own, "bad", kind="tagging"), own / "worse.yaml", write(own, "my first")]
+    bad[1].write_bytes(b"kind: [\xff")
+    assert names("mine,alpha", own) == ["mine", "cola", "rte", "rte-2"]
+    assert names("m*e", own) == ["mine"]
+    for name, file, told in zip(("bad", "worse", "my first"), bad, ("`tagging`", "UTF-8", "task's name"), strict=True):
+        error = fault(f"mine,{name}", own)
+        assert told in str(error) and str(file) in error.where
+    for spec in ("own", "b*", "mine,*d"):
+        error = fault(spec, own)
+        assert "`tagging`" in error.what
+        assert f"name the other tasks instead of `{spec.split(',')[-1]}`" in error.fix
+    assert "own (bad (faulty), mine, my first (faulty), worse (faulty))" in fault("unknown", own).fix
+    assert "Did you mean `worse`" in fault("wors", own).fix
+
+
+@pytest.mark.parametrize(
+    "spec", ["../*", "/etc/*", "a/b", "..", "C:\\x", "a\0b", "\u2215*", "[", "*" * 5000 + "x", "x" * 10**5]
+)
+def test_patterns_match_names_alone(builtin: Path, spec: str) -> None:
+    assert fault(spec).where == "--tasks"
+
+
+def test_links_in_a_task_folder(builtin: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    target = write(tmp_path / "elsewhere", "mine")
+    (own / "linked.yaml").symlink_to(target)
+    (own / "loop.yaml").symlink_to(own / "loop.yaml")
+    (own / "gone.yaml").symlink_to(own / "nothing.yaml")
+    registry = load_tasks([own, tmp_path / "elsewhere"])
+    assert registry.select("elsewhere")[0].folder == tmp_path / "elsewhere"  # its data lie beside the file itself
+    assert not registry.faults
 
 
 def test_task_dirs_that_hold_nothing(builtin: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
-        load_tasks([tmp_path / "nowhere"])
+    for path in (tmp_path / "nowhere", Path("a\0b"), Path("x" * 5000)):
+        with pytest.raises(UserError, match="is not a folder"):
+            load_tasks([path])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no task definition"):
         load_tasks([tmp_path / "empty"])
