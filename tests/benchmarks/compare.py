@@ -1,6 +1,6 @@
 """Compare the runs of a workspace: averages over tasks and seeds, paired bootstrap against a baseline, costs.
 
-    python tests/benchmarks/compare.py --workspace workspace/small --baseline shared
+    python tests/benchmarks/compare.py --workspace workspace/small --baseline shared [--csv FILE]
 
 Runs of one method with equal settings are its seeds. The bootstrap draws tasks and seeds with replacement, the same
 for both sides; choices are to be made by the select column alone.
@@ -101,8 +101,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--baseline", default="shared")
+    parser.add_argument("--csv", type=Path, help="also write every run's scores, a task a column")
     options = parser.parse_args()
-    frame = table(read_runs(options.workspace), options.baseline)
+    runs = read_runs(options.workspace)
+    if options.csv:
+        index = ["variant", "seed", "part", "groups", "parameters"]
+        wide = runs.pivot_table(index=index, columns="task", values="value").reset_index()
+        wide.round(2).to_csv(options.csv, index=False)
+    frame = table(runs, options.baseline)
     print("| " + " | ".join(frame.columns) + " |")
     print("|" + "---|" * len(frame.columns))
     for row in frame.itertuples(index=False):

@@ -81,9 +81,12 @@ def main() -> None:
     """Print every run and a summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, required=True)
+    parser.add_argument("--csv", type=Path, help="also write the summary")
     options = parser.parse_args()
     runs = [file.parent for file in sorted(options.workspace.glob("train-share/[!.]*/artefact.json"))]
     summary = pd.DataFrame([show(run) for run in runs])
+    if options.csv:
+        summary.round(4).to_csv(options.csv, index=False)
     print("\n" + summary.round(3).to_string(index=False))
 
 
