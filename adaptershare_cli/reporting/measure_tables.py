@@ -29,14 +29,14 @@ def score_table(scores: pd.DataFrame) -> Table:
         table.add_column(name, justify="left" if name == "measure" else "right")
     for measure, rows in whole.groupby("measure", sort=False):
         by_score = rows.set_index("score")
-        cells = [_with_interval(*by_score.loc[name, ["value", "low", "high"]], _decimals(name)) for name in names]
+        cells = [_with_interval(by_score.loc[name], _decimals(name)) for name in names]
         p_value = by_score["p_value"].get("pearson", float("nan"))
         table.add_row(Text(str(measure)), *cells, _shown(p_value, 3), _share(rows["cost_share"].iloc[0]))
     table.add_section()
     null = whole.groupby("score")["null_mean"].mean()
     table.add_row("random", *(_shown(null[name], _decimals(name)) for name in names), "", "")
     ceiling = whole.drop_duplicates("score").set_index("score")
-    cells = [_ceiling(*ceiling.loc[name, ["ceiling", "ceiling_upper"]], _decimals(name)) for name in names]
+    cells = [_ceiling(ceiling.loc[name], _decimals(name)) for name in names]
     table.add_row("ceiling", *cells, "", "")
     return table
 
@@ -73,13 +73,14 @@ def _shown(value: float, decimals: int) -> str:
     return MISSING if pd.isna(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
-def _with_interval(value: float, low: float, high: float, decimals: int) -> str:
-    interval = "" if pd.isna(low) else f"\n[{_shown(low, decimals)}, {_shown(high, decimals)}]"
-    return _shown(value, decimals) + interval
+def _with_interval(row: pd.Series, decimals: int) -> str:
+    ends = f"\n[{_shown(row['low'], decimals)}, {_shown(row['high'], decimals)}]" if pd.notna(row["low"]) else ""
+    return _shown(row["value"], decimals) + ends
 
 
-def _ceiling(plain: float, upper: float, decimals: int) -> str:
-    return _shown(plain, decimals) + ("" if pd.isna(upper) else f" to {_shown(upper, decimals)}")
+def _ceiling(row: pd.Series, decimals: int) -> str:
+    upper = f" to {_shown(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
+    return _shown(row["ceiling"], decimals) + upper
 
 
 def _share(share: float) -> str:

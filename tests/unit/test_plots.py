@@ -211,7 +211,7 @@ class TestBands:
         assert sharing_module.bands(np.array([[0.0], [math.nan], [0.0]])) == [(0, 1, 0, 2, 0.0)]
 
     @given(st.integers(0, 2**32 - 1))
-    @settings(max_examples=40)
+    @settings(max_examples=40, deadline=None)
     def test_law_bands_tile_the_time_of_every_task(self, seed):
         generator = np.random.default_rng(seed)
         history = [np.zeros(7, dtype=int)]

@@ -47,6 +47,7 @@ def table_of(values: np.ndarray, truth: np.ndarray, **options) -> pd.DataFrame:
 
 
 class TestRankings:
+    @settings(deadline=None)
     @given(RANKINGS)
     def test_the_truth_itself_is_perfect(self, pair):
         _, truth = arrays(pair)
@@ -60,6 +61,7 @@ class TestRankings:
             else:
                 assert value == pytest.approx(1) if varied else math.isnan(value)
 
+    @settings(deadline=None)
     @given(RANKINGS, st.sampled_from([np.exp, np.arctan, lambda x: x**3 + x - 7]))
     def test_increasing_functions_of_the_measure_change_nothing(self, pair, function):
         values, truth = arrays(pair)
@@ -67,6 +69,7 @@ class TestRankings:
             before, after = score.function(values, truth), score.function(function(values), truth)
             assert after == pytest.approx(before, abs=1e-12, nan_ok=True)
 
+    @settings(deadline=None)
     @given(RANKINGS, st.floats(0.01, 100), st.floats(-50, 50))
     def test_unit_and_zero_of_the_truth(self, pair, unit, zero):
         values, truth = arrays(pair)
@@ -76,6 +79,7 @@ class TestRankings:
                 before, after = score.function(values, truth), score.function(values, truth * unit + zero)
                 assert after == pytest.approx(before * scale, rel=1e-6, abs=1e-6, nan_ok=True)
 
+    @settings(deadline=None)
     @given(RANKINGS, st.randoms(use_true_random=False))
     def test_the_order_of_the_candidates_does_not_matter(self, pair, random):
         order = random.sample(range(len(pair[0])), len(pair[0]))
@@ -84,6 +88,7 @@ class TestRankings:
             before, after = score.function(values, truth), score.function(values[order], truth[order])
             assert after == pytest.approx(before, abs=1e-12, nan_ok=True)
 
+    @settings(deadline=None)
     @given(RANKINGS)
     def test_regret_falls_with_k_to_nothing(self, pair):
         values, truth = arrays(pair)
@@ -91,7 +96,7 @@ class TestRankings:
         assert all(one >= other - 1e-12 for one, other in zip(regrets, regrets[1:], strict=False))
         assert regrets[-1] == 0 <= min(regrets)
 
-    @settings(max_examples=30)
+    @settings(max_examples=30, deadline=None)
     @given(RANKINGS)
     def test_ties_are_the_mean_over_their_orders(self, pair):
         values, truth = (side[:5] for side in arrays(pair))
@@ -100,6 +105,7 @@ class TestRankings:
             over_orders = np.mean([function(one, truth) for one in broken])
             assert function(values, truth) == pytest.approx(over_orders, nan_ok=True)
 
+    @settings(deadline=None)
     @given(RANKINGS)
     def test_sign_auc_is_that_of_scikit_learn(self, pair):
         values, truth = arrays(pair)
@@ -174,7 +180,7 @@ class TestMantel:
         assert np.mean(np.array(p_values) <= 0.05) <= 0.12
 
     @given(RANDOM)
-    @settings(max_examples=20)
+    @settings(max_examples=20, deadline=None)
     def test_names_do_not_matter(self, seed):
         values, (truth, *_) = random_matrices(seed, tasks=4)
         order = np.random.default_rng(seed).permutation(4)[None]

@@ -120,6 +120,7 @@ class _HeatMap:
         self.cell = float(np.interp(len(names), [2, 8, 12, 30], [0.85, 0.6, 0.5, 0.25]))  # inches
 
     def draw(self, tree: np.ndarray | None, title: str, directed: bool) -> None:
+        """Lay out the cells, the tree above them and the scale beside them."""
         side = self.cell * len(self.names)
         branches = 0.7 if len(self.names) > 2 else 0.0  # a tree of two says nothing
         self.figure.set_size_inches(side + 3, side + branches + 3)  # only a canvas: `save` cuts it to what is drawn
