@@ -99,7 +99,7 @@ class TestRankings:
     @settings(max_examples=30, deadline=None)
     @given(RANKINGS)
     def test_ties_are_the_mean_over_their_orders(self, pair):
-        values, truth = (side[:5] for side in arrays(pair))
+        values, truth = (side[:4] for side in arrays(pair))
         broken = [values + np.array(order) / 100 for order in permutations(range(len(values)))]
         for function in (ranking.ndcg, lambda x, y: ranking.regret(x, y, 2), ranking.sign_auc):
             over_orders = np.mean([function(one, truth) for one in broken])
@@ -204,7 +204,7 @@ class TestTable:
         assert (frame[frame["measure"] == "b"]["cost_share"] == 0.25).all()
 
     def test_same_inputs_same_table(self):
-        values, truth = random_matrices(3)
+        values, truth = random_matrices(3, tasks=4, seeds=2)
         assert table_of(values, truth).equals(table_of(values, truth))
         assert not table_of(values, truth, seed=1).equals(table_of(values, truth))
 
@@ -220,7 +220,7 @@ class TestTable:
         assert table["", "pearson"] == pytest.approx(cell_correlation(values, truth.mean(axis=0)))
 
     @given(RANDOM)
-    @settings(max_examples=4, deadline=None)
+    @settings(max_examples=3, deadline=None)
     def test_renaming_tasks_renames_rows(self, seed):
         values, truth = random_matrices(seed, tasks=4, seeds=2)
         order = np.random.default_rng(seed).permutation(4)
@@ -284,9 +284,10 @@ class TestCeiling:
             assert (other, one) in halves
         assert len(halves) == {2: 2, 3: 6, 5: 20}.get(seeds, len(halves))
 
-    def test_spearman_brown_predicts_what_a_noiseless_measure_reaches(self):
+    def test_spearman_brown_predicts_what_a_noiseless_measure_reaches(self, monkeypatch):
+        monkeypatch.setattr(scores, "score_targets", lambda values, truth: np.full((10, 7), np.nan))  # pearson alone
         reached, predicted = [], []
-        for seed in range(30):
+        for seed in range(100):
             generator = np.random.default_rng(seed)
             clean = generator.normal(size=(10, 10))
             noisy = clean + 1.5 * generator.normal(size=(2, 10, 10))
@@ -324,7 +325,7 @@ class TestNullAndInterval:
     def test_a_good_measure_stands_out(self):
         generator = np.random.default_rng(9)
         truth = generator.normal(size=(5, 5)) + 0.1 * generator.normal(size=(3, 5, 5))
-        table = table_of(truth.mean(axis=0), truth, draws=99).loc[""]
+        table = table_of(truth.mean(axis=0), truth, draws=39).loc[""]
         for name in ("ndcg", "regret@1", "spearman", "weighted-kendall", "sign-auc", "pearson"):
             assert table.loc[name, "p_value"] <= 0.05
             assert table.loc[name, "low"] <= table.loc[name, "value"] <= table.loc[name, "high"]
@@ -341,8 +342,9 @@ class TestNullAndInterval:
             cells = [(s, t) for s in drawn for t in drawn if s != t]
             x, y = ([matrix[cell] for cell in cells] for matrix in (values, mean))
             pearson.append(np.corrcoef(x, y)[0, 1] if cells else np.nan)
+        table = table_of(values, truth, draws=1)
         for name, draws in (("spearman", spearman), ("pearson", pearson)):
-            row = table_of(values, truth).loc[("", name)]
+            row = table.loc[("", name)]
             assert (row["low"], row["high"]) == pytest.approx(tuple(np.nanquantile(draws, [0.025, 0.975])))
 
     def test_noise_of_the_seeds_widens_the_interval_of_a_target(self):
