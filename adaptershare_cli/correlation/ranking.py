@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata, spearmanr, weightedtau
-from sklearn.metrics import ndcg_score
 
 
 def ndcg(values: np.ndarray, truth: np.ndarray) -> float:
@@ -34,6 +33,8 @@ def ndcg(values: np.ndarray, truth: np.ndarray) -> float:
     A random ranking is far above 0, so read it beside the null. (n,), (n,) -> within [0, 1], or NaN if all of `truth`
     is equal or n < 2.
     """
+    from sklearn.metrics import ndcg_score  # slow to import, and pictures use this module's other scores
+
     gains = truth - truth.min(initial=math.inf)
     if len(gains) < 2 or not gains.max() > 0:
         return math.nan
