@@ -137,6 +137,11 @@ class TestHeatMap:
         scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), share=False)
         assert (scale.vmin, scale.vmax) == limits and colours.name == "Blues"
 
+    def test_small_values_of_one_sign_keep_0_in_the_middle(self):
+        values = np.array([[math.nan, 0.09, 0.17], [0.11, math.nan, 0.1], [0.15, 0.12, math.nan]])
+        scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), share=False)
+        assert (scale.vmin, scale.vmax) == pytest.approx((-0.2, 0.2)) and colours.name == "RdBu_r"
+
     def test_unknown_cells_and_sides_are_explained(self, tmp_path):
         table = correlation(GLUE, unknown=({"mnli", "cola"},))
         _, svg = plots.heat_map(table, tmp_path / "h", "", directed=True)

@@ -88,12 +88,15 @@ def off_diagonal(matrix: np.ndarray) -> np.ndarray:
 
 
 def _colour_scale(values: np.ndarray, levels: np.ndarray, share: bool) -> tuple[Normalize, Colormap]:
-    """Shares from 0 to 1; values far above 0 from lowest to highest; all others diverge from 0, as far either way."""
+    """Shares from 0 to 1; values far above 0 from lowest to highest; all others diverge from 0, as far either way.
+
+    Far above is over 0.5 (such as cosines of mean embeddings), or no share or correlation at all (over 1).
+    """
     known = np.array([x for x in (*off_diagonal(values), *off_diagonal(levels)) if x == x])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     if share:
         return Normalize(0, 1), matplotlib.colormaps["Blues"]
-    if low >= 0 and (high > 1 or (low > high / 2 and len(values) > 2)):
+    if low > 0.5 or (low >= 0 and high > 1):
         return Normalize(low, high if high > low else low + 1), matplotlib.colormaps["Blues"]
     largest = max(-low, high)
     step = 10 ** math.floor(math.log10(largest)) / 2 if largest > 0 else 1.0
