@@ -152,6 +152,51 @@ CORRELATION = pa.schema(
     ]
 )
 
+SCORES = pa.schema(
+    [
+        ("measure", pa.string()),
+        ("against", pa.string()),  # the truth: transfer | pair
+        ("target", pa.string()),  # null: mean over the targets that have the score, or (pearson) the whole matrix
+        (
+            "score",
+            pa.string(),
+        ),  # as `correlation.scores.SCORES`; regret@k is in the truth's unit
+        ("value", pa.float64()),  # null where undefined
+        ("low", pa.float64()),  # 95 % bootstrap interval over targets and seeds (of one target: over seeds)
+        ("high", pa.float64()),
+        ("null_mean", pa.float64()),  # the same score for random measures: this one with its tasks permuted
+        ("null_low", pa.float64()),  # 95 % of the random measures
+        ("null_high", pa.float64()),
+        ("p_value", pa.float64()),  # share of random measures at least as good; of pearson Mantel's
+        ("ceiling", pa.float64()),  # what one half of the truth's seeds scores against the other; null for one seed
+        ("ceiling_upper", pa.float64()),  # expected of a measure without noise (Spearman-Brown); correlations only
+        ("targets", pa.int64()),  # targets that have the score
+        ("pairs", pa.int64()),  # cells that measure and truth both know
+        ("cost_share", pa.float64()),  # examples processed, divided by those of brute force
+    ]
+)
+
+SELECTION = pa.schema(
+    [
+        ("target", pa.string()),
+        ("procedure", pa.string()),  # trial | threshold | fg | none | all | random
+        ("rule", pa.string()),  # what decided, such as "strict" or "at least 0.42"; null for the baselines
+        ("step", pa.int64()),  # 0-based, in the order of the runs of a procedure
+        (
+            "auxiliaries",
+            pa.list_(pa.string()),
+        ),  # the candidate set, trained along with the target; in the measure's order
+        ("values", pa.list_(pa.float64())),  # the measure from each auxiliary to the target; null for the baselines
+        ("score", pa.float64()),  # target's main metric on select rows, at the best evaluation; null if not run
+        ("last", pa.float64()),  # the same at the last evaluation
+        ("chosen", pa.bool_()),
+        ("task", pa.string()),  # of fg: the auxiliary whose rows follow; one row an auxiliary
+        ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
+        ("available", pa.int64()),  # of fg: its train rows
+        ("rows", pa.list_(pa.int64())),  # of fg: those kept (`row` of the downloaded split), in file order
+    ]
+)
+
 RESULTS = pa.schema(
     [
         ("comparison", pa.string()),  # runs with the same value may be compared

@@ -95,7 +95,8 @@ def _correlate(
             pictures += heat_map(table.to_pandas(), folder / "heatmap", title, spec.directed)
             for run in runs if measure == "plan" else []:
                 name = f"sharing-{run.key}"
-                pictures += sharing_picture(_read(run, "sharing"), folder / name, f"{run.path.name}: who shares what")
+                about = f"{run.path.name}: who shares what"
+                pictures += sharing_picture(_read(run, "sharing"), folder / name, about, run.info["steps"])
         return {
             "info": {
                 "measure": measure,

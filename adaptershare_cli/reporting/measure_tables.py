@@ -1,0 +1,87 @@
+"""How good measures are, and what was selected by them, as tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from adaptershare_cli.reporting.tables import MISSING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def score_table(scores: pd.DataFrame) -> Table:
+    """One row a measure, one column a score over all targets with its 95 % interval; below them null and ceiling.
+
+    `scores` is `schemas.SCORES` of one truth. `random` is the mean over the measures of the same score for random
+    measures; of the ceiling's two numbers the second is for a measure without noise. `p` is Mantel's, of pearson.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    whole = scores[scores["target"].isna()]
+    names = list(dict.fromkeys(whole["score"]))
+    truth = ", ".join(dict.fromkeys(whole["against"]))
+    table = Table(title=Text(f"measures against {truth}, mean over targets [95 % interval]"))
+    for name in ("measure", *names, "p", "cost"):
+        table.add_column(name, justify="left" if name == "measure" else "right")
+    for measure, rows in whole.groupby("measure", sort=False):
+        by_score = rows.set_index("score")
+        cells = [_with_interval(by_score.loc[name], _decimals(name)) for name in names]
+        p_value = by_score["p_value"].get("pearson", float("nan"))
+        table.add_row(Text(str(measure)), *cells, _shown(p_value, 3), _share(rows["cost_share"].iloc[0]))
+    table.add_section()
+    null = whole.groupby("score")["null_mean"].mean()
+    table.add_row("random", *(_shown(null[name], _decimals(name)) for name in names), "", "")
+    ceiling = whole.drop_duplicates("score").set_index("score")
+    cells = [_ceiling(ceiling.loc[name], _decimals(name)) for name in names]
+    table.add_row("ceiling", *cells, "", "")
+    return table
+
+
+def selection_steps_table(selection: pd.DataFrame) -> Table:
+    """One row a step (`schemas.SELECTION`): what was trained along, the target's score, what was chosen, rows kept."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text("auxiliaries of " + ", ".join(dict.fromkeys(selection["target"]))))
+    columns = ("target", "procedure", "step", "trained along", "score", "chosen", "rows kept")
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("step", "score") else "left", overflow="fold")
+    selection = selection.assign(rule=selection["rule"].fillna(""))
+    for (target, procedure, rule, step), rows in selection.groupby(
+        ["target", "procedure", "rule", "step"], sort=False, dropna=False
+    ):
+        first = rows.iloc[0]
+        kept = [f"{row.task} {len(row.rows)} of {row.available:.0f}" for row in rows.itertuples() if pd.notna(row.task)]
+        names = ", ".join(first["auxiliaries"]) or "none"
+        name = f"{procedure} ({rule})" if rule else str(procedure)
+        chosen = "chosen" if first["chosen"] else ""
+        cells = [target, name, str(step), names, _shown(first["score"], 3), chosen, "\n".join(kept)]
+        table.add_row(*(Text(str(cell)) for cell in cells))
+    return table
+
+
+def _decimals(score: str) -> int:
+    """Regret is in the truth's unit, in which a hundredth is much."""
+    return 3 if score.startswith("regret") else 2
+
+
+def _shown(value: float, decimals: int) -> str:
+    return MISSING if pd.isna(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def _with_interval(row: pd.Series, decimals: int) -> str:
+    ends = f"\n[{_shown(row['low'], decimals)}, {_shown(row['high'], decimals)}]" if pd.notna(row["low"]) else ""
+    return _shown(row["value"], decimals) + ends
+
+
+def _ceiling(row: pd.Series, decimals: int) -> str:
+    upper = f" to {_shown(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
+    return _shown(row["ceiling"], decimals) + upper
+
+
+def _share(share: float) -> str:
+    return MISSING if pd.isna(share) else f"{100 * share:.3g} %"

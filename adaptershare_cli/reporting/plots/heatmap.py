@@ -1,0 +1,224 @@
+"""The heat map of a correlation, tasks ordered by a clustering."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from adaptershare_cli import schemas
+from adaptershare_cli.correlation.scores import task_matrix
+from adaptershare_cli.reporting.plots.canvas import (
+    FAINT,
+    FEW_TASKS,
+    INK,
+    axes_at,
+    hatched,
+    ink_on,
+    name_columns,
+    new_figure,
+    number,
+    save,
+    write_title,
+)
+
+SHARES = frozenset({"plan"})  # measures with values from 0 to 1
+DIAGONAL = "#d4d4d4"
+
+
+def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, directed: bool = False) -> list[Path]:
+    """Draw the values over all layers as a heat map, tasks ordered by a clustering, and return PNG and SVG.
+
+    `correlation` (`schemas.CORRELATION`) is one measure; only its rows of layer -1 are drawn: row = source, column =
+    target, which is said where `directed`. The dendrogram (for three or more tasks) is average linkage on 1 - value
+    with its leaves in optimal order; for a directed measure on the mean of both directions, and unknown pairs, hatched,
+    are as far apart as the known ones are on average. If the table has a null, the median over the pairs of its 95 %
+    level is marked in the colour scale, and values above their own pair's level are marked in their cells. Colours
+    diverge from 0, but for shares and for values far above 0. Raises ValueError without rows.
+    """
+    rows = correlation[correlation["layer"] == schemas.ALL_LAYERS]
+    if rows.empty:
+        raise ValueError("the correlation has no rows over all layers to draw")
+    tasks = list(dict.fromkeys([*rows["source"], *rows["target"]]))
+    values, levels = (task_matrix(correlation, tasks, column) for column in ("value", "null_upper"))
+    tree = cluster(values)
+    order = leaves_list(tree) if tree is not None else np.arange(len(tasks))
+    values, levels = values[np.ix_(order, order)], levels[np.ix_(order, order)]
+    scale, colours = _colour_scale(values, levels, share=set(rows["measure"]) <= SHARES)
+    with new_figure() as figure:
+        picture = _HeatMap(figure, [tasks[place] for place in order], values, levels, scale, colours)
+        picture.draw(tree, title, directed)
+        return save(figure, path_stem)
+
+
+def cluster(similarity: np.ndarray) -> np.ndarray | None:
+    """Average linkage on top - similarity (tasks x tasks, NaN unknown), leaves in optimal order; None for one task.
+
+    top is 1, or the highest similarity if one exceeds 1.
+    """
+    if len(similarity) < 2:
+        return None
+    both = np.stack([similarity, similarity.T])
+    similar = np.ma.masked_invalid(both).mean(axis=0).filled(np.nan)
+    np.fill_diagonal(similar, np.nan)
+    distance = _top(similar) - similar
+    distance[np.isnan(distance)] = 1.0 if np.isnan(distance).all() else np.nanmean(distance)
+    np.fill_diagonal(distance, 0.0)
+    return linkage(squareform(distance, checks=False), method="average", optimal_ordering=True)
+
+
+def _top(similarity: np.ndarray) -> float:
+    return max(1.0, float(np.nanmax(off_diagonal(similarity), initial=-math.inf)))
+
+
+def off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    """The values that are not on the diagonal, in one row."""
+    return matrix[~np.eye(len(matrix), dtype=bool)]
+
+
+def _colour_scale(values: np.ndarray, levels: np.ndarray, share: bool) -> tuple[Normalize, Colormap]:
+    """Shares from 0 to 1; values far above 0 from lowest to highest; all others diverge from 0, as far either way.
+
+    Far above is over 0.5 (such as cosines of mean embeddings), or no share or correlation at all (over 1).
+    """
+    known = np.array([x for x in (*off_diagonal(values), *off_diagonal(levels)) if x == x])
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if share:
+        return Normalize(0, 1), matplotlib.colormaps["Blues"]
+    if low > 0.5 or (low >= 0 and high > 1):
+        return Normalize(low, high if high > low else low + 1), matplotlib.colormaps["Blues"]
+    largest = max(-low, high)
+    step = 10 ** math.floor(math.log10(largest)) / 2 if largest > 0 else 1.0
+    limit = math.ceil(round(largest / step, 6)) * step or 1.0
+    return Normalize(-limit, limit), matplotlib.colormaps["RdBu_r"]
+
+
+class _HeatMap:
+    """The parts of the picture, in order of drawing; `values` and `levels` are in the order of the names."""
+
+    def __init__(
+        self,
+        figure: Figure,
+        names: list[str],
+        values: np.ndarray,
+        levels: np.ndarray,
+        scale: Normalize,
+        colours: Colormap,
+    ) -> None:
+        self.figure, self.names, self.values, self.levels = figure, names, values, levels
+        self.scale, self.colours = scale, colours
+        largest = max(abs(scale.vmin or 0.0), abs(scale.vmax or 0.0))
+        self.decimals = 0 if largest >= 100 else 1 if largest > 10 else 2 if largest >= 0.1 else 3
+        self.cell = float(np.interp(len(names), [2, 8, 12, 30], [0.85, 0.6, 0.5, 0.25]))  # inches
+
+    def draw(self, tree: np.ndarray | None, title: str, directed: bool) -> None:
+        """Lay out the cells, the tree above them and the scale beside them."""
+        side = self.cell * len(self.names)
+        branches = 0.7 if len(self.names) > 2 else 0.0  # a tree of two says nothing
+        self.figure.set_size_inches(side + 3, side + branches + 3)  # only a canvas: `save` cuts it to what is drawn
+        axes = axes_at(self.figure, 1.5, 1.5, side, side)
+        axes.imshow(self.values, cmap=self.colours, norm=self.scale, aspect="auto", interpolation="nearest")
+        self._cover_blank_cells(axes)
+        self._mark_cells(axes)
+        self._name_sides(axes, directed)
+        if branches and tree is not None:
+            self._draw_tree(axes_at(self.figure, 1.5, 1.5 + side + 0.06, side, branches), tree)
+        self._draw_scale(axes_at(self.figure, 1.5 + side + 0.3, 1.5, 0.16, max(side, 1.2)), directed)
+        write_title(axes, title, side + 1.3, branches + 0.2)
+
+    def _cover_blank_cells(self, axes: Axes) -> None:
+        """Grey diagonal, hatched unknown cells, white lines between cells."""
+        for row, column in np.ndindex(self.values.shape):
+            if row == column:
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=DIAGONAL, linewidth=0))
+            elif np.isnan(self.values[row, column]):
+                axes.add_patch(hatched(column - 0.5, row - 0.5))
+        for line in np.arange(0.5, len(self.values) - 1):
+            axes.axhline(line, color="white", linewidth=1)
+            axes.axvline(line, color="white", linewidth=1)
+
+    def _mark_cells(self, axes: Axes) -> None:
+        """Values as text for few tasks (bold above the pair's null level), else a dot above the null level."""
+        above = self.values > self.levels  # False where either is unknown
+        size = float(np.interp(self.cell, [0.5, 0.85], [8, 10]))
+        for row, column in np.ndindex(self.values.shape):
+            value = float(self.values[row, column])
+            if row == column or np.isnan(value):
+                continue
+            ink = ink_on(self.colours(self.scale(value)))
+            if len(self.names) <= FEW_TASKS:
+                text = number(value, self.decimals)
+                weight = "bold" if above[row, column] else "normal"
+                axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=size, fontweight=weight)
+            elif above[row, column]:
+                axes.plot(column, row, marker="o", markersize=2.6, color=ink, markeredgewidth=0)
+
+    def _name_sides(self, axes: Axes, directed: bool) -> None:
+        size = name_columns(axes, self.names, self.cell)
+        axes.set_yticks(range(len(self.names)), self.names, fontsize=size)
+        axes.tick_params(length=0, pad=4)
+        axes.spines[:].set_visible(False)
+        if directed:
+            axes.set_ylabel("source", fontsize=10, fontweight="bold", labelpad=8)
+            axes.set_xlabel("target", fontsize=10, fontweight="bold", labelpad=8)
+
+    def _draw_tree(self, axes: Axes, tree: np.ndarray) -> None:
+        """The dendrogram over the columns; its axis begins a little below the closest pair, not at 0."""
+        tree = tree.copy()
+        least = 1e-9 * max(1.0, float(tree[:, 2].max()))
+        tree[:, 2] = heights = np.maximum(tree[:, 2], least)  # so that 0 means a leaf below
+        spread = max(float(np.ptp(heights)), 0.02 * float(heights.max()))
+        foot, top = float(heights.min()) - 0.3 * spread, float(heights.max()) + 0.08 * spread
+        drawn = dendrogram(tree, no_plot=True)
+        for across, up in zip(drawn["icoord"], drawn["dcoord"], strict=True):
+            heights_drawn = np.where(np.equal(up, 0), foot, up)
+            axes.plot((np.array(across) - 5) / 10, heights_drawn, color=FAINT, linewidth=1, solid_capstyle="butt")
+        axes.set_xlim(-0.5, len(heights) + 0.5)
+        axes.spines[["top", "left", "bottom"]].set_visible(False)
+        axes.spines["right"].set_color(FAINT)
+        axes.set_xticks([])
+        axes.yaxis.tick_right()
+        axes.set_yticks([tick for tick in MaxNLocator(3).tick_values(foot, top) if max(foot, 0) <= tick <= top])
+        axes.set_ylim(foot, top)
+        axes.tick_params(labelsize=7, colors=FAINT, length=2)
+        axes.yaxis.set_label_position("right")
+        name = "1" if _top(self.values) == 1 else "max"
+        axes.set_ylabel(f"{name} \N{MINUS SIGN} value", fontsize=7, color=FAINT)
+
+    def _draw_scale(self, axes: Axes, directed: bool) -> None:
+        bar = Colorbar(axes, cmap=self.colours, norm=self.scale, orientation="vertical")
+        bar.outline.set_visible(False)
+        signed = bool((self.scale.vmin or 0.0) < 0)
+        axes.yaxis.set_major_locator(MaxNLocator(6, symmetric=signed, steps=[1, 2, 5, 10]))
+        axes.tick_params(labelsize=8, length=2)
+        notes = []
+        levels = off_diagonal(self.levels)
+        if not np.isnan(levels).all():
+            level = float(np.nanmedian(levels))
+            axes.axhline(level, color=INK, linewidth=1.6)
+            place = axes.get_yaxis_transform()
+            axes.plot(-0.45, level, marker=">", color=INK, markersize=6, transform=place, clip_on=False)
+            notes.append(
+                f"\N{BLACK RIGHT-POINTING SMALL TRIANGLE} null\u2019s 95 % level: {number(level, self.decimals)}"
+            )
+            mark = "bold" if len(self.names) <= FEW_TASKS else "dot"
+            notes.append(f"{mark}: above the pair\u2019s own")
+        if np.isnan(off_diagonal(self.values)).any():
+            notes.append("hatched: unknown")
+        if directed:
+            notes.append("row = source, column = target")
+        axes.annotate(
+            "\n".join(notes), (0, 0), (-8, -10), "axes fraction", "offset points",
+            fontsize=7.5, color=FAINT, va="top", ha="left",
+        )  # fmt: skip

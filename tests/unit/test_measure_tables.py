@@ -1,0 +1,63 @@
+"""The terminal's tables of scores and selections."""
+
+from __future__ import annotations
+
+import numpy as np
+from rich.console import Console
+
+from adaptershare_cli.correlation import scores, selection
+from adaptershare_cli.correlation.selection import Curve
+from adaptershare_cli.reporting.measure_tables import score_table, selection_steps_table
+
+
+def printed(table) -> list[list[str]]:
+    """The cells of each printed line."""
+    console = Console(width=250, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    lines = [line.replace("┃", "│") for line in capture.get().splitlines()]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+
+
+class TestScoreTable:
+    truth = np.random.default_rng(0).normal(size=(3, 5, 5)) / 100
+
+    def lines(self, truth) -> list[list[str]]:
+        measures = {"good": truth.mean(axis=0), "[b]none": np.full((5, 5), np.nan)}
+        table = scores.score_measures(measures, truth, list("abcde"), "pair", {"good": 0.0123}, draws=5)
+        return printed(score_table(table.to_pandas()))
+
+    def test_cells(self):
+        header, values, intervals, nothing, random, ceiling = self.lines(self.truth)
+        assert header == ["measure", *scores.SCORES, "p", "cost"]
+        assert values[:3] == ["good", "1.00", "0.000"] and values[-3] == "1.00" and values[-1] == "1.23 %"
+        assert intervals[1].startswith("[0.") and intervals[1].endswith(", 1.00]")
+        assert nothing == ["[b]none", *["–"] * 10]
+        assert random[0] == "random" and float(random[1]) < 1
+        assert ceiling[0] == "ceiling" and " to " in ceiling[header.index("pearson")]
+        assert " to " not in ceiling[header.index("ndcg")]
+
+    def test_one_seed_has_no_ceiling(self):
+        *_, ceiling = self.lines(self.truth[:1])
+        assert ceiling == ["ceiling", *["–"] * 8, "", ""]
+
+
+class TestSelectionTable:
+    def test_steps_and_rows(self):
+        curves = iter([0.5, 0.6, 0.4, 0.1, 0.2, 0.3])
+        ask = lambda candidate: Curve((next(curves),))  # noqa: E731
+        ranking = {"a": 0.9, "b": 0.2}
+        ids = {"a": np.arange(4), "b": np.arange(3)}
+        steps = selection.trial("t", ranking, ask)
+        steps += selection.fine_grained("t", ranking, "ab", {"a": ids["a"] / 4, "b": ids["b"] - 9}, ids, at_least=0.4)
+        steps += selection.baselines("t", ["a", "b"], 1, ask)
+        header, *lines = printed(selection_steps_table(selection.selection_table(steps).to_pandas()))
+        assert header == ["target", "procedure", "step", "trained along", "score", "chosen", "rows kept"]
+        assert lines[:4] == [
+            ["t", "trial (strict)", "0", "none", "0.500", "", ""],
+            ["t", "trial (strict)", "1", "a", "0.600", "chosen", ""],
+            ["t", "trial (strict)", "2", "a, b", "0.400", "", ""],
+            ["t", "fg (rows: at least 0.4)", "0", "a", "–", "chosen", "a 2 of 4"],
+        ]
+        assert lines[4] == ["", "", "", "", "", "", "b 0 of 3"]
+        assert [line[1] for line in lines[5:]] == ["none", "all", "random"]
