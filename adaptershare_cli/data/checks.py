@@ -132,7 +132,8 @@ class RowCheck:
         except (OverflowError, TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            return raw, "is not a finite number" if isinstance(raw, float | int | str) else "is not a number"
+            is_number = isinstance(raw, float | int | str) and not isinstance(raw, bool)
+            return raw, "is not a finite number" if is_number else "is not a number"
         low, high = self.range or (-math.inf, math.inf)
         return (number, "") if low <= number <= high else (raw, f"is outside the range {low:g} to {high:g}")
 

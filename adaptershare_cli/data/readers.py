@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adaptershare_cli.data.blocks import near_names
@@ -338,7 +339,7 @@ def _json_reason(error: Exception, lines: bool = False) -> str:
 def _parquet_errors(place: Place) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
         what = f"the file cannot be read as Parquet: {str(error).splitlines()[0]}"
         raise UserError(what, str(place.path), "Give a whole Parquet file.") from error
 
@@ -346,27 +347,34 @@ def _parquet_errors(place: Place) -> Iterator[None]:
 def _batches(place: Place, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
     """The file's batches of the named columns, of so few rows that they take little memory.
 
-    One long text may stand in very many rows, of which a file holds a number each. Columns where that is likely stay
-    dictionaries (which Arrow makes slowly of texts that differ); of others a batch has fewer rows, the larger they are.
+    One long text may stand in very many rows, of which a file holds a number each. Where that is likely, texts stay
+    dictionaries (which Arrow makes slowly of texts that differ); else a batch has fewer rows, the larger a row group
+    is. Sizes are asked of row groups, as asking a damaged file for those of a column ends the process (pyarrow 26).
     """
     columns = list(dict.fromkeys(names.values()))
     with _parquet_errors(place):
         with pq.ParquetFile(place.path) as file:
             groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
             texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
-        chunks = [group.column(at) for group in groups for at in range(group.num_columns)]
-        packed = {chunk.path_in_schema for chunk in chunks if _is_packed(chunk)} & set(texts)
-        largest = max(
-            (chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema not in packed), default=0
-        )
-        rows = min(_BATCH, max(_FEWEST, _BATCH_BYTES // max(largest, 1)))
-        with pq.ParquetFile(place.path, page_checksum_verification=True, read_dictionary=list(packed)) as file:
-            yield from file.iter_batches(batch_size=rows, columns=columns)
+        sizes = [(group.total_byte_size, group.num_rows) for group in groups]
+        squeezed = sum(size for size, _ in sizes) > 20 * place.path.stat().st_size
+        packed = squeezed or any(size < max(16 * rows, 2**23) for size, rows in sizes)
+        rows = min(_BATCH, max(_FEWEST, _BATCH_BYTES // max([1, *(size for size, _ in sizes)])))
+        with pq.ParquetFile(
+            place.path, page_checksum_verification=True, read_dictionary=texts if packed else None
+        ) as file:
+            for batch in file.iter_batches(batch_size=_BATCH if packed else rows, columns=columns):
+                _check_indices(batch)
+                yield batch
 
 
-def _is_packed(chunk: pq.ColumnChunkMetaData) -> bool:
-    size = chunk.total_uncompressed_size
-    return size < max(16 * chunk.num_values, 2**23) or size > 20 * chunk.total_compressed_size
+def _check_indices(batch: pa.RecordBatch) -> None:
+    """Raise ArrowInvalid where a damaged file's indices lie outside their dictionary (Arrow does not look)."""
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type) and len(column) > column.null_count:
+            bounds = pc.min_max(column.indices).as_py()
+            if bounds["min"] < 0 or bounds["max"] >= len(column.dictionary):
+                raise pa.ArrowInvalid("an index lies outside its dictionary")
 
 
 def _values(array: pa.Array) -> list[Any]:

@@ -130,6 +130,46 @@ def test_too_few_rows(places: tuple, own_project: Path, encoder: Path, tmp_path:
     assert not made_by(tmp_path / "w", "prepro")
 
 
+def test_rows_without_tokens(encoder: Path, own_project: Path, tmp_path: Path) -> None:
+    data = own_project / "data" / "set" / "first-train.csv"
+    data.write_text(data.read_text() + "\ufffd,good\n")
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    for file in encoder.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    places = ("--task-dir", own_project / "tasks", "--from", own_project / "data", "-w", tmp_path / "w")
+    command = ("prepro", "-t", "first", "--max-seq-length", "64", "--model", folder, *places)
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Sequence", "normalizers": [
+        {"type": "Lowercase"}, {"type": "Replace", "pattern": {"String": "\ufffd"}, "content": ""}]}  # fmt: skip
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert "1 without a token of their own" in good(*command).stdout
+    tokenizer["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    refused(*command, says=("Task first: the tokenizer makes no token", "row 60", "the split train", "special tokens"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (["a", "b", "c"] * 20, ("60 rows, 0 of them leaks", "3 different texts", "give more different texts")),
+        (["a", "b"], ("2 rows, 0 of them leaks", "2 different texts", "at least five rows")),
+        (["dev"] * 40, ("40 rows, 40 of them leaks", "0 different texts", "do not stand in a scored split")),
+    ],
+)
+def test_too_few_train_rows(
+    texts: list[str], says: tuple[str, ...], own_project: Path, encoder: Path, tmp_path: Path
+) -> None:
+    add_task(own_project, "first", ("bad", "good"))
+    train, dev = (own_project / "data" / "set" / f"first-{split}.csv" for split in ("train", "dev"))
+    train.write_text("text,label\n" + "".join(f"{text},good\n" for text in texts))
+    dev.write_text("text,label\ndev,bad\n")
+    places = ("--task-dir", own_project / "tasks", "--from", own_project / "data", "-w", tmp_path / "w")
+    refused("prepro", "-t", "first", *places, "--model", encoder, "--max-seq-length", "64",
+            says=("Task first has too few train rows", *says))  # fmt: skip
+    assert not list((tmp_path / "w").glob("prepro/*"))
+
+
 def test_missing_file(places: tuple, own_project: Path, tmp_path: Path) -> None:
     file = own_project / "data" / "set" / "first-dev.csv"
     file.unlink()
