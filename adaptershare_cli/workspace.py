@@ -28,9 +28,10 @@ UNHASHED = frozenset({META, "timing.json"})
 PARTIAL, ASIDE = ".partial-", ".aside-"
 STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
 CHECKPOINTS = "checkpoints"
+TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry.
-CODE_VERSIONS = {"download": 1, "prepro": 2, "train-single": 2, "train-share": 2, "correlate": 1, "report": 1}
+CODE_VERSIONS = {"download": 1, "prepro": 2, "train-single": 2, "train-share": 2, "correlate": 2, "report": 1, TRUTH: 1}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def damaged(artefact: Artefact, what: str) -> UserError:
     """The error for an artefact that is not what its `artefact.json` says."""
     stage = artefact.meta.get("stage", "")
     fix = f"Make it anew with `adaptershare {stage} --force`, or delete the folder."
-    if stage not in STAGES:  # a checkpoint
+    if stage == TRUTH:
+        fix = "Delete the folder, then run the same command again."
+    elif stage not in STAGES:  # a checkpoint
         fix = "Train anew with --force, or delete the folder to go on from an earlier checkpoint."
     return UserError(f"The artefact {artefact.label} is damaged: {what}", where=str(artefact.path), fix=fix)
 
@@ -227,7 +230,7 @@ class Workspace:
 
     def _clear_leftovers(self) -> None:
         """Recover every artefact that a killed process left half-way; those that are being made now are left alone."""
-        for folder in (self.root, *(self.root / stage for stage in STAGES)):
+        for folder in (self.root, *(self.root / stage for stage in (*STAGES, TRUTH))):
             for prefix in (PARTIAL, ASIDE):
                 for leftover in sorted(folder.glob(prefix + "*")):
                     final = leftover.with_name(leftover.name.removeprefix(prefix))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from adaptershare_cli.model.heads import MultiTaskModel
 
@@ -63,6 +63,15 @@ def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     scale = "" if info.kind == "classification" else "; the output -1..1 stands for the range in it"
     text = _README.format(task=task, pooling=model.pooling, formula=formula, scale=scale)
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:
+    """Take up the adapter and the head that `export_task` wrote into `folder`, copied in place."""
+    model.bank.load(task, folder)
+    saved = load_file(folder / HEAD_FILE)
+    with torch.no_grad():
+        for name, parameter in model.heads[task].linear.named_parameters():
+            parameter.copy_(saved[name])
 
 
 def count_parameters(tensors: list[torch.nn.Parameter]) -> int:

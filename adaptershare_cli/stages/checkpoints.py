@@ -21,6 +21,7 @@ _SCHEMAS = {
     "metrics": schemas.METRICS,
     "sharing": schemas.SHARING,
     "interference": schemas.INTERFERENCE,
+    "lookahead": schemas.LOOKAHEAD,
 }
 
 

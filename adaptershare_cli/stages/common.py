@@ -63,24 +63,26 @@ def ensure(
     build: Callable[[Path], dict[str, Any]],
     inputs: list[Artefact],
     lacks: Callable[[Artefact], bool] = lambda found: False,
+    quiet: bool = False,
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
     added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes. An artefact
-    that `lacks` something which is asked for now, but does not change its results, is made again.
+    that `lacks` something which is asked for now, but does not change its results, is made again. `quiet`: no line is
+    printed for it.
     """
     workspace, reporter = context.workspace, context.reporter
     full = {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
     key = request_key(full)
     label = f"{stage}/{name}-{key}"
-    if label in context.done:
+    if label in context.done and not lacks(context.done[label]):
         return context.done[label]
     with workspace.lock(stage, name, key, reporter.line):
         found = workspace.find(stage, name, key)
         if found is not None and context.force != stage and not lacks(found):
             workspace.verify(found)
-            reporter.kept_artefact(label)
+            reporter.kept_artefact(label, quiet=quiet)
             context.done[label] = found
             return found
         describe = {
@@ -89,7 +91,7 @@ def ensure(
             "versions": library_versions(),
         }
         artefact = workspace.publish(stage, name, key, build, describe)
-    reporter.made_artefact(label, artefact.info.get("summary", ""))
+    reporter.made_artefact(label, artefact.info.get("summary", ""), quiet)
     context.done[label] = artefact
     return artefact
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,7 +30,7 @@ from adaptershare_cli.stages.common import StageContext, ensure
 from adaptershare_cli.stages.prepro import PARTS
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.schedule import task_shares, total_steps
-from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, request_key, write_parquet
+from adaptershare_cli.workspace import CODE_VERSIONS, TRUTH, Artefact, canonical, request_key, write_parquet
 
 TABLES = {
     "steps": schemas.STEPS,
@@ -37,25 +38,22 @@ TABLES = {
     "predictions": schemas.PREDICTIONS,
     "sharing": schemas.SHARING,
     "interference": schemas.INTERFERENCE,
+    "lookahead": schemas.LOOKAHEAD,
 }
+InitAdapter = tuple[Artefact, str]  # a run, and the task of it whose adapter is the start
 
 
-def train_run(
+def run_request(
     context: StageContext,
-    stage: str,
-    name: str,
     method: str,
     method_settings: ObserveSettings,
     prepared: list[Artefact],
     seed: int,
     origin: Artefact | None = None,
-) -> Artefact:
-    """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
-
-    `origin` is the run whose sharing plans the method takes up. Publishes `tasks/<task>/` (adapter and head) and the
-    tables of `TABLES`.
-    """
-    check_bounds(method_settings)
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> dict[str, Any]:
+    """All that decides the result of a training; the arguments are those of `train_run`."""
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,
@@ -72,6 +70,36 @@ def train_run(
     }
     if origin is not None:
         request["init_plan"] = origin.content
+    if init_adapter is not None:
+        request["init_adapter"] = [init_adapter[0].content, init_adapter[1]]
+    if dropped := _dropped(prepared, avoid):
+        request["avoid"] = hashlib.sha256(canonical(dropped).encode()).hexdigest()
+    return request
+
+
+def train_run(
+    context: StageContext,
+    stage: str,
+    name: str,
+    method: str,
+    method_settings: ObserveSettings,
+    prepared: list[Artefact],
+    seed: int,
+    origin: Artefact | None = None,
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> Artefact:
+    """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
+
+    `origin` is the run whose sharing plans the method takes up, `init_adapter` a run and the task of it whose adapter
+    every task starts from. Train, held-out and select rows whose content is in `avoid` are left out, as are those that
+    stand in a scored split of this run. Publishes `tasks/<task>/` (adapter and head) and the tables of `TABLES`; of
+    stage `truth` only the final scores are taken and kept, and nothing is printed.
+    """
+    check_bounds(method_settings)
+    device, precision, threads = resolve_runtime(context)
+    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    lean = stage == TRUTH
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
@@ -79,7 +107,10 @@ def train_run(
         store = CheckpointStore(context.workspace, f"{name}-{key}", request)
         if context.force == stage:
             store.clear()
-        parts, leaked = read_parts(context, prepared)
+        parts, leaked = read_parts(context, prepared, avoid)
+        for task, count in leaked.items() if not lean else ():
+            if count:
+                context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
         sizes = {task: len(part.train) for task, part in parts.items()}
         steps = total_steps(sizes, context.training)
@@ -93,22 +124,24 @@ def train_run(
                 max_steps=steps,
                 seed=seed,
                 pad_token=prepared[0].info["pad_token"],
+                init_adapter=init_adapter and init_adapter[0].path / "tasks" / init_adapter[1],
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
                 **(read_plans(origin, tuple(infos)) if origin else {}),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
                 load_builder(method)(method_context), parts, context.training, precision,
-                context.runtime.checkpoint_steps, hooks,
+                context.runtime.checkpoint_steps, hooks, score_select=not lean,
             )  # fmt: skip
             _run(trainer, store, view)
-        built = _write(folder, trainer, infos)
+        built = _write(folder, trainer, infos, lean)
         built["info"] |= {
-            "method": method if stage == "train-share" else "single",
+            "method": "single" if stage == "train-single" else method,
             "seed": seed,
             "steps": steps,
             "examples": _examples(context, sizes, steps),
             "leaked_rows": leaked,
+            "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
             "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
             "init_plan": origin.label if origin else None,
             "training": asdict(context.training),
@@ -118,10 +151,40 @@ def train_run(
         }
         return built
 
-    inputs = prepared if origin is None else [*prepared, origin]
-    artefact = ensure(context, stage, name, request, build, inputs)
+    inputs = [*prepared, *([origin] if origin else []), *([init_adapter[0]] if init_adapter else [])]
+    artefact = ensure(context, stage, name, request, build, inputs, quiet=lean)
     CheckpointStore(context.workspace, artefact.path.name, request).clear()
     return artefact
+
+
+def find_run(
+    context: StageContext,
+    stage: str,
+    name: str,
+    method: str,
+    method_settings: ObserveSettings,
+    prepared: list[Artefact],
+    seed: int,
+    origin: Artefact | None = None,
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> Artefact | None:
+    """What `train_run` with the same arguments has made, if it has."""
+    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    key = request_key({"stage": stage, "code_version": CODE_VERSIONS[stage], **request})
+    return context.workspace.find(stage, name, key)
+
+
+def _dropped(prepared: list[Artefact], avoid: Set[str]) -> list[str]:
+    """Contents of rows that `avoid` takes out of a training beyond those that its own scored splits do."""
+    if not avoid:
+        return []
+
+    def contents(parts: Callable[[Artefact], Iterable[str]]) -> set[str]:
+        tables = [a.table(f"{part}.parquet") for a in prepared for part in parts(a)]
+        return {content for table in tables for content in table["content"].to_pylist()}
+
+    return sorted((contents(lambda a: PARTS) & avoid) - contents(lambda a: a.info["scored"]))
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -145,13 +208,16 @@ def task_info(artefact: Artefact) -> TaskInfo:
     return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
 
 
-def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[str, TaskParts], dict[str, int]]:
+def read_parts(
+    context: StageContext, prepared: list[Artefact], avoid: Set[str] = frozenset()
+) -> tuple[dict[str, TaskParts], dict[str, int]]:
     """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
 
-    Returns the parts and how many train, held-out and select rows each task lost.
+    Rows whose content is in `avoid` are left out of train, held-out and select, too. Returns the parts and how many of
+    these rows each task lost.
     """
     tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden: set[str] = set()
+    forbidden = set(avoid)
     if context.training.leak_scope == "run":
         for artefact in prepared:
             for split in artefact.info["scored"]:
@@ -174,10 +240,6 @@ def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[st
             kept[part] = Rows(table)
         scored = {split: kept[split] for split in artefact.info["scored"]}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
-        if lost[artefact.name]:
-            context.reporter.line(
-                f"{artefact.name}: {lost[artefact.name]} rows dropped: they stand in a scored split of this run"
-            )
     return parts, lost
 
 
@@ -249,12 +311,12 @@ def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[
     return {task: round(share * steps) * batch for task, share in task_shares(sizes, context.training).items()}
 
 
-def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[str, Any]:
+def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool) -> dict[str, Any]:
     records = trainer.records
-    for task in infos:
+    for task in infos if not lean else ():
         trainer.method.export(task, folder / "tasks" / task)
     for name, schema in TABLES.items():
-        if name in records:
+        if name in records and (name == "metrics" or not lean):
             write_parquet(pa.Table.from_pylist(records[name], schema), folder / f"{name}.parquet")
     trained = count_parameters(list(trainer.method.names()))
     return {

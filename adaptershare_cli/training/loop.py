@@ -66,7 +66,7 @@ class Best:
 
 
 class Trainer:
-    """Trains one method on its tasks' rows; `run` does it all."""
+    """Trains one method on its tasks' rows; `run` does it all. Without `score_select` no step can be chosen."""
 
     def __init__(
         self,
@@ -76,10 +76,11 @@ class Trainer:
         precision: str,
         checkpoint_steps: int,
         hooks: Hooks,
+        score_select: bool = True,
     ) -> None:
         self.method, self.parts, self.settings = method, parts, settings
         self.precision, self.checkpoint_steps, self.hooks = precision, checkpoint_steps, hooks
-        self.context = method.context
+        self.context, self.score_select = method.context, score_select
         self.records = method.context.records
         for name in ("steps", "metrics", "predictions"):
             self.records.setdefault(name, [])
@@ -156,7 +157,7 @@ class Trainer:
         if every is None and self.settings.load_best_model_at_end:
             every = max(1, phase.max_steps // 10)
         last = step == phase.max_steps
-        if not (last or (every and step % every == 0)):
+        if not self.score_select or not (last or (every and step % every == 0)):
             return
         started = time.perf_counter()
         self.method.eval_mode()
@@ -174,13 +175,13 @@ class Trainer:
         self.seconds["scoring"] += time.perf_counter() - started
 
     def _final_scores(self) -> None:
-        """Score select and every scored split with the exported weights, in fp32, and keep the predictions."""
+        """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions."""
         started = time.perf_counter()
         self.method.eval_mode()
         step = self.best.step or (self.records["steps"][-1]["step"] if self.records["steps"] else 0)
         for task, parts in self.parts.items():
             info = self.context.infos[task]
-            for split, rows in {"select": parts.select, **parts.scored}.items():
+            for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows)
                 self._record(task, split, "final", step, score(info, outputs, rows.labels), len(rows), final=True)
