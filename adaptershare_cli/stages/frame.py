@@ -76,13 +76,16 @@ class Frame:
     @cached_property
     def scored(self) -> dict[str, int]:
         """How many rows each task is scored on."""
-        counts = {task: artefact.info["counts"] for task, artefact in self.prepared.items()}
-        return {t: sum(counts[t][f"{split}_rows"] for split in a.info["scored"]) for t, a in self.prepared.items()}
+        recorded = self.first.info.get("scored_rows")  # runs of earlier versions did not record it
+        return recorded or {
+            task: sum(artefact.info["counts"][f"{split}_rows"] for split in artefact.info["scored"])
+            for task, artefact in self.prepared.items()
+        }
 
     @cached_property
     def heldout(self) -> dict[str, int]:
         """Held-out rows of each task at the runs' checks."""
-        recorded = self.first.info.get("heldout_rows")  # runs of earlier versions did not record it
+        recorded = self.first.info.get("heldout_rows")
         return recorded or {task: a.info["counts"]["heldout_rows"] for task, a in self.prepared.items()}
 
     @property

@@ -142,6 +142,7 @@ def train_run(
             "examples": _examples(context, sizes, steps),
             "leaked_rows": leaked,
             "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
+            "scored_rows": {task: sum(map(len, part.scored.values())) for task, part in parts.items()},
             "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
             "init_plan": origin.label if origin else None,
             "training": asdict(context.training),
