@@ -174,7 +174,7 @@ class AdapterShareSettings(PlanSettings):
     )
     max_interference: float = option(0.0, "Split where -cosine of two tasks' gradients exceeds this.", -1, 1)
     significance_level: float = option(
-        0.05, "Of --rule significance: expected share of false conflicts among those found at a check.", 1e-9, 0.999
+        0.05, "Of --rule significance: expected share of false conflicts among all that are found.", 1e-9, 0.999
     )
     guard: Literal["agreement", "entropy", "none"] = option(
         "agreement",

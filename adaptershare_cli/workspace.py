@@ -31,7 +31,7 @@ CHECKPOINTS = "checkpoints"
 TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry.
-CODE_VERSIONS = {"download": 1, "prepro": 2, "train-single": 2, "train-share": 2, "correlate": 2, "report": 1, TRUTH: 1}
+CODE_VERSIONS = {"download": 1, "prepro": 3, "train-single": 2, "train-share": 2, "correlate": 2, "report": 1, TRUTH: 1}
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ def cut_parts(
     rows of equal content stay together and the cut depends neither on the file's order nor on a seed. The order runs
     through all `strata` (labels, one a row) at an even pace, so that each part has them in train's proportions: a
     few held-out rows with a label too many would all push the gradient towards it. Held-out rows come first, then
-    select rows (each at most a fifth of train, in whole contents), then at most `limit` train rows.
+    select rows (each at most a fifth of train, in whole contents), then at most `limit` train rows. Of equal contents
+    only the first is held out and the others are left aside: copies would pass for rows that say the same by chance.
     """
     forbidden = set(scored)
     by_content: dict[str, list[int]] = {}
@@ -63,12 +64,14 @@ def cut_parts(
     queue = iter(order)
     waiting = next(queue, None)
     for name, size in sizes.items():
+        used = 0
         # A content that would not fit whole goes to train, so that no part exceeds its size.
         late: list[str] = []
-        while waiting is not None and len(parts[name]) < size:
+        while waiting is not None and used < size:
             rows = by_content[waiting]
-            if len(parts[name]) + len(rows) <= size:
-                parts[name].extend(rows)
+            if used + len(rows) <= size:
+                used += len(rows)
+                parts[name].extend(rows[:1] if name == "heldout" else rows)
             else:
                 late.append(waiting)
             waiting = next(queue, None)

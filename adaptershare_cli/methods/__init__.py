@@ -35,18 +35,18 @@ class MethodSpec:
 
 METHODS: dict[str, MethodSpec] = {
     "adaptershare": MethodSpec(
-        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 2
+        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 3
     ),
-    "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 2),
-    "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 2),
+    "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 3),
+    "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 3),
     "given-plan": MethodSpec(
-        "the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 1, needs_plan=True
+        "the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 2, needs_plan=True
     ),
     "random-plan": MethodSpec(
         "split as the run --init-plan did, with tasks drawn at random",
         RandomPlanSettings,
         "random_plan",
-        1,
+        2,
         needs_plan=True,
     ),
 }

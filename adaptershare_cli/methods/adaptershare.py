@@ -37,7 +37,8 @@ class Differentiate(Act):
     """Splits groups at checks, by one of the rules of `sharing.differentiation`, within the budget.
 
     `threshold` judges each check by itself. `significance` judges all checks so far together: their rows' inner
-    products are averaged, each check with `MEMORY` times the weight of the one after it.
+    products are averaged, each check with `MEMORY` times the weight of the one after it; the level is spent evenly
+    over the checks of the whole training (Bonferroni), or every pair would be found in conflict one day.
     """
 
     def __init__(self, settings: AdapterShareSettings) -> None:
@@ -61,7 +62,8 @@ class Differentiate(Act):
             for group in layer_groups
         ]
         if self.settings.rule == "significance":
-            decisions = self._by_significance(check, groups, verdict)
+            level = self.settings.significance_level / max(1, method.check_count())
+            decisions = self._by_significance(check, groups, verdict, level)
         else:
             decisions = self._by_threshold(check, groups)
         for (layer, members), decision in zip(groups, decisions, strict=True):
@@ -83,7 +85,7 @@ class Differentiate(Act):
             for layer, members in groups
         ]
 
-    def _by_significance(self, check: Check, groups: Groups, verdict: Verdict) -> list[Decision]:
+    def _by_significance(self, check: Check, groups: Groups, verdict: Verdict, level: float) -> list[Decision]:
         """Take this check into the memory and judge by all that is in it."""
         if not self.kernels:
             self.kernels = [np.zeros_like(gram) for gram in check.grams]
@@ -96,10 +98,7 @@ class Differentiate(Act):
         pairs = [(layer, *pair) for layer, members in groups for pair in itertools.combinations(members, 2)]
         adjusted = adjust_p_values(evidence, pairs)
         verdict.p_values = {(layer, a, b): float(adjusted[layer][a, b]) for layer, a, b in pairs}
-        return [
-            decide_by_evidence(evidence[layer].score, adjusted[layer], members, self.settings.significance_level)
-            for layer, members in groups
-        ]
+        return [decide_by_evidence(evidence[layer].score, adjusted[layer], members, level) for layer, members in groups]
 
     def _affordable(self, method: PlannedMethod, layer: int) -> bool:
         """Whether one more adapter in `layer` keeps within `max_growth` and `target_parameters`."""

@@ -157,6 +157,11 @@ class PlannedMethod:
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
         return first, every
 
+    def check_count(self) -> int:
+        """How many checks the whole training has."""
+        first, every = self.check_steps()
+        return len(range(first, self.context.max_steps + 1, every))
+
     def check(self, phase: str, step: int, optimizer: Optimizer) -> None:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
         index = row_index(self.heldout)

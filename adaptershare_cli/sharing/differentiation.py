@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from adaptershare_cli.sharing.interference import Interference, RowIndex, block_means, standard_errors
+from adaptershare_cli.sharing.interference import Interference, RowIndex, block_means, squared_lengths, standard_errors
 
 SMALLEST_P = 1e-300  # keeps the normal deviate of an underflown p value finite
 ENTROPY_MAJORITY = 0.5  # of a task's rows: with fewer in agreement, low entropy would mean that they disagree
@@ -140,17 +140,17 @@ def weigh_evidence(kernel: np.ndarray, index: RowIndex, max_interference: float)
 
         H0: m_a . m_b >= -max_interference |m_a| |m_b|,     t = (mean K_ab + max_interference s_a s_b) / error,
 
-    with K the inner products (N, N) of the held-out rows, s_a^2 the mean of K_aa without its diagonal (unbiased for
-    |m_a|^2; a task for which it is not positive shows no direction, so nothing can be said of it) and the error from
-    `standard_errors`. t is taken as Student's t with the smaller task's rows - 1 degrees of freedom. The kernel may
-    be a mean over checks: rows, not checks, are the sample, so seeing rows again makes nothing surer than they are.
+    with K the inner products (N, N) of the held-out rows, s_a^2 from `squared_lengths` (unbiased for |m_a|^2; a task
+    for which it is not positive shows no direction, so nothing can be said of it) and the error from
+    `standard_errors`. t is taken as Student's t with the degrees of freedom (rows - strata) of the task that has
+    fewer. The kernel may be a mean over checks: rows, not checks, are the sample, so seeing rows again makes nothing
+    surer than they are.
     """
-    counts = np.array([len(index.rows(task)) for task in range(index.tasks)])
-    degrees = np.maximum(np.minimum(counts[:, None], counts[None, :]) - 1, 1)
-    means = block_means(kernel, index)
+    # 1 / k summed over a stratum's k rows is 1: the sum over all rows counts strata.
+    free = [len(same) - (1 / same.sum(1)).sum() for same in map(index.same_stratum, range(index.tasks))]
+    degrees = np.maximum(np.minimum.outer(free, free), 1)
+    means, squared = block_means(kernel, index), squared_lengths(kernel, index)
     with np.errstate(invalid="ignore", divide="ignore"):
-        own = np.array([kernel[index.task == task, index.task == task].sum() for task in range(index.tasks)])
-        squared = (np.diagonal(means) * counts**2 - own) / (counts * (counts - 1))
         length = np.sqrt(np.where(squared > 0, squared, np.nan))
         t = (means + max_interference * np.outer(length, length)) / standard_errors(kernel, index)
     p_value = stats.t.cdf(t, degrees)

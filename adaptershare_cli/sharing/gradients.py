@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from adaptershare_cli.data.batches import Rows, pad
+from adaptershare_cli.data.encoding import SCORE_BINS
 from adaptershare_cli.model.heads import MultiTaskModel, row_losses
 from adaptershare_cli.sharing.interference import RowIndex
 
@@ -44,13 +45,18 @@ class _Slot:
 
 
 def row_index(heldout: dict[str, Rows]) -> RowIndex:
-    """Task and half of every row, tasks in order; a task's halves have its labels in equal proportions.
+    """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
 
-    Sorted by label (ties by position), even places are the first half, odd ones the second.
+    Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
+    held-out rows: the labels, or `SCORE_BINS` equally filled bins of a regression's scores.
     """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
     place = [np.argsort(np.argsort(rows.labels, kind="stable")) for rows in heldout.values()]
-    return RowIndex(task, np.concatenate(place) % 2, len(heldout))
+    stratum = [
+        rows.labels if np.issubdtype(rows.labels.dtype, np.integer) else where * SCORE_BINS // len(rows)
+        for rows, where in zip(heldout.values(), place, strict=True)
+    ]
+    return RowIndex(task, np.concatenate(place) % 2, len(heldout), np.concatenate(stratum))
 
 
 def gram_matrices(

@@ -9,15 +9,35 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RowIndex:
-    """Which task, and which of its two halves, each held-out row belongs to: (N,) integers; `tasks` of them."""
+    """Which task, which of its two halves and which stratum each held-out row belongs to: (N,) integers.
+
+    There are `tasks` tasks. Rows of one task and `stratum` were drawn among their like (rows of one label), so what
+    lies between strata is no noise; without strata a task's rows are one.
+    """
 
     task: np.ndarray
     half: np.ndarray
     tasks: int
+    stratum: np.ndarray | None = None
 
     def rows(self, task: int) -> np.ndarray:
         """The positions of a task's rows."""
         return np.flatnonzero(self.task == task)
+
+    def same_stratum(self, task: int) -> np.ndarray:
+        """(n, n) of a task's n rows: which stand in one stratum. Strata of a single row are taken as one together.
+
+        If there is only one such, it is taken with the smallest of the others.
+        """
+        rows = self.rows(task)
+        if self.stratum is None or not len(rows):
+            return np.ones((len(rows), len(rows)), bool)
+        _, number, sizes = np.unique(self.stratum[rows], return_inverse=True, return_counts=True)
+        joined = sizes == 1
+        if joined.sum() == 1 and len(sizes) > 1:
+            joined[np.argmin(np.where(joined, len(rows), sizes))] = True
+        number = np.where(joined[number], -1, number)
+        return np.asarray(number[:, None] == number[None, :])
 
 
 @dataclass(frozen=True)
@@ -99,23 +119,50 @@ def standard_errors(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
 
         Var(mean) = Var(r)/m + Var(c)/n - Var(residuals)/(m n),      at least Var(residuals)/(m n),
 
-    which is unbiased, where a product of one row with an estimated mean would count the other's noise twice.
+    which is unbiased, where a product of one row with an estimated mean would count the other's noise twice. The
+    variances are those within strata: Var(r)/m = sum over strata of size k of k/(k - 1) sum (r_i - stratum's mean)^2
+    / m^2 (Cochran, Sampling Techniques, 5.3, with proportional parts), and so for columns and residuals.
     nan for a task of fewer than two rows, and on the diagonal (a row's product with itself is no sample).
     """
     errors = np.full((index.tasks, index.tasks), np.nan)
     rows = [index.rows(task) for task in range(index.tasks)]
+    same = [index.same_stratum(task) for task in range(index.tasks)]
+    # Subtracts the mean of a row's stratum; weights each square by k/(k - 1).
+    centre = [np.eye(len(one)) - one / one.sum(1, keepdims=True) for one in same]
+    weight = [_bessel(one) for one in same]
     for a in range(index.tasks):
         for b in range(a + 1, index.tasks):
             m, n = len(rows[a]), len(rows[b])
             if m < 2 or n < 2:
                 continue
             block = kernel[np.ix_(rows[a], rows[b])]
-            lines, columns = block.mean(1), block.mean(0)
-            residual = block - lines[:, None] - columns[None, :] + block.mean()
-            rest = (residual**2).sum() / ((m - 1) * (n - 1)) / (m * n)
-            variance = max(lines.var(ddof=1) / m + columns.var(ddof=1) / n - rest, rest)
-            errors[a, b] = errors[b, a] = np.sqrt(variance)
+            lines = weight[a] @ (centre[a] @ block.mean(1)) ** 2 / m**2
+            columns = weight[b] @ (centre[b] @ block.mean(0)) ** 2 / n**2
+            rest = weight[a] @ (centre[a] @ block @ centre[b].T) ** 2 @ weight[b] / (m * n) ** 2
+            errors[a, b] = errors[b, a] = np.sqrt(max(lines + columns - rest, rest))
     return errors
+
+
+def squared_lengths(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
+    """Unbiased estimates (T,) of |m_t|^2, m_t the true mean of task t's rows, from their inner products (N, N).
+
+    The mean of the task's block, where a row's product with itself is replaced by its mean product with the others
+    of its stratum. May be negative; nan for a task of fewer than two rows.
+    """
+    found = np.full(index.tasks, np.nan)
+    for task in range(index.tasks):
+        rows, same = index.rows(task), index.same_stratum(task)
+        if len(rows) >= 2:
+            weight = np.where(same, _bessel(same)[:, None], 1.0)
+            np.fill_diagonal(weight, 0.0)
+            found[task] = (weight * kernel[np.ix_(rows, rows)]).mean()
+    return found
+
+
+def _bessel(same: np.ndarray) -> np.ndarray:
+    """k/(k - 1) for each row, k the size of its stratum; 1 for a task of one row, of which nothing is estimated."""
+    size = same.sum(1)
+    return size / np.maximum(size - 1, 1)
 
 
 def block_means(kernel: np.ndarray, index: RowIndex) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -348,6 +348,19 @@ def test_seeing_the_same_rows_again_makes_nothing_surer() -> None:
     assert found == pytest.approx([found[0]] * 5)
 
 
+def test_the_level_is_spent_over_all_checks() -> None:
+    settings = AdapterShareSettings(rule="significance")
+    gram, index = noisy_rows(np.array([[1.0, 0, 0], [-1.0, 0, 0]]), 24, 0.8, 5)
+    check = Check("main", 1, index, [gram], [interference(gram, index)])
+    found = {}
+    for checks in (1, 10**9):
+        method: Any = PlanOnly(SharingPlan.shared(("a", "b"), 1), checks)
+        verdict = Differentiate(settings).on_check(method, check, None)  # type: ignore[arg-type]
+        assert 1e-9 < verdict.p_values[0, 0, 1] < 0.05
+        found[checks] = verdict.decisions[0, 0, 1]
+    assert found == {1: "split", 10**9: "keep"}
+
+
 def test_what_was_seen_survives_a_checkpoint() -> None:
     settings = AdapterShareSettings(rule="significance", max_growth=1.0)
     method: Any = PlanOnly(SharingPlan.shared(("a", "b"), 1))
@@ -372,8 +385,7 @@ class PlanOnly:
     """What `Differentiate` needs of a method, without an encoder: an adapter has 10 parameters, a head none."""
 
     plan: SharingPlan
-    checks: tuple[int, int] = (1, 1)
-    context: Any = field(default_factory=lambda: SimpleNamespace(max_steps=1))
+    checks: int = 1
 
     def __post_init__(self) -> None:
         tensor = torch.zeros(10)
@@ -382,7 +394,7 @@ class PlanOnly:
     def names(self) -> list[torch.Tensor]:
         return [torch.zeros(10) for groups in self.plan.layers for _ in groups]
 
-    def check_steps(self) -> tuple[int, int]:
+    def check_count(self) -> int:
         return self.checks
 
     def split(self, layer: int, kept: list[str], moved: list[str], optimizer: Any) -> None:

@@ -17,6 +17,7 @@ from adaptershare_cli.sharing.interference import (
     block_means,
     interference,
     normalised,
+    squared_lengths,
     standard_errors,
     task_products,
     unit_rows,
@@ -146,6 +147,36 @@ def test_standard_errors_are_those_of_repeated_samples(spread: float) -> None:
         errors.append(standard_errors(gram, index)[0, 1])
     ratio = np.sqrt(np.mean(np.square(errors))) / np.std(found)
     assert 0.9 < ratio < 1.2  # the floor makes it a little too large where noise is all there is
+
+
+def test_standard_errors_leave_out_what_lies_between_strata() -> None:
+    """Rows drawn with fixed numbers of each label: labels far apart make a mean no less sure."""
+    generator = np.random.default_rng(4)
+    sizes, strata = [30, 20], np.concatenate([np.arange(30) % 3, np.arange(20) % 2])
+    apart = np.concatenate([np.eye(5, 23)[np.arange(30) % 3], np.eye(5, 23)[2 + np.arange(20) % 2]]) * 4
+    means, found, errors, lengths, without = np.zeros((50, 23)), [], [], [], []
+    means[:, 5] = 1.0
+    for _ in range(400):
+        rows = means + apart + 0.7 * generator.normal(size=means.shape)
+        index = RowIndex(np.repeat([0, 1], sizes), np.arange(50) % 2, 2, strata)
+        gram = rows @ rows.T
+        found.append(block_means(gram, index)[0, 1])
+        errors.append(standard_errors(gram, index)[0, 1])
+        lengths.append(squared_lengths(gram, index))
+        without.append(standard_errors(gram, RowIndex(index.task, index.half, 2))[0, 1])
+    ratio = np.sqrt(np.mean(np.square(errors))) / np.std(found)
+    assert 0.9 < ratio < 1.2
+    # The strata's directions stand square on each other: |m|^2 = 1 + 4^2 / (number of strata).
+    np.testing.assert_allclose(np.mean(lengths, 0), [1 + 16 / 3, 1 + 16 / 2], rtol=0.03)
+    assert np.mean(without) > 1.5 * np.mean(errors)
+
+
+def test_strata_of_a_single_row_are_taken_together() -> None:
+    index = RowIndex(np.zeros(7), np.zeros(7), 1, np.array([5, 5, 5, 2, 2, 9, 8]))
+    assert index.same_stratum(0).sum(1).tolist() == [3, 3, 3, 2, 2, 2, 2]
+    index = RowIndex(np.zeros(6), np.zeros(6), 1, np.array([5, 5, 5, 2, 2, 9]))
+    assert index.same_stratum(0).sum(1).tolist() == [3, 3, 3, 3, 3, 3]
+    assert RowIndex(np.zeros(3), np.zeros(3), 1, np.arange(3)).same_stratum(0).all()
 
 
 def test_the_error_of_a_cosine_is_that_of_the_normalised_rows() -> None:
