@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +178,6 @@ def _data_of(frame: Frame, spec: Measure) -> dict[str, Any]:
 
 
 def _inputs(frame: Frame, spec: Measure, seeds: tuple[int, ...], sources: list[Artefact], trained: Runs) -> Inputs:
-    @cache
     def model(seed: int) -> Any:
         return frame.model(seed, {t.tasks[0]: run for t, run in trained.items() if t.seed == seed})
 
