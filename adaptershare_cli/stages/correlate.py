@@ -63,7 +63,10 @@ def correlate_runs(
     _check_tasks(runs)
     context.reporter.line(f"from {', '.join(run.label for run in runs)}")
     found: dict[str, Artefact] = {}
-    for frame in frames_of(context, runs, model, runtime or {}):
+    frames = frames_of(context, runs, model, runtime or {})
+    for frame in frames:
+        if len(frames) > 1:
+            context.reporter.line(f"of {', '.join(run.path.name for run in frame.runs.values())}:")
         for name in names:
             artefact = _correlate(frame, name, settings[name], tuple(seeds or frame.runs), plot)
             if artefact.label not in found:  # what does not depend on the runs is the same for all of them
@@ -80,12 +83,13 @@ def _check_use(names: list[str], seeds: Sequence[int] | None, model: str | None,
             f"--seeds has no effect on --measure {','.join(names)}",
             fix="It is for measures that make trainings; name runs of several seeds with --run.",
         )
-    extra = [*(["model"] if model else []), *runtime]
-    if extra and not any(spec.computes for spec in chosen):
-        raise UserError(
-            f"--{extra[0].replace('_', '-')} has no effect on --measure {','.join(names)}",
-            fix="It is for measures that run the encoder.",
-        )
+    for option in (*(["model"] if model else []), *runtime):
+        training_only = option in ("precision", "checkpoint_steps")
+        if not any(spec.trains if training_only else spec.computes for spec in chosen):
+            raise UserError(
+                f"--{option.replace('_', '-')} has no effect on --measure {','.join(names)}",
+                fix=f"It is for measures that {'make trainings' if training_only else 'run the encoder'}.",
+            )
 
 
 def _check_tasks(runs: list[Artefact]) -> None:
@@ -131,7 +135,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
                 "directed": spec.directed,
                 "tasks": list(frame.tasks),
                 "seeds": sorted(int(seed) for seed in found.values["seed"].dropna().unique()),
-                "runs": [source.label for source in sources if source.meta["stage"] in ("train-single", "train-share")],
+                "runs": [run.label for run in frame.runs.values()],
                 "cost": _costs(frame, spec, settings, found, sources, list(trained), len(seeds)),
                 "plots": [path.name for path in pictures],
             }

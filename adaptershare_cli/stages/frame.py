@@ -65,7 +65,9 @@ class Frame:
         """Contents of the rows that any of the tasks is scored on: nothing that is compared may learn from them."""
         if self.context.training.leak_scope == "task":
             return frozenset()
-        tables = [a.table(f"{split}.parquet") for a in self.prepared.values() for split in a.info["scored"]]
+        tables = [
+            a.table(f"{split}.parquet", ["content"]) for a in self.prepared.values() for split in a.info["scored"]
+        ]
         return frozenset(content for table in tables for content in table["content"].to_pylist())
 
     @cached_property

@@ -182,7 +182,7 @@ def _dropped(prepared: list[Artefact], avoid: Set[str]) -> list[str]:
         return []
 
     def contents(parts: Callable[[Artefact], Iterable[str]]) -> set[str]:
-        tables = [a.table(f"{part}.parquet") for a in prepared for part in parts(a)]
+        tables = [a.table(f"{part}.parquet", ["content"]) for a in prepared for part in parts(a)]
         return {content for table in tables for content in table["content"].to_pylist()}
 
     return sorted((contents(lambda a: PARTS) & avoid) - contents(lambda a: a.info["scored"]))

@@ -241,6 +241,7 @@ def test_options_without_effect_are_refused(own_related: Path, encoder: Path) ->
     refused(*places, "--seeds", "1,2", says=("--seeds", "gradient,plan"))
     refused(*places, "--threads", "1", says=("--threads", "gradient,plan"))
     refused(*places, "--model", encoder, says=("--model", "gradient,plan"))
+    refused(*places, "--measure", "text", "--precision", "bf16", says=("--precision", "text", "make trainings"))
     refused(*places, "--head-axis", "input", says=("--head-axis", "gradts"))
     refused(*places, "--measure", "pair,gradient", "--source-steps", "4", says=("--source-steps", "transfer"))
     refused(*places, "--measure", "gradts", "--importance", "head-gate", "--head-axis", "input", says=("--head-axis",))
