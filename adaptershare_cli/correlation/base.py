@@ -41,6 +41,15 @@ class Cost:
         return {"forward": self.forward, "backward": self.backward, "passes": self.passes}
 
 
+def cost_share(cost: Mapping[str, Any], against: str) -> float:
+    """What a measure costs, the trainings behind it included, as a share of measuring the truth `against`, by seed.
+
+    `cost` is `info.cost` of a correlation.
+    """
+    passes = cost["own"]["passes"] + cost["training"]["passes"]
+    return passes / cost["seeds"] / cost["brute_force"][against]["passes"]
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What a stage hands to a measure; besides tasks, seeds and numbers of rows only what the measure needs.

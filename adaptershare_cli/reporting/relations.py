@@ -9,6 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from adaptershare_cli import schemas
+from adaptershare_cli.correlation.base import cost_share
 
 COUNTED = {"± s.e.": "standard_error", "null 95 %": "null_upper", "p": "p_value", "checks": "checks"}
 
@@ -41,11 +42,10 @@ def relation_table(
 
 def cost_line(cost: dict[str, Any]) -> str:
     """The examples processed, and their share of what measuring transfer would take for as many seeds."""
-    own, training = (cost[part]["passes"] for part in ("own", "training"))
-    share = (own + training) / cost["seeds"] / cost["brute_force"]["transfer"]["passes"]
     return (
-        f"cost: {own:,} passes of an example forward or backward, {training:,} in the trainings behind it; "
-        f"{100 * share:.1f} % of measuring transfer"
+        f"cost: {cost['own']['passes']:,} passes of an example forward or backward, "
+        f"{cost['training']['passes']:,} in the trainings behind it; "
+        f"{100 * cost_share(cost, 'transfer'):.1f} % of measuring transfer"
     )
 
 

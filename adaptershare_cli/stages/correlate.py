@@ -136,7 +136,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
                 "tasks": list(frame.tasks),
                 "seeds": sorted(int(seed) for seed in found.values["seed"].dropna().unique()),
                 "runs": [run.label for run in frame.runs.values()],
-                "cost": _costs(frame, spec, settings, found, sources, list(trained), len(seeds)),
+                "cost": _costs(frame, spec, settings, found, sources, list(trained)),
                 "plots": [path.name for path in pictures],
             }
         }
@@ -228,9 +228,8 @@ def _costs(
     found: Found,
     sources: list[Artefact],
     trained: list[Training],
-    seeds: int,
 ) -> dict[str, Any]:
-    """Examples processed by the measure itself and by the trainings that it reads, over all its `seeds`.
+    """Examples processed by the measure itself and by the trainings that it reads, over all its `seeds` (1 if none).
 
     `brute_force`: what measuring the truth takes for one seed, with the same updates on each task (--target-steps).
     """
@@ -240,8 +239,7 @@ def _costs(
             rows = sum(run.info["examples"].values())
             training += Cost(rows, rows)
             if spec.needs == "sharing":  # the plan came of the checks
-                checks = run.table("interference.parquet").to_pandas()[["phase", "step"]].drop_duplicates()
-                passed = len(checks) * sum(frame.heldout.values())
+                passed = _checks(run) * sum(frame.heldout.values())
                 training += Cost(passed, passed)
     elif trained:
         training = trainings_cost(frame, trained, scoring=spec.needs == "trainings")
@@ -257,9 +255,16 @@ def _costs(
     return {
         "own": found.cost.to_json(),
         "training": training.to_json(),
-        "seeds": seeds,
+        "seeds": max(1, found.values["seed"].nunique()),
         "brute_force": {name: cost.to_json() for name, cost in brute.items()},
     }
+
+
+def _checks(run: Artefact) -> int:
+    """How many checks a run made."""
+    if not (run.path / "interference.parquet").exists():
+        return 0
+    return len(run.table("interference.parquet", ["phase", "step"]).to_pandas().drop_duplicates())
 
 
 def _draw(frame: Frame, name: str, answer: pd.DataFrame, folder: Path) -> list[Path]:

@@ -13,6 +13,7 @@ import pytest
 
 from adaptershare_cli import schemas
 from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.correlation.base import cost_share
 from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, call, good, hashed, only, refused, snapshot
@@ -292,6 +293,12 @@ def test_costs(related: Path) -> None:
     assert cost("transfer", "training") == (single * 3 + 2 * 3 * dev, single * 3)
     assert cost("pair", "training") == (single * 3 + 2 * 3 * dev, single * 3)
     assert cost("popularity", "training") == cost("transfer", "training")
+    for name in ("transfer", "pair"):
+        assert cost_share(info(related, name)["cost"], name) == pytest.approx(1)
+    assert (
+        cost_share(info(related, "text")["cost"], "pair")
+        == train / info(related, "text")["cost"]["brute_force"]["pair"]["passes"]
+    )
     brute = info(related, "gradts")["cost"]["brute_force"]["transfer"]
     assert 2 * brute["passes"] == sum(cost("transfer", "training"))
 
