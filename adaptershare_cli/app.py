@@ -260,7 +260,10 @@ def train_share(
 
 
 @app.command()
-@with_options(("Measure", [spec.settings for spec in MEASURES.values()]), RuntimeSettings)
+@with_options(
+    ("Measure", [spec.settings for spec in MEASURES.values()]),
+    ("Runtime (what is not given is as in the runs)", [RuntimeSettings]),
+)
 def correlate(
     given: dict[str, Any],
     run_spec: RunSpec = None,
