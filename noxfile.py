@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, slow, bench, protocol, planted.
+"""Sessions: demo, tests, lint, slow, bench, protocol, planted, truth, measures.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -106,3 +106,28 @@ def planted(session: nox.Session) -> None:
     for options in ([], ["--shuffle-heldout-labels"]):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
     session.run(sys.executable, "tests/benchmarks/planted.py", "--workspace", "workspace/planted")
+
+
+@nox.session
+def truth(session: nox.Session) -> None:
+    """Hours, in as many sittings as you like: all measures and the measured truth on 6 tasks, five seeds.
+
+    What is made is kept, so the session may be stopped at any time; started again it goes on.
+    """
+    install(session)
+    place = ["-w", "workspace/truth"]
+    common = ["--config", "tests/benchmarks/truth.toml", "--from", DATA, *place]
+    run(session, "adaptershare_cli", "train-share", *common, "--method", "shared", "--lookahead-every", "100")
+    run(session, "adaptershare_cli", "train-share", *common)
+    run(session, "adaptershare_cli", "correlate", *place, "--run", "adaptershare", "--measure", "plan")
+    cheap = "gradient,gradient-directed,lookahead,gradts,gradts-instance,adapter-weights,fisher,text,random,size"
+    for measures in (cheap, "transfer,pair,popularity"):
+        options = ["--run", "shared", "--measure", measures, "--plot", *session.posargs]
+        run(session, "adaptershare_cli", "correlate", *place, *options)
+
+
+@nox.session
+def measures(session: nox.Session) -> None:
+    """About an hour: time and memory of every measure on 3, 8 and 30 tasks."""
+    install(session)
+    session.run(sys.executable, "tests/benchmarks/measures.py", "--from", DATA, *session.posargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -9,13 +10,12 @@ import typer
 
 from adaptershare_cli import __version__
 from adaptershare_cli.console import Reporter
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.correlation import MEASURES, measure_names, measure_settings
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_options, method_settings
 from adaptershare_cli.options import Program, choice, settings_from, with_options
 from adaptershare_cli.settings import (
     PRESETS,
-    CorrelateSettings,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
@@ -278,7 +278,10 @@ def train_share(
 
 
 @app.command()
-@with_options(CorrelateSettings)
+@with_options(
+    ("Measure", [spec.settings for spec in MEASURES.values()]),
+    ("Runtime (what is not given is as in the runs)", [RuntimeSettings]),
+)
 def correlate(
     given: dict[str, Any],
     invocation: str,
@@ -287,10 +290,18 @@ def correlate(
         str,
         typer.Option(
             help="Measures, comma-separated: "
-            + "; ".join(f"{name} ({spec.summary.rstrip('.')})" for name, spec in MEASURES.items())
+            + "; ".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
             + "."
         ),
     ] = "gradient,plan",
+    seeds: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Seeds of the trainings that a measure makes, comma-separated; by default the runs' seeds."),
+    ] = None,
+    model: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="The runs' encoder, where its name alone does not find it (it was a folder)."),
+    ] = None,
     plot: Annotated[bool, typer.Option("--plot", help="Draw heat maps and sharing pictures (PNG and SVG).")] = False,
     workspace: Workspace = Path("workspace"),
     force: Force = False,
@@ -298,15 +309,21 @@ def correlate(
     as_json: AsJson = False,
     config: Config = None,
 ) -> None:
-    """Score how tasks relate, from what a run recorded (the newest train-share run, unless --run names others).
+    """Score how tasks relate, from a run (the newest train-share run, unless --run names others) and its data.
 
-    Example: [bold]adaptershare correlate --plot[/bold]
+    Runs that differ in the seed alone count together. Trainings that a measure needs are made as the run was.
+
+    Example: [bold]adaptershare correlate --measure gradient,gradts,text --plot[/bold]
     """
     reporter = Reporter(as_json)
-    context = _context("correlate", locals(), given, reporter)
+    runtime = {item.name: given.pop(item.name) for item in fields(RuntimeSettings) if item.name in given}
+    measure_settings(measure_names(measure), given)  # a wrong option is refused before torch is imported
+    context = _context("correlate", {"workspace": workspace, "force": force}, runtime, reporter)
     from adaptershare_cli.stages.correlate import correlate_runs
 
-    artefacts = correlate_runs(context, run_spec, measure, settings_from(CorrelateSettings, given), plot)
+    artefacts = correlate_runs(
+        context, run_spec, measure, given, plot, _seed_list(0, seeds) if seeds is not None else None, model, runtime
+    )
     _finish(reporter, "correlate", artefacts)
 
 

@@ -83,10 +83,10 @@ class Artefact:
             raise damaged(self, f"{META} lists no file {name}")
         return self.path / name
 
-    def table(self, name: str) -> pa.Table:
-        """Read one Parquet file, its page checksums verified."""
+    def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
+        """Read one Parquet file (or some of its columns), its page checksums verified."""
         try:
-            return pq.read_table(self.file(name), page_checksum_verification=True, partitioning=None)
+            return pq.read_table(self.file(name), columns=columns, page_checksum_verification=True, partitioning=None)
         except (OSError, pa.ArrowException) as error:
             raise damaged(self, f"{name}: {error}") from error
 

@@ -47,15 +47,17 @@ class Reporter:
         """One plain line."""
         self.console.print(escape(text))
 
-    def kept_artefact(self, label: str, detail: str = "") -> None:
-        """Say that an artefact is there already."""
+    def kept_artefact(self, label: str, detail: str = "", quiet: bool = False) -> None:
+        """Say that an artefact is there already (`quiet`: only in the summary)."""
         self.kept.append(label)
-        self.console.print(f"[dim]kept[/dim]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        if not quiet:
+            self.console.print(f"[dim]kept[/dim]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
 
-    def made_artefact(self, label: str, detail: str = "") -> None:
-        """Say that an artefact was made."""
+    def made_artefact(self, label: str, detail: str = "", quiet: bool = False) -> None:
+        """Say that an artefact was made (`quiet`: only in the summary)."""
         self.made.append(label)
-        self.console.print(f"[green]made[/green]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        if not quiet:
+            self.console.print(f"[green]made[/green]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
 
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""

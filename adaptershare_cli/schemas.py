@@ -127,6 +127,18 @@ EMBEDDINGS = pa.schema(
     ]
 )
 
+LOOKAHEAD = pa.schema(
+    [
+        ("phase", pa.string()),
+        ("step", pa.int64()),  # updates done when it was tried
+        ("source", pa.string()),  # the task whose step was tried
+        ("target", pa.string()),  # the task whose loss was taken; the source itself is among them
+        ("half", pa.int64()),  # the half of the source's held-out rows that gave the step; losses are of the other
+        ("loss_before", pa.float64()),  # mean over the target's other half; null if it has none
+        ("loss_after", pa.float64()),
+    ]
+)
+
 # What a run publishes, a file a table.
 RUN_TABLES = {
     "steps": STEPS,
@@ -135,17 +147,21 @@ RUN_TABLES = {
     "sharing": SHARING,
     "interference": INTERFERENCE,
     "embeddings": EMBEDDINGS,
+    "lookahead": LOOKAHEAD,
 }
 
+# How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one
+# the source is what helps (a matrix's row), the target what is helped (its column).
 CORRELATION = pa.schema(
     [
         ("measure", pa.string()),
         ("layer", pa.int64()),  # -1: over all layers
+        ("seed", pa.int64()),  # null: the answer, over all seeds; else one seed's part of it
         ("source", pa.string()),
-        ("target", pa.string()),  # symmetric measures hold both orders
-        ("value", pa.float64()),
-        ("checks", pa.int64()),  # checks that the value is a mean of
-        ("standard_error", pa.float64()),  # over checks; null for fewer than two
+        ("target", pa.string()),
+        ("value", pa.float64()),  # null where unknown
+        ("checks", pa.int64()),  # checks (or look-aheads) behind the value; null for a measure that has none
+        ("standard_error", pa.float64()),  # over checks; of several seeds' mean over the seeds; null for fewer than two
         ("null_mean", pa.float64()),  # the same value under permuted task names
         ("null_upper", pa.float64()),  # its 95th percentile
         ("p_value", pa.float64()),  # share of permutations at least as high
@@ -194,6 +210,17 @@ SELECTION = pa.schema(
         ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
         ("available", pa.int64()),  # of fg: its train rows
         ("rows", pa.list_(pa.int64())),  # of fg: those kept (`row` of the downloaded split), in file order
+    ]
+)
+
+# gradts-instance: how each train row of a source looks to a target.
+INSTANCES = pa.schema(
+    [
+        ("seed", pa.int64()),
+        ("source", pa.string()),
+        ("row", pa.int64()),  # `row` of the source's downloaded train split
+        ("target", pa.string()),
+        ("tau", pa.float64()),  # Kendall's tau-b of the row's head importances with the target's; null if undefined
     ]
 )
 

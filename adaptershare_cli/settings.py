@@ -183,12 +183,24 @@ class PrivateSettings(ObserveSettings):
 
 
 @dataclass(frozen=True)
-class SharedSettings(ObserveSettings):
+class LookaheadSettings(ObserveSettings):
+    """Methods under which a step on one task can change another task's loss."""
+
+    lookahead_every: int | None = option(
+        None,
+        "Every so many updates try a step on each task and take every task's held-out loss after it (for the measure "
+        "lookahead); costs (tasks + 2) passes over the held-out rows.",
+        1,
+    )
+
+
+@dataclass(frozen=True)
+class SharedSettings(LookaheadSettings):
     """All tasks share one adapter a layer."""
 
 
 @dataclass(frozen=True)
-class PlanSettings(ObserveSettings):
+class PlanSettings(LookaheadSettings):
     """Methods that need, or may start from, the sharing plan of an earlier run."""
 
     init_plan: str | None = option(
@@ -316,13 +328,106 @@ def preset_values(preset: str, tasks: int, given: dict[str, Any]) -> dict[str, A
 
 
 @dataclass(frozen=True)
-class CorrelateSettings:
-    """How relations between tasks are scored."""
+class MeasureSettings:
+    """A measure of how tasks relate. Measures of data alone have no further options."""
+
+
+def _samples() -> Any:
+    return option(1000, "Of measures that pass over train rows: at most so many a task, drawn at random.", 1)
+
+
+@dataclass(frozen=True)
+class SeededMeasureSettings(MeasureSettings):
+    """Measures whose values differ from seed to seed."""
+
+    permutations: int = option(1000, "Draws of the permutation null (over checks, or over seeds).", 1)
+
+
+@dataclass(frozen=True)
+class GradientSettings(SeededMeasureSettings):
+    """Measures of the gradients that a run observed at its checks."""
 
     rows: Literal["all", "shared"] = option(
-        "all", "Of --measure gradient: use every check, or only those at which the two tasks shared the adapter."
+        "all", "Of gradient and gradient-directed: every check, or only those at which the two shared the adapter."
     )
-    permutations: int = option(1000, "Draws of the permutation null.", 1)
+
+
+@dataclass(frozen=True)
+class TunedSettings(SeededMeasureSettings):
+    """Measures that need trainings of their own, each task alone first."""
+
+    target_steps: int | None = option(
+        None,
+        "Updates on each task in the trainings that a measure makes; by default the run's updates divided by its "
+        "tasks.",
+        1,
+    )
+
+
+@dataclass(frozen=True)
+class GradTSSettings(TunedSettings):
+    """GradTS: Kendall's tau between matrices of head importance."""
+
+    samples: int = _samples()
+    importance: Literal["weight-grad", "head-gate"] = option(
+        "weight-grad",
+        "Of gradts: a head's importance from the gradients of its key and value weights (the paper), or of a gate on "
+        "its output (cheaper).",
+    )
+    head_axis: Literal["output", "input"] = option(
+        "output",
+        "Of gradts with weight-grad: a head is its rows of the weights, or, as in the released code, columns.",
+    )
+
+    def __post_init__(self) -> None:
+        if self.importance == "head-gate" and self.head_axis != "output":
+            raise UserError("--head-axis belongs to --importance weight-grad", fix="Leave it out.")
+
+
+@dataclass(frozen=True)
+class AdapterWeightsSettings(TunedSettings):
+    """Cosine of single-task adapters."""
+
+    adapter_origin: Literal["start", "zero"] = option(
+        "start", "Of adapter-weights: compare what training changed, or the weights as they are."
+    )
+
+
+@dataclass(frozen=True)
+class FisherSettings(TunedSettings):
+    """Similarity of diagonal Fisher embeddings."""
+
+    samples: int = _samples()
+    fisher_similarity: Literal["task2vec", "cosine"] = option(
+        "task2vec", "Of fisher: cosine after dividing both by their sum (Task2Vec), or plain cosine (TaskEmb)."
+    )
+
+
+@dataclass(frozen=True)
+class TextSettings(MeasureSettings):
+    """Cosine of mean embeddings."""
+
+    samples: int = _samples()
+
+
+@dataclass(frozen=True)
+class TransferSettings(TunedSettings):
+    """Measured transfer: trained on the source, then on the target, against the target alone."""
+
+    source_steps: int | None = option(
+        None, "Of transfer: updates on the source before the target; by default as many as on the target.", 1
+    )
+
+
+@dataclass(frozen=True)
+class PopularitySettings(TransferSettings):
+    """How well a source does for all other targets."""
+
+    against: Literal["transfer", "pair"] = option("transfer", "The measured truth that popularity is taken from.")
+
+    def __post_init__(self) -> None:
+        if self.against == "pair" and self.source_steps is not None:
+            raise UserError("--source-steps belongs to --against transfer", fix="Leave it out.")
 
 
 def joint_settings(classes: list[type]) -> dict[str, Any]:

@@ -45,8 +45,10 @@ LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
+TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
+
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry.
-CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 1, "report": 2}
+CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 2, "report": 2, TRUTH: 1}
 
 
 class Workspace:
@@ -216,7 +218,7 @@ class Workspace:
 
         Those of checkpoints wait for their run to go on, as they are under its lock.
         """
-        for folder in (self.root, *(self.root / stage for stage in STAGES)):
+        for folder in (self.root, *(self.root / stage for stage in (*STAGES, TRUTH))):
             for prefix in (PARTIAL, ASIDE):
                 for leftover in sorted(folder.glob(prefix + "*")):
                     final = self.inside(leftover.parent) / leftover.name.removeprefix(prefix)

@@ -70,6 +70,7 @@ def build_method(
     double: bool = False,
     seed: int = 0,
     plan_history: tuple[tuple[int, SharingPlan], ...] = (),
+    init_adapter: Path | None = None,
     **options: object,
 ) -> tuple[PlannedMethod, dict[str, TaskParts]]:
     """A method on the encoder in `folder`; `double` turns the whole model to float64."""
@@ -84,6 +85,7 @@ def build_method(
         max_steps=training.max_steps or 20,
         seed=seed,
         pad_token=0,
+        init_adapter=init_adapter,
         init_plan=plan_history[-1][1] if plan_history else None,
         plan_history=plan_history,
     )

@@ -3,15 +3,22 @@
     value[l, i, j]  = 1 if i and j are in one group of layer l, else 0
     value[-1, i, j] = mean over the layers of value[l, i, j]
 
-Nothing is averaged over checks and no chance enters, so `checks`, `standard_error` and the null's columns are null.
+Nothing is averaged over checks, so `checks`, `standard_error` and the null of a single seed are null.
 """
 
 from __future__ import annotations
 
 import pandas as pd
-import pyarrow as pa
 
 from adaptershare_cli import schemas
+from adaptershare_cli.correlation.base import Found, Inputs, values_frame
+from adaptershare_cli.settings import SeededMeasureSettings
+
+
+def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
+    """Shares of layers under the last plan of each seed's run (`inputs.tables`: `schemas.SHARING`)."""
+    frames = [shares(table, inputs.tasks).assign(seed=seed) for seed, table in inputs.tables.items()]
+    return Found(pd.concat(frames, ignore_index=True))
 
 
 def last_plan(sharing: pd.DataFrame) -> pd.DataFrame:
@@ -31,16 +38,13 @@ def last_plan(sharing: pd.DataFrame) -> pd.DataFrame:
     return plan[list(dict.fromkeys(final["task"]))]
 
 
-def correlate(sharing: pd.DataFrame, tasks: list[str]) -> pa.Table:
-    """Score each pair of `tasks` by the share of layers in which the last plan of `sharing` lets them share.
+def shares(sharing: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
+    """Values of each pair of `tasks` under the last plan of `sharing`, a layer at a time and over all layers.
 
-    Layers where one of the two has no adapter do not count; a pair without any layer is null. Returns
-    `schemas.CORRELATION`, both orders of each pair, layer -1 (all layers) first. Raises ValueError as `last_plan`
-    does, and if a task is named twice.
+    Layers where one of the two has no adapter do not count; a pair without any layer is unknown. Raises ValueError as
+    `last_plan` does.
     """
-    if len(set(tasks)) != len(tasks):
-        raise ValueError(f"a task is named twice: {tasks}")
-    plan = last_plan(sharing).reindex(columns=tasks)
+    plan = last_plan(sharing).reindex(columns=list(tasks))
     known = plan.notna().to_numpy()
     groups = plan.to_numpy(dtype=float, na_value=-1.0)
     both = known[:, :, None] & known[:, None, :]  # (layers, tasks, tasks)
@@ -49,9 +53,7 @@ def correlate(sharing: pd.DataFrame, tasks: list[str]) -> pa.Table:
     for depth, layer in [(slice(None), schemas.ALL_LAYERS), *((slice(d, d + 1), n) for d, n in enumerate(plan.index))]:
         shared, counted = same[depth].sum(axis=0), both[depth].sum(axis=0)
         for i, source in enumerate(tasks):
-            for j, target in enumerate(tasks):
-                if i != j:
-                    value = float(shared[i, j] / counted[i, j]) if counted[i, j] else None
-                    row = {"measure": "plan", "layer": int(layer), "source": source, "target": target, "value": value}
-                    rows.append(row)
-    return pa.Table.from_pylist(rows, schema=schemas.CORRELATION)
+            for j, target in enumerate(tasks[:i]):
+                value = float(shared[i, j] / counted[i, j]) if counted[i, j] else None
+                rows.append({"layer": int(layer), "source": source, "target": target, "value": value})
+    return values_frame(rows)

@@ -65,6 +65,19 @@ class Rows:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def take(self, indices: np.ndarray) -> Rows:
+        """The rows at the given positions, in that order."""
+        rows = copy.copy(self)
+        rows.lengths = self.lengths[indices]
+        rows.offsets = np.concatenate([[0], np.cumsum(rows.lengths)])
+        starts = np.repeat(self.offsets[:-1][indices] - rows.offsets[:-1], rows.lengths)
+        tokens = starts + np.arange(rows.offsets[-1])
+        rows.tokens = self.tokens[tokens]
+        rows.types = None if self.types is None else self.types[tokens]
+        rows.labels, rows.row = self.labels[indices], self.row[indices]
+        rows.content = [self.content[index] for index in indices]
+        return rows
+
     def with_shuffled_labels(self, seed: int) -> Rows:
         """The same rows with their labels in a random order."""
         rows = copy.copy(self)

@@ -37,6 +37,7 @@ class Phase:
 class MethodContext:
     """All that a method may use.
 
+    `init_adapter` is a folder in the AdapterHub layout (`AdapterBank.export`) whose adapter every task starts from.
     `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
     under, each with the step from which it held.
     `plan_changed(step, before, after)` shows the user a new plan; `records` go into the artefact's tables.
@@ -50,6 +51,7 @@ class MethodContext:
     max_steps: int
     seed: int
     pad_token: int
+    init_adapter: Path | None = None
     init_plan: SharingPlan | None = None
     plan_history: tuple[tuple[int, SharingPlan], ...] = ()
     plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None

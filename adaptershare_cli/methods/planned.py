@@ -20,6 +20,7 @@ from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
+from adaptershare_cli.sharing.lookahead import look_ahead
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import without_prefix
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
@@ -66,9 +67,12 @@ class Act:
 
 
 def tied_model(context: MethodContext, plan: SharingPlan) -> MultiTaskModel:
-    """Adapters that are tied by `plan`, and a head for each task."""
+    """Adapters that are tied by `plan`, new or those of `init_adapter`, and a head for each task."""
     training, seed = context.training, context.seed
     bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, seed)
+    if context.init_adapter is not None:
+        for task in plan.tasks:
+            bank.load(task, context.init_adapter)
     infos = list(context.infos.values())
     return MultiTaskModel(context.encoder, bank, infos, training.pooling, training.head_dropout, seed)
 
@@ -92,7 +96,8 @@ class PlannedMethod:
         if context.settings.loss_weighting == "uncertainty":
             device = self.model.device
             self.uncertainty = {task: nn.Parameter(torch.zeros((), device=device)) for task in plan.tasks}
-        for name in ("sharing", "interference"):
+        self.lookahead_every: int | None = getattr(context.settings, "lookahead_every", None)
+        for name in ("sharing", "interference", *(("lookahead",) if self.lookahead_every else ())):
             context.records.setdefault(name, [])
         self.record_plan("main", 0)
 
@@ -132,8 +137,10 @@ class PlannedMethod:
         return self.model.logits(batch)
 
     def after_update(self, phase: Phase, step: int, optimizer: Optimizer) -> None:
-        """Let `act` do what it does at this update; check the gradients where a check is due."""
+        """Look ahead, let `act` do what it does at this update, check the gradients: where each is due."""
         before = self.plan
+        if self.lookahead_every and step % self.lookahead_every == 0:
+            self.look_ahead(phase.name, step, optimizer)
         self.act.on_update(self, step, optimizer)
         if self.check_due(step):
             self.check(phase.name, step, optimizer)
@@ -175,6 +182,16 @@ class PlannedMethod:
         rows = interference_rows(phase, step, before, relations, products, verdict)
         self.context.records["interference"].extend(rows)
 
+    def look_ahead(self, phase: str, step: int, optimizer: Optimizer) -> None:
+        """Try a step on every task and record what it would do to all; nothing is tried once the rate is zero."""
+        if len(self.plan.tasks) < 2 or not optimizer.learning_rate:
+            return
+        self.context.records["lookahead"].extend(
+            {"phase": phase, "step": step, "source": found.source, "target": found.target, "half": found.half,
+             "loss_before": _known(found.before), "loss_after": _known(found.after)}
+            for found in look_ahead(self.model, self.heldout, optimizer.trial_step, self.context.pad_token)
+        )  # fmt: skip
+
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
         """Part a group of `layer`; the copies train on with the moments of their sources."""
         optimizer.follow_split(self.model.bank.split(layer, kept, moved))
@@ -214,6 +231,10 @@ class PlannedMethod:
         """Nothing is kept beside the tasks' folders."""
 
 
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
 def interference_rows(
     phase: str,
     step: int,
@@ -228,23 +249,20 @@ def interference_rows(
     the cosines in `relations` are taken of.
     """
 
-    def known(value: float) -> float | None:
-        return float(value) if math.isfinite(value) else None
-
     def directed(dot: np.ndarray, a: int, b: int) -> float | None:
-        return known(dot[a, b] / dot[b, b]) if dot[b, b] > 0 else None
+        return _known(dot[a, b] / dot[b, b]) if dot[b, b] > 0 else None
 
     tasks = plan.tasks
     return [
         {
             "phase": phase, "step": step, "layer": layer, "task_a": tasks[a], "task_b": tasks[b],
-            "dot": known(dot[a, b]), "norm_a": known(norm[a]), "norm_b": known(norm[b]),
-            "cosine": known(r.cosine[a, b]), "cosine_error": known(r.error[a, b]),
+            "dot": _known(dot[a, b]), "norm_a": _known(norm[a]), "norm_b": _known(norm[b]),
+            "cosine": _known(r.cosine[a, b]), "cosine_error": _known(r.error[a, b]),
             "directed_ab": directed(dot, a, b), "directed_ba": directed(dot, b, a),
-            "agreement_a": known(r.agreement[a]), "agreement_b": known(r.agreement[b]),
+            "agreement_a": _known(r.agreement[a]), "agreement_b": _known(r.agreement[b]),
             "shared": plan.share(layer, tasks[a], tasks[b]),
             "decision": verdict.decisions.get((layer, a, b), "observe"),
-            "p_value": known(verdict.p_values.get((layer, a, b), math.nan)),
+            "p_value": _known(verdict.p_values.get((layer, a, b), math.nan)),
         }
         for layer, (r, dot) in enumerate(zip(relations, products, strict=True))
         for norm in [np.sqrt(np.diagonal(dot).clip(min=0))]

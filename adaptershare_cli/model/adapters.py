@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from adapters import AdapterSetup, BnConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 from adapters.composition import BatchSplit
+from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -180,6 +181,29 @@ class AdapterBank:
                 for task in group:
                     self._tie(layer, task, own)
         self.plan = plan
+
+    @torch.no_grad()
+    def load(self, task: str, folder: Path) -> None:
+        """Copy the adapter in `folder` (as `export` wrote it, of any task) into the tensors that `task` uses.
+
+        Raises UserError where it has another shape or stands at other sites than this bank's adapters.
+        """
+        source = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["name"]
+        saved = load_file(folder / "adapter.safetensors")
+        names = {module: name for name, module in self.encoder.named_modules()}
+        own = {
+            f"{names[site.module].rpartition('.')[0]}.{source}.{name}": tensor
+            for site in self.sites[task]
+            for name, tensor in site.module.named_parameters()
+        }
+        if {name: tensor.shape for name, tensor in saved.items()} != {name: t.shape for name, t in own.items()}:
+            raise UserError(
+                f"The adapter of {source} does not fit: it has other sites or another size than this run's",
+                where=str(folder),
+                fix="Train with the same --adapter-config, --reduction-factor and --model.",
+            )
+        for name, tensor in own.items():
+            tensor.copy_(saved[name])
 
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter in the AdapterHub layout: `adapter_config.json` and `adapter.safetensors`.

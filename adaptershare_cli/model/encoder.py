@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import adapters
@@ -20,6 +21,11 @@ from adaptershare_cli.model.source import EncoderSource
 # Linear layers whose output goes on into an activation or attention, not into the residual stream: their output
 # stays in bf16, as under autocast. All others hand fp32 to the adapters, the norms and the residual stream.
 _INNER_LINEARS = ("intermediate.dense", "ffn.lin1")
+_ATTENTION_PARTS = {
+    "key": ("attention.self.key", "attention.k_lin"),
+    "value": ("attention.self.value", "attention.v_lin"),
+    "output": ("attention.output.dense", "attention.out_lin"),
+}
 _ATTENTION_LINEARS = ("query", "key", "value", "q_lin", "k_lin", "v_lin")
 # Attention that is written out (ELECTRA has no other) takes its softmax in fp32 and multiplies in bf16, as autocast
 # does; the dropout stands between the two. Fused attention does not call it.
@@ -162,6 +168,25 @@ def _output_to_bf16(module: nn.Module, inputs: tuple, output: torch.Tensor) -> t
 
 def _output_to_fp32(module: nn.Module, inputs: tuple, output: torch.Tensor) -> torch.Tensor:
     return output.to(torch.float32)
+
+
+@dataclass(frozen=True)
+class AttentionSite:
+    """One layer's attention: its key and value projections, and the projection that takes the heads' outputs."""
+
+    key: nn.Linear
+    value: nn.Linear
+    output: nn.Linear
+
+
+def attention_sites(encoder: PreTrainedModel) -> list[AttentionSite]:
+    """The attention of each layer, in order, whatever the encoder's type calls it."""
+    found: dict[str, list[nn.Linear]] = {part: [] for part in _ATTENTION_PARTS}
+    for name, module in encoder.named_modules():
+        for part, ends in _ATTENTION_PARTS.items():
+            if name.endswith(ends):
+                found[part].append(module)
+    return [AttentionSite(*parts) for parts in zip(*found.values(), strict=True)]
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:

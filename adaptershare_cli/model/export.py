@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from adaptershare_cli.model.heads import MultiTaskModel
 
@@ -73,3 +73,12 @@ def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
+
+
+def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:
+    """Take up the adapter and the head that `export_task` wrote into `folder`, copied in place."""
+    model.bank.load(task, folder)
+    saved = load_file(folder / HEAD_FILE)
+    with torch.no_grad():
+        for name, parameter in model.heads[task].linear.named_parameters():
+            parameter.copy_(saved[name])

@@ -13,6 +13,7 @@ layer's modules with parameters, which is what bounds the memory: modules are ta
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ from adaptershare_cli.sharing.interference import RowIndex
 CHUNK_ROWS = 64
 BLOCK_ROWS = 128
 MEMORY_BYTES = 1 << 30  # row gradients held at a time; one module's are always held whole
+Chunk = list[tuple[int, np.ndarray]]  # per task that stands in it (its number) the positions of its rows
 
 Affine = nn.Linear | nn.LayerNorm  # what adapters are made of: a weight and a bias
 
@@ -110,7 +112,7 @@ def row_gradients(
         rows = [torch.empty(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
         handles = [_capture(slot, task) for slot in block for task in range(len(heldout))]
         try:
-            for chunk in _chunks(heldout, chunk_rows):
+            for chunk in chunks(heldout, chunk_rows):
                 _run_chunk(model, heldout, chunk, pad_token, block, rows)
         finally:
             for handle in handles:
@@ -158,7 +160,7 @@ def _capture(slot: _Slot, task: int) -> torch.utils.hooks.RemovableHandle:
     return slot.modules[task].register_forward_hook(keep)
 
 
-def _chunks(heldout: dict[str, Rows], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
+def chunks(heldout: dict[str, Rows], size: int) -> Iterator[Chunk]:
     """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order."""
     number = row_index(heldout).task
     row = np.concatenate([np.arange(len(rows)) for rows in heldout.values()])
@@ -168,25 +170,37 @@ def _chunks(heldout: dict[str, Rows], size: int) -> Iterator[list[tuple[int, np.
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
+def active_chunk(model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk) -> AbstractContextManager:
+    """Context in which a chunk's rows run, each with its task's adapters (keep backward inside)."""
+    tasks = list(heldout)
+    return model.bank.active_rows([tasks[index] for index, _ in chunk], [len(rows) for _, rows in chunk])
+
+
+def chunk_losses(
+    model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk, pad_token: int
+) -> Iterator[torch.Tensor]:
+    """The losses of the chunk's rows, one tensor (rows,) a task, inside `active_chunk`."""
+    tasks = list(heldout)
+    pooled = model.pooled(pad([(heldout[tasks[index]], rows) for index, rows in chunk], pad_token))
+    for (index, rows), states in zip(chunk, pooled.split([len(rows) for _, rows in chunk]), strict=True):
+        task = tasks[index]
+        labels = torch.from_numpy(heldout[task].labels[rows]).to(model.device)
+        yield row_losses(model.infos[task], model.heads[task](states), labels)
+
+
 def _run_chunk(
     model: MultiTaskModel,
     heldout: dict[str, Rows],
-    chunk: list[tuple[int, np.ndarray]],
+    chunk: Chunk,
     pad_token: int,
     block: list[_Slot],
     gradients: list[torch.Tensor],
 ) -> None:
     """Write the gradients of the chunk's rows on the block's modules into their lines of `gradients`."""
-    tasks = list(heldout)
-    parts = [(heldout[tasks[index]], rows) for index, rows in chunk]
-    counts = [len(rows) for _, rows in chunk]
-    with model.bank.active_rows([tasks[index] for index, _ in chunk], counts):
-        pooled = model.pooled(pad(parts, pad_token))
-        loss = pooled.new_zeros(())
-        for (index, rows), states in zip(chunk, pooled.split(counts), strict=True):
-            task = tasks[index]
-            labels = torch.from_numpy(heldout[task].labels[rows]).to(model.device)
-            loss = loss + row_losses(model.infos[task], model.heads[task](states), labels).sum()
+    with active_chunk(model, heldout, chunk):
+        loss = torch.zeros((), device=model.device)
+        for losses in chunk_losses(model, heldout, chunk, pad_token):
+            loss = loss + losses.sum()
         used = [(slot, index, slot.seen[index]) for slot in block for index, _ in chunk]
         outputs = [seen[1] for _, _, seen in used if seen is not None]
         backward = iter(torch.autograd.grad(loss, outputs))

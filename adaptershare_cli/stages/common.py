@@ -72,19 +72,20 @@ def ensure(
     inputs: list[Artefact],
     lacks: Callable[[Artefact], bool] = lambda found: False,
     settle: Callable[[bool], None] = lambda made: None,
+    quiet: bool = False,
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
     added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes. An artefact
     that `lacks` something which is asked for now, but does not change its results, is made again. `settle` is called
-    under the lock once the artefact stands, with whether it was made now.
+    under the lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
     key = request_key(full)
     label = f"{stage}/{name}-{key}"
-    if label in context.done:
+    if label in context.done and not lacks(context.done[label]):
         return context.done[label]
     with workspace.lock(stage, name, key, reporter.line, wait=not context.no_wait):
         # What is made again may be damaged: it is not even looked at.
@@ -92,7 +93,7 @@ def ensure(
         if found is not None and not lacks(found):
             verify(found)
             settle(False)
-            reporter.kept_artefact(label)
+            reporter.kept_artefact(label, quiet=quiet)
             context.done[label] = found
             return found
         describe = {
@@ -102,7 +103,7 @@ def ensure(
         }
         artefact = workspace.publish(stage, name, key, build, describe)
         settle(True)
-    reporter.made_artefact(label, artefact.info.get("summary", ""))
+    reporter.made_artefact(label, artefact.info.get("summary", ""), quiet)
     context.done[label] = artefact
     return artefact
 

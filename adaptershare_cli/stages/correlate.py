@@ -1,58 +1,98 @@
-"""Stage `correlate`: how tasks relate, by one or several measures, from what runs recorded."""
+"""Stage `correlate`: how tasks relate, by one or several measures, from runs and from what can be made as they were."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-from rich.table import Table
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.correlation import MEASURES, TABLES, Measure, measure_names, measure_settings
+from adaptershare_cli.correlation.base import Cost, Found, Inputs
+from adaptershare_cli.correlation.summary import answer_of, summarise
+from adaptershare_cli.correlation.trainings import Training
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import CorrelateSettings, check_settings, flag, non_default
+from adaptershare_cli.reporting.relations import cost_line, relation_table
+from adaptershare_cli.settings import (
+    MeasureSettings,
+    PopularitySettings,
+    SeededMeasureSettings,
+    TransferSettings,
+    TunedSettings,
+    check_settings,
+    non_default,
+)
 from adaptershare_cli.stages.common import StageContext, ensure, full_request, select_runs
+from adaptershare_cli.stages.frame import Frame, frames_of
+from adaptershare_cli.stages.runs import resolve_runtime
+from adaptershare_cli.stages.trainings import Runs, make_trainings, training_scores, trainings_cost
 from adaptershare_cli.workspace import Artefact, request_key, write_parquet
+
+MISSING = {  # what a run lacks where a table is empty or not there, and what to do
+    "interference": ("checks", "Train longer, with a smaller --check-every, and without --no-observe."),
+    "lookahead": ("look-aheads", "Train it with --lookahead-every, smaller than its updates."),
+    "sharing": ("plans", "Name a joint run."),
+}
 
 
 def correlate_runs(
-    context: StageContext, run_spec: str | None, measures: str, settings: CorrelateSettings, plot: bool
+    context: StageContext,
+    run_spec: str | None,
+    measures: str,
+    given: Mapping[str, Any],
+    plot: bool = False,
+    seeds: Sequence[int] | None = None,
+    model: str | None = None,
+    runtime: Mapping[str, Any] | None = None,
 ) -> list[Artefact]:
-    """One correlation artefact a measure, over the chosen runs (the newest train-share run by default).
+    """One correlation artefact a measure, from the chosen runs (the newest train-share run by default).
 
-    Several runs must hold the same tasks; their checks count together.
+    Runs that differ in the seed alone count together, others have artefacts of their own. `given` are the measures'
+    options, `seeds` those of the trainings that measures make (by default the runs' seeds), `model` and `runtime` what
+    differs from the runs. Raises UserError for an option that no chosen measure has a use for.
     """
-    check_settings(settings)
-    names = _measures(measures)
-    for setting in non_default(settings):
-        if not any(setting in MEASURES[name].settings for name in names):
-            users = ", ".join(name for name, spec in MEASURES.items() if setting in spec.settings)
-            raise UserError(f"--measure {measures} does not know {flag(setting)}", fix=f"It belongs to: {users}.")
+    names = measure_names(measures)
+    settings = measure_settings(names, given)
+    for chosen in settings.values():
+        check_settings(chosen)
+    _check_use(names, seeds, model, runtime or {})
     runs = select_runs(context.workspace, run_spec, newest_only=True)
-    tasks = _common_tasks(runs)
+    _check_tasks(runs)
     context.reporter.line(f"from {', '.join(run.label for run in runs)}")
-    return [_correlate(context, name, runs, tasks, settings, plot) for name in names]
+    found: dict[str, Artefact] = {}
+    frames = frames_of(context, runs, model, runtime or {})
+    for frame in frames:
+        if len(frames) > 1:
+            context.reporter.line(f"of {', '.join(run.path.name for run in frame.runs.values())}:")
+        for name in names:
+            artefact = _correlate(frame, name, settings[name], tuple(seeds or frame.runs), plot)
+            if artefact.label not in found:  # what does not depend on the runs is the same for all of them
+                found[artefact.label] = artefact
+                _print(context, artefact)
+    return list(found.values())
 
 
-def _measures(text: str) -> list[str]:
-    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    for name in names:
-        if name not in MEASURES:
-            near = difflib.get_close_matches(name, MEASURES, n=2)
+def _check_use(names: list[str], seeds: Sequence[int] | None, model: str | None, runtime: Mapping[str, Any]) -> None:
+    """Refuse options that have no effect on any of the chosen measures."""
+    chosen = [MEASURES[name] for name in names]
+    if seeds is not None and not any(spec.trains or name == "random" for name, spec in zip(names, chosen, strict=True)):
+        raise UserError(
+            f"--seeds has no effect on --measure {','.join(names)}",
+            fix="It is for measures that make trainings; name runs of several seeds with --run.",
+        )
+    for option in (*(["model"] if model else []), *runtime):
+        training_only = option in ("precision", "checkpoint_steps")
+        if not any(spec.trains if training_only else spec.computes for spec in chosen):
             raise UserError(
-                f"There is no measure {name!r}",
-                where="--measure",
-                fix=f"Measures: {', '.join(MEASURES)}." + (f" Did you mean {near[0]}?" if near else ""),
+                f"--{option.replace('_', '-')} has no effect on --measure {','.join(names)}",
+                fix=f"It is for measures that {'make trainings' if training_only else 'run the encoder'}.",
             )
-    if not names:
-        raise UserError("No measure is named", where="--measure", fix=f"Measures: {', '.join(MEASURES)}.")
-    return names
 
 
-def _common_tasks(runs: list[Artefact]) -> list[str]:
+def _check_tasks(runs: list[Artefact]) -> None:
     tasks = runs[0].info["tasks"]
     for run in runs[1:]:
         if sorted(run.info["tasks"]) != sorted(tasks):
@@ -65,52 +105,106 @@ def _common_tasks(runs: list[Artefact]) -> list[str]:
         raise UserError(
             f"{runs[0].label} has one task only, so there is nothing to relate", where="--run", fix="Name a joint run."
         )
-    return tasks
 
 
-def _correlate(
-    context: StageContext, measure: str, runs: list[Artefact], tasks: list[str], settings: CorrelateSettings, plot: bool
-) -> Artefact:
-    spec = MEASURES[measure]
-    chosen = {name: getattr(settings, name) for name in spec.settings}
+def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[int, ...], plot: bool) -> Artefact:
+    spec = MEASURES[name]
+    if isinstance(settings, TunedSettings):
+        settings = replace(settings, target_steps=settings.target_steps or frame.steps_each)
+    sources, trained = _sources(frame, name, settings, seeds)
     request = {
-        "measure": measure,
+        "measure": name,
         "measure_version": spec.code_version,
-        "settings": chosen,
-        "runs": sorted(run.content for run in runs),
+        "settings": non_default(settings),
+        "tasks": list(frame.tasks),
+        **({"seeds": list(seeds)} if isinstance(settings, SeededMeasureSettings) and not sources else {}),
+        **_data_of(frame, spec),
+        "sources": [source.content for source in sources],
     }
 
-    plot = plot or _has_pictures(context, measure, request)
+    plot = plot or _has_pictures(frame.context, name, request)
 
     def build(folder: Path) -> dict[str, Any]:
-        table = measure_runs(measure, runs, tasks, chosen)
+        found = spec.load()(_inputs(frame, spec, seeds, sources, trained), settings)
+        table = summarise(name, found.values, frame.tasks, spec.directed, getattr(settings, "permutations", 0))
         write_parquet(table, folder / "correlation.parquet")
-        pictures: list[Path] = []
-        if plot:
-            from adaptershare_cli.reporting.plots import heat_map, sharing_picture
-
-            title = f"{measure}: {', '.join(sorted({run.info['method'] for run in runs}))}, seed " + ", ".join(
-                str(run.info["seed"]) for run in runs
-            )
-            pictures += heat_map(table.to_pandas(), folder / "heatmap", title, spec.directed)
-            for run in runs if measure == "plan" else []:
-                name = f"sharing-{run.key}"
-                about = f"{run.path.name}: who shares what"
-                pictures += sharing_picture(_read(run, "sharing"), folder / name, about, run.info["steps"])
+        for file, extra in found.tables.items():
+            write_parquet(extra, folder / f"{file}.parquet")
+        pictures = _draw(frame, name, answer_of(table.to_pandas()), folder) if plot else []
         return {
             "info": {
-                "measure": measure,
-                "tasks": tasks,
-                "runs": [run.label for run in runs],
+                "measure": name,
+                "directed": spec.directed,
+                "tasks": list(frame.tasks),
+                "seeds": sorted(int(seed) for seed in found.values["seed"].dropna().unique()),
+                "runs": [run.label for run in frame.runs.values()],
+                "cost": _costs(frame, spec, settings, found, sources, list(trained)),
                 "plots": [path.name for path in pictures],
             }
         }
 
-    artefact = ensure(
-        context, "correlate", measure, request, build, runs, lacks=lambda found: plot and not found.info["plots"]
+    def lacks(found: Artefact) -> bool:
+        return plot and not found.info["plots"]
+
+    return ensure(frame.context, "correlate", name, request, build, sources, lacks)
+
+
+def _sources(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[int, ...]) -> tuple[list[Artefact], Runs]:
+    """The artefacts that a measure is computed from, made where they are missing, and the trainings among them."""
+    spec = MEASURES[name]
+    if spec.needs in TABLES:
+        return list(frame.runs.values()), {}
+    if spec.needs == "truth":
+        assert isinstance(settings, PopularitySettings)
+        truth = MEASURES[settings.against]
+        options = {item.name: getattr(settings, item.name) for item in fields(truth.settings)}
+        return [_correlate(frame, settings.against, truth.settings(**options), seeds, plot=False)], {}
+    if spec.needs == "models":
+        assert isinstance(settings, TunedSettings) and settings.target_steps is not None
+        wanted = [Training((task,), seed, settings.target_steps) for seed in seeds for task in frame.tasks]
+    elif spec.needs == "trainings":
+        wanted = list(dict.fromkeys(spec.load("trainings")(frame.tasks, seeds, settings)))
+    else:
+        return [], {}
+    runs = make_trainings(frame, name, wanted)
+    return [runs[training] for training in wanted], {training: runs[training] for training in wanted}
+
+
+def _data_of(frame: Frame, spec: Measure) -> dict[str, Any]:
+    """What of data and encoder a measure sees itself, for its key."""
+    found: dict[str, Any] = {}
+    if spec.needs in ("models", "encoder", "sizes"):
+        found["prepro"] = {task: artefact.content for task, artefact in frame.prepared.items()}
+        found["leak_scope"] = frame.context.training.leak_scope
+    if spec.needs in ("models", "encoder"):
+        device, _, threads = resolve_runtime(frame.context)
+        found |= {"encoder": frame.checked_context.encoder.weights, "pooling": frame.context.training.pooling}
+        found |= {"device": device.type, "threads": threads}
+    return found
+
+
+def _inputs(frame: Frame, spec: Measure, seeds: tuple[int, ...], sources: list[Artefact], trained: Runs) -> Inputs:
+    def model(seed: int) -> Any:
+        return frame.model(seed, {t.tasks[0]: run for t, run in trained.items() if t.seed == seed})
+
+    looks = spec.needs in ("models", "encoder", "sizes")
+    rows = {task: part.train for task, part in frame.parts.items()} if looks else {}
+    truth = _truth(sources[0]) if spec.needs == "truth" else None
+    return Inputs(
+        tasks=frame.tasks,
+        seeds=seeds,
+        sizes={task: len(part) for task, part in rows.items()},
+        heldout=frame.heldout if spec.needs in TABLES else {},
+        tables={seed: _table(run, spec.needs) for seed, run in frame.runs.items()} if spec.needs in TABLES else {},
+        rows=rows,
+        pad_token=frame.pad_token if looks else 0,
+        model=model,
+        untrained=frame.model,
+        encode=frame.encoder() if spec.needs == "encoder" else lambda inputs: None,
+        scores=training_scores(trained) if spec.needs == "trainings" else {},
+        truth=truth,
+        progress=frame.context.reporter.line,
     )
-    _print(context, artefact)
-    return artefact
 
 
 def _has_pictures(context: StageContext, measure: str, request: dict[str, Any]) -> bool:
@@ -122,72 +216,87 @@ def _has_pictures(context: StageContext, measure: str, request: dict[str, Any]) 
     return found is not None and bool(found.info["plots"])
 
 
-def measure_runs(measure: str, runs: list[Artefact], tasks: list[str], settings: dict[str, Any]) -> pa.Table:
-    """The measure over the given runs together (`schemas.CORRELATION`).
+def _table(run: Artefact, name: str) -> pd.DataFrame:
+    """A run's table by name. Raises UserError where a run has none, or an empty one."""
+    there = (run.path / f"{name}.parquet").exists()
+    frame = run.table(f"{name}.parquet").to_pandas() if there else pd.DataFrame()
+    if frame.empty:
+        what, fix = MISSING[name]
+        raise UserError(f"{run.label} has no {what}", where="--run", fix=fix)
+    return frame
 
-    A measure over checks sees all checks of all runs; a measure over plans is averaged over the runs.
+
+def _truth(artefact: Artefact) -> pd.DataFrame:
+    """The values of each seed, over all layers."""
+    frame = artefact.table("correlation.parquet").to_pandas()
+    return frame[frame["seed"].notna() & (frame["layer"] == schemas.ALL_LAYERS)]
+
+
+def _costs(
+    frame: Frame,
+    spec: Measure,
+    settings: MeasureSettings,
+    found: Found,
+    sources: list[Artefact],
+    trained: list[Training],
+) -> dict[str, Any]:
+    """Examples processed by the measure itself and by the trainings that it reads, over all its `seeds` (1 if none).
+
+    `brute_force`: what measuring the truth takes for one seed, with the same updates on each task (--target-steps).
     """
-    spec = MEASURES[measure]
-    function = spec.load()
-    frames = [_read(run, spec.table) for run in runs]
-    if spec.table == "interference":
-        for run, frame in zip(runs, frames, strict=True):
-            if frame.empty:
-                raise UserError(
-                    f"{run.label} has no checks to measure {measure} from",
-                    where="--run",
-                    fix="Train longer, with a smaller --check-every, and without --no-observe.",
-                )
-            frame["phase"] = run.key + "/" + frame["phase"]
-        return function(pd.concat(frames, ignore_index=True), tasks, **settings)
-    tables = [function(frame, tasks, **settings) for frame in frames]
-    if len(tables) == 1:
-        return tables[0]
-    joined = pd.concat([table.to_pandas() for table in tables], ignore_index=True)
-    keys = ["measure", "layer", "source", "target"]
-    mean = joined.groupby(keys, sort=False, as_index=False)["value"].mean()
-    mean = mean.reindex(columns=schemas.CORRELATION.names)
-    return pa.Table.from_pandas(mean, schemas.CORRELATION, preserve_index=False)
+    training = Cost()
+    if spec.needs in TABLES:
+        for run in frame.runs.values():
+            rows = sum(run.info["examples"].values())
+            training += Cost(rows, rows)
+            if spec.needs == "sharing":  # the plan came of the checks
+                passed = _checks(run) * sum(frame.heldout.values())
+                training += Cost(passed, passed)
+    elif trained:
+        training = trainings_cost(frame, trained, scoring=spec.needs == "trainings")
+    elif spec.needs == "truth":
+        recorded = sources[0].info["cost"]["training"]
+        training = Cost(recorded["forward"], recorded["backward"])
+    steps = settings.target_steps if isinstance(settings, TunedSettings) else None
+    truth = TransferSettings(target_steps=steps or frame.steps_each)
+    brute = {
+        name: trainings_cost(frame, MEASURES[name].load("trainings")(frame.tasks, (0,), truth), scoring=True)
+        for name in ("transfer", "pair")
+    }
+    return {
+        "own": found.cost.to_json(),
+        "training": training.to_json(),
+        "seeds": max(1, found.values["seed"].nunique()),
+        "brute_force": {name: cost.to_json() for name, cost in brute.items()},
+    }
 
 
-def _read(run: Artefact, table: str) -> pd.DataFrame:
-    return run.table(f"{table}.parquet").to_pandas()
+def _checks(run: Artefact) -> int:
+    """How many checks a run made."""
+    if not (run.path / "interference.parquet").exists():
+        return 0
+    return len(run.table("interference.parquet", ["phase", "step"]).to_pandas().drop_duplicates())
 
 
-def _names(nearest: list[str], others: int, related: bool) -> str:
-    """The nearest neighbours in words: ties are not settled by the alphabet."""
-    if not related:
-        return "none"
-    if len(nearest) == others > 1:
-        return f"all {others} others"
-    return ", ".join(nearest[:2]) + (f" and {len(nearest) - 2} more" if len(nearest) > 2 else "")
+def _draw(frame: Frame, name: str, answer: pd.DataFrame, folder: Path) -> list[Path]:
+    from adaptershare_cli.reporting.plots import heat_map, sharing_picture
+
+    spec = MEASURES[name]
+    words = f"{name}: {frame.first.info['method']}" if spec.needs in TABLES else name
+    title = f"{words}, seed " + ", ".join(map(str, frame.runs)) if spec.needs in TABLES else words
+    pictures = heat_map(answer, folder / "heatmap", title, spec.directed)
+    for run in frame.runs.values() if name == "plan" else []:
+        table = run.table("sharing.parquet").to_pandas()
+        pictures += sharing_picture(table, folder / f"sharing-{run.key}", f"{run.path.name}: who shares what")
+    return pictures
 
 
 def _print(context: StageContext, artefact: Artefact) -> None:
-    """Each task's nearest neighbour over all layers."""
-    frame = artefact.table("correlation.parquet").to_pandas()
-    frame = frame[(frame["layer"] == schemas.ALL_LAYERS) & (frame["source"] != frame["target"])]
-    counted = artefact.name != "plan"  # a plan is no mean over checks: it has no error and no null
-    table = Table(title=f"{artefact.name}: each task's nearest neighbour")
-    for column in ("task", "nearest", "value", *(("± s.e.", "null 95 %", "p", "checks") if counted else ())):
-        table.add_column(column, justify="left" if column in ("task", "nearest") else "right")
-
-    def number(value: float, digits: int = 3) -> str:
-        return "–" if pd.isna(value) else f"{value:.{digits}f}"
-
-    for task in artefact.info["tasks"]:
-        rows = frame[frame["target"] == task].dropna(subset=["value"]).sort_values("source")
-        if rows.empty:
-            table.add_row(task, *["–"] * (len(table.columns) - 1))
-            continue
-        nearest = rows[rows["value"] == rows["value"].max()]
-        best = nearest.iloc[0]
-        cells = [number(best["value"])]
-        if counted:
-            cells += [number(best[name]) for name in ("standard_error", "null_upper", "p_value")]
-            cells.append(number(best["checks"], 0))
-        table.add_row(task, _names(nearest["source"].tolist(), len(rows), bool(best["value"])), *cells)
-    context.reporter.table(table)
-    for name in artefact.info["plots"]:
+    """Each task's nearest neighbour, what it cost to find out, and where the pictures are."""
+    answer = answer_of(artefact.table("correlation.parquet").to_pandas())
+    info = artefact.info
+    context.reporter.table(relation_table(artefact.name, answer, info["tasks"], info["seeds"], info["directed"]))
+    context.reporter.line(cost_line(info["cost"]))
+    for name in info["plots"]:
         if name.endswith(".png"):
             context.reporter.path(str(artefact.path / name))

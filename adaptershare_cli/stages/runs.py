@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
@@ -31,25 +32,22 @@ from adaptershare_cli.stages.common import StageContext, ensure, full_request
 from adaptershare_cli.stages.prepro import PARTS
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.schedule import task_shares, total_steps
-from adaptershare_cli.workspace import Artefact, request_key, require_space, write_parquet
+from adaptershare_cli.workspace import TRUTH, Artefact, canonical, request_key, require_space, write_parquet
+
+InitAdapter = tuple[Artefact, str]  # a run, and the task of it whose adapter is the start
 
 
-def train_run(
+def run_request(
     context: StageContext,
-    stage: str,
-    name: str,
     method: str,
     method_settings: ObserveSettings,
     prepared: list[Artefact],
     seed: int,
     origin: Artefact | None = None,
-) -> Artefact:
-    """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
-
-    `origin` is the run whose sharing plans the method takes up. Publishes `tasks/<task>/` (adapter and head) and the
-    tables of `schemas.RUN_TABLES`.
-    """
-    check_settings(method_settings)
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> dict[str, Any]:
+    """All that decides the result of a training; the arguments are those of `train_run`."""
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,
@@ -66,8 +64,39 @@ def train_run(
     }
     if origin is not None:
         request["init_plan"] = origin.content
+    if init_adapter is not None:
+        request["init_adapter"] = [init_adapter[0].content, init_adapter[1]]
+    if dropped := _dropped(prepared, avoid):
+        request["avoid"] = hashlib.sha256(canonical(dropped).encode()).hexdigest()
+    return request
+
+
+def train_run(
+    context: StageContext,
+    stage: str,
+    name: str,
+    method: str,
+    method_settings: ObserveSettings,
+    prepared: list[Artefact],
+    seed: int,
+    origin: Artefact | None = None,
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> Artefact:
+    """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
+
+    `origin` is the run whose sharing plans the method takes up, `init_adapter` a run and the task of it whose adapter
+    every task starts from. Train, held-out and select rows whose content is in `avoid` are left out, as are those that
+    stand in a scored split of this run. Publishes `tasks/<task>/` (adapter and head) and the tables of
+    `schemas.RUN_TABLES`; of stage `truth` only the final scores are taken and kept, and nothing is printed.
+    """
+    check_settings(method_settings)
+    device, precision, threads = resolve_runtime(context)
+    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    lean = stage == TRUTH
+
     full = full_request(stage, request)
-    inputs = prepared if origin is None else [*prepared, origin]
+    inputs = [*prepared, *([origin] if origin else []), *([init_adapter[0]] if init_adapter else [])]
     forced = context.force == stage
     store = CheckpointStore(context.workspace, f"{name}-{request_key(full)}", full, inputs, device, forced)
 
@@ -75,7 +104,10 @@ def train_run(
         torch.set_num_threads(threads)
         if forced:
             store.clear(keep_forced=True)
-        parts, leaked = read_parts(context, prepared)
+        parts, leaked = read_parts(context, prepared, avoid)
+        for task, count in leaked.items() if not lean else ():
+            if count:
+                context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
         sizes = {task: len(part.train) for task, part in parts.items()}
         steps = total_steps(sizes, context.training)
@@ -93,22 +125,25 @@ def train_run(
                 max_steps=steps,
                 seed=seed,
                 pad_token=pad_token,
+                init_adapter=init_adapter and init_adapter[0].path / "tasks" / init_adapter[1],
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
                 **(read_plans(origin, tuple(infos)) if origin else {}),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
                 load_builder(method)(method_context), parts, context.training, precision,
-                context.runtime.checkpoint_steps, hooks, context.runtime.skippable,
+                context.runtime.checkpoint_steps, hooks, context.runtime.skippable, score_select=not lean,
             )  # fmt: skip
             _run(trainer, store, view, context.runtime.inexact)
-        built = _write(folder, trainer, infos)
+        built = _write(folder, trainer, infos, lean)
         built["info"] |= {
-            "method": method if stage == "train-share" else "single",
+            "method": "single" if stage == "train-single" else method,
             "seed": seed,
             "steps": steps,
             "examples": _examples(context, sizes, steps),
             "leaked_rows": leaked,
+            "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
+            "scored_rows": {task: sum(map(len, part.scored.values())) for task, part in parts.items()},
             "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
             "init_plan": origin.label if origin else None,
             "training": asdict(context.training),
@@ -130,6 +165,7 @@ def train_run(
         # All skipping allowed is one key: it does not change what a run is, only whether it may end.
         lacks=lambda found: found.info["skipped_updates"] > context.runtime.skippable,
         settle=lambda made: store.clear(keep_forced=not made),
+        quiet=lean,
     )
 
 
@@ -140,6 +176,35 @@ def _check_first(settings: ObserveSettings, steps: int) -> None:
             where=f"the run has {steps} updates",
             fix="Give an earlier one, or more updates.",
         )
+
+
+def find_run(
+    context: StageContext,
+    stage: str,
+    name: str,
+    method: str,
+    method_settings: ObserveSettings,
+    prepared: list[Artefact],
+    seed: int,
+    origin: Artefact | None = None,
+    init_adapter: InitAdapter | None = None,
+    avoid: Set[str] = frozenset(),
+) -> Artefact | None:
+    """What `train_run` with the same arguments has made, if it has."""
+    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    return context.workspace.find(stage, name, request_key(full_request(stage, request)))
+
+
+def _dropped(prepared: list[Artefact], avoid: Set[str]) -> list[str]:
+    """Contents of rows that `avoid` takes out of a training beyond those that its own scored splits do."""
+    if not avoid:
+        return []
+
+    def contents(parts: Callable[[Artefact], Iterable[str]]) -> set[str]:
+        tables = [a.table(f"{part}.parquet", ["content"]) for a in prepared for part in parts(a)]
+        return {content for table in tables for content in table["content"].to_pylist()}
+
+    return sorted((contents(lambda a: PARTS) & avoid) - contents(lambda a: a.info["scored"]))
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -163,13 +228,16 @@ def task_info(artefact: Artefact) -> TaskInfo:
     return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
 
 
-def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[str, TaskParts], dict[str, int]]:
+def read_parts(
+    context: StageContext, prepared: list[Artefact], avoid: Set[str] = frozenset()
+) -> tuple[dict[str, TaskParts], dict[str, int]]:
     """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
 
-    Returns the parts and how many train, held-out and select rows each task lost.
+    Rows whose content is in `avoid` are left out of train, held-out and select, too. Returns the parts and how many of
+    these rows each task lost.
     """
     tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden: set[str] = set()
+    forbidden = set(avoid)
     if context.training.leak_scope == "run":
         for artefact in prepared:
             for split in artefact.info["scored"]:
@@ -192,10 +260,6 @@ def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[st
             kept[part] = Rows(table)
         scored = {split: kept[split] for split in artefact.info["scored"]}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
-        if lost[artefact.name]:
-            context.reporter.line(
-                f"{artefact.name}: {lost[artefact.name]} rows dropped: they stand in a scored split of this run"
-            )
     return parts, lost
 
 
@@ -257,19 +321,20 @@ def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[
     return {task: round(share * steps) * batch for task, share in task_shares(sizes, context.training).items()}
 
 
-def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[str, Any]:
+def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool) -> dict[str, Any]:
     records = trainer.records
     tables = {
         name: pa.Table.from_pylist(records[name], schema)
         for name, schema in schemas.RUN_TABLES.items()
-        if name in records
+        if name in records and (name == "metrics" or not lean)
     }
     lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
     costs = count_costs(trainer.method, lengths)
     require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))
-    for task in infos:
+    for task in infos if not lean else ():
         trainer.method.export(task, folder / "tasks" / task)
-    trainer.method.finish(folder)
+    if not lean:
+        trainer.method.finish(folder)
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     skipped = f"; {trainer.skipped} updates skipped: not finite" if trainer.skipped else ""

@@ -73,7 +73,7 @@ class Trainer:
     """Trains one method on its tasks' rows; `run` does it all.
 
     `checkpoint_steps` as in `CheckpointTimer`; up to `max_nonfinite` updates are skipped because their loss or gradient
-    is not finite.
+    is not finite. Without `score_select` no step can be chosen.
     """
 
     def __init__(
@@ -85,11 +85,12 @@ class Trainer:
         checkpoint_steps: int | None,
         hooks: Hooks,
         max_nonfinite: int = 0,
+        score_select: bool = True,
     ) -> None:
         self.method, self.parts, self.settings = method, parts, settings
         self.precision, self.hooks, self.max_nonfinite = precision, hooks, max_nonfinite
         self.checkpoints = CheckpointTimer(checkpoint_steps)
-        self.context = method.context
+        self.context, self.score_select = method.context, score_select
         self.records = method.context.records
         for name in ("steps", "metrics", "predictions"):
             self.records.setdefault(name, [])
@@ -185,7 +186,7 @@ class Trainer:
         if every is None and self.settings.load_best_model_at_end:
             every = max(1, phase.max_steps // 10)
         last = step == phase.max_steps
-        if not (last or (every and step % every == 0)):
+        if not self.score_select or not (last or (every and step % every == 0)):
             return
         started = time.perf_counter()
         self.method.eval_mode()
@@ -203,13 +204,13 @@ class Trainer:
         self.seconds["scoring"] += time.perf_counter() - started
 
     def _final_scores(self) -> None:
-        """Score select and every scored split with the exported weights, in fp32, and keep the predictions."""
+        """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions."""
         started = time.perf_counter()
         self.method.eval_mode()
         step = self.best.step or (self.records["steps"][-1]["step"] if self.records["steps"] else 0)
         for task, parts in self.parts.items():
             info = self.context.infos[task]
-            for split, rows in {"select": parts.select, **parts.scored}.items():
+            for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
                 self._record(task, split, "final", step, score(info, outputs, rows.labels), len(rows), final=True)

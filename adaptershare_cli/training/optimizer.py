@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,16 +62,42 @@ class Optimizer:
 
     def step(self, norm: float) -> None:
         """Clip (given the gradients' norm), update what has a gradient, and move the schedule on."""
+        self._update(norm)
+        self.schedule.step()
+
+    def _update(self, norm: float) -> None:
         if 0 < self.max_grad_norm < norm:
             touched = [p for p in self.parameters if p.grad is not None]
             nn.utils.clip_grads_with_norm_(touched, self.max_grad_norm, torch.tensor(norm))
         self.torch.step()
-        self.schedule.step()
         self.torch.zero_grad(set_to_none=True)
 
     def skip(self) -> None:
         """Forget the gradients: weights, moments and schedule stay as they are."""
         self.torch.zero_grad(set_to_none=True)
+
+    @contextmanager
+    def trial_step(self, gradients: Mapping[nn.Parameter, torch.Tensor]) -> Iterator[None]:
+        """The given parameters as one update with these gradients would leave them, for as long as the context lasts.
+
+        The update is what `step` would do now: its learning rate, clipping and moments. Afterwards the parameters and
+        their moments are bit for bit what they were; the schedule does not move, and no gradient is left.
+        """
+        before = {parameter: parameter.detach().clone() for parameter in gradients}
+        moments = {p: {name: value.clone() for name, value in self.torch.state[p].items()}
+                   for p in gradients if p in self.torch.state}  # fmt: skip
+        for parameter, gradient in gradients.items():
+            parameter.grad = gradient
+        try:
+            self._update(self.gradient_norm())
+            yield
+        finally:
+            with torch.no_grad():
+                for parameter, value in before.items():
+                    parameter.copy_(value)
+                    self.torch.state.pop(parameter, None)
+                    if parameter in moments:
+                        self.torch.state[parameter] = moments[parameter]
 
     def follow_split(self, copies: Mapping[nn.Parameter, nn.Parameter]) -> None:
         """Train copies like their sources: the same group (so the same schedule), moments and step copied."""

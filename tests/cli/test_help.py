@@ -16,7 +16,6 @@ from adaptershare_cli.artefact import STAGES
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import (
-    CorrelateSettings,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
@@ -33,7 +32,7 @@ SETTINGS = {
     "prepro": DATA,
     "train-single": TRAINING,
     "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
-    "correlate": [CorrelateSettings],
+    "correlate": [RuntimeSettings, *(spec.settings for spec in MEASURES.values())],
     "report": [],
 }
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.options import settings_from
 from adaptershare_cli.settings import (
     AdapterShareSettings,
-    CorrelateSettings,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
@@ -28,7 +28,8 @@ from adaptershare_cli.settings import (
 from adaptershare_cli.workspace import Workspace
 from tests.cli.conftest import NO_TRAINING, Share, call, good, only, refused
 
-CLASSES = [DownloadSettings, PreproSettings, TrainingSettings, RuntimeSettings, AdapterShareSettings, CorrelateSettings]
+MEASURE_CLASSES = [spec.settings for spec in MEASURES.values()]
+CLASSES = [DownloadSettings, PreproSettings, TrainingSettings, RuntimeSettings, AdapterShareSettings, *MEASURE_CLASSES]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.export import load_task
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.loop import TaskParts
@@ -237,6 +238,53 @@ def test_a_loaded_state_is_a_copy(encoder: Path) -> None:
     other.load_state(tensors, meta)
     scramble(other)
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state()[0].items())
+
+
+# ------------------------------------------------------------------------------------------------ from exported folders
+
+
+@pytest.mark.parametrize("model_type", ENCODER_TYPES)
+@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
+def test_an_exported_adapter_is_where_every_task_starts(
+    encoders: dict[str, Path], model_type: str, adapter: str, tmp_path: Path
+) -> None:
+    training = TrainingSettings(max_steps=5, adapter_config=adapter)  # type: ignore[arg-type]
+    segments = model_type in SEGMENTS
+    source, _ = build_method(encoders[model_type], "private", random_parts(segments=segments), training)
+    scramble(source)
+    source.export("first-2", tmp_path / "folder")
+    fresh, parts = build_method(
+        encoders[model_type], "private", random_parts(TASKS[:2], segments=segments), training, seed=3
+    )
+    started, _ = build_method(
+        encoders[model_type], "private", parts, training, seed=3, init_adapter=tmp_path / "folder"
+    )
+    expected = dict(source.model.bank.named_parameters("first-2"))
+    for task in parts:
+        found = dict(started.model.bank.named_parameters(task))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], tensor) and found[name].requires_grad for name, tensor in expected.items())
+        heads = [dict(m.model.heads[task].named_parameters()) for m in (started, fresh)]
+        assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])  # fresh ones, by the seed
+
+
+def test_an_exported_task_comes_back_whole(encoder: Path, tmp_path: Path) -> None:
+    method, parts = build_method(encoder, "private")
+    scramble(method)
+    other, _ = build_method(encoder, "private", parts, seed=1)
+    for task in TASKS:
+        method.export(task, tmp_path / task)
+        load_task(other.model, task, tmp_path / task)
+    expected, found = all_logits(method, parts), all_logits(other, parts)
+    assert all(torch.equal(found[task], expected[task]) for task in TASKS)
+
+
+@pytest.mark.parametrize("change", [{"reduction_factor": 4}, {"adapter_config": "double_seq_bn"}])
+def test_an_adapter_that_does_not_fit_is_refused(encoder: Path, tmp_path: Path, change: dict) -> None:
+    method, parts = build_method(encoder, "private")
+    method.export("first", tmp_path)
+    with pytest.raises(UserError, match="first does not fit"):
+        build_method(encoder, "private", parts, TrainingSettings(max_steps=5, **change), init_adapter=tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------------------- names

@@ -8,13 +8,15 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES, gradient, plan, task_embedding
+from adaptershare_cli.correlation import MEASURES, gradient, measure_settings, plan, summary, task_embedding
 from adaptershare_cli.correlation.families import nearest_neighbour_score
+from adaptershare_cli.errors import UserError
 
 
 def checks_of(gradients: np.ndarray, tasks: list[str], shared=lambda k, layer, a, b: True) -> pd.DataFrame:
@@ -37,9 +39,29 @@ def random_gradients(checks=4, layers=3, tasks=4, size=6, seed=0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(checks, layers, tasks, size))
 
 
-def frame_of(table) -> pd.DataFrame:
+def by_gradient(frame: pd.DataFrame, tasks: list[str], rows="all", permutations=1000, seed=0) -> pa.Table:
+    """The table of `gradient` from one run's checks."""
+    values = gradient.cosines(frame, rows).assign(seed=3)
+    values = values[values["source"].isin(tasks) & values["target"].isin(tasks)]
+    return summary.summarise("gradient", values, tasks, False, permutations, seed)
+
+
+def by_plan(sharing: pd.DataFrame, tasks: list[str]) -> pa.Table:
+    """The table of `plan` from one run's plans."""
+    return summary.summarise("plan", plan.shares(sharing, tuple(tasks)).assign(seed=3), tasks, False, 100)
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """The answer; of one seed it is that seed's."""
     assert table.schema.equals(schemas.CORRELATION)
-    return table.to_pandas().set_index(["layer", "source", "target"])
+    keys = ["layer", "source", "target"]
+    frame = table.to_pandas()
+    answer, own = (
+        part.drop(columns="seed").set_index(keys) for part in (frame[frame.seed.isna()], frame[frame.seed == 3])
+    )
+    if len(own):
+        pd.testing.assert_frame_equal(answer, own)
+    return answer
 
 
 def known(numbers):
@@ -48,13 +70,22 @@ def known(numbers):
 
 class TestRegistry:
     def test_measures_load_and_are_described(self):
-        assert set(MEASURES) == {"gradient", "plan"}
         for measure in MEASURES.values():
-            assert callable(measure.load()) and measure.summary.endswith(".") and measure.code_version >= 1
+            assert callable(measure.load()) and measure.summary[-1] != "." and measure.code_version >= 1
+            assert (measure.needs == "trainings") == callable(
+                getattr(sys.modules[measure.load().__module__], "trainings", None)
+            )
 
     def test_registry_imports_nothing_heavy(self):
         code = "import sys, adaptershare_cli.correlation; print([m for m in ('numpy', 'pandas') if m in sys.modules])"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+    def test_options_go_to_the_measures_that_know_them(self):
+        found = measure_settings(["gradient", "gradts", "text"], {"samples": 7, "permutations": 9})
+        assert found["gradient"].permutations == found["gradts"].permutations == 9
+        assert found["gradts"].samples == found["text"].samples == 7
+        with pytest.raises(UserError, match="source-steps.*transfer"):
+            measure_settings(["gradient", "pair"], {"source_steps": 3})
 
 
 class TestTaskEmbedding:
@@ -84,7 +115,7 @@ class TestGradientValues:
         gradients[1, 0, 2] = 0  # d has no gradient in one layer of one check ...
         gradients[:, 2, 2] = 0  # ... and never in layer 2
         frame = checks_of(gradients, self.tasks, shared=lambda k, layer, a, b: (k + layer + ord(a) + ord(b)) % 2 == 0)
-        result = frame_of(gradient.correlate(frame.sample(frac=1, random_state=1), self.tasks, rows, permutations=5))
+        result = frame_of(by_gradient(frame.sample(frac=1, random_state=1), self.tasks, rows, permutations=5))
         used = frame if rows == "all" else frame[frame["shared"]]
         for source in self.tasks:
             for target in self.tasks:
@@ -113,7 +144,7 @@ class TestGradientValues:
         gradients = random_gradients(checks=3, layers=2)
         gradients[0, 1, 3] = 0
         frame = checks_of(gradients, sorted(self.tasks))
-        result = frame_of(gradient.correlate(frame, sorted(self.tasks), permutations=40, seed=7))
+        result = frame_of(by_gradient(frame, sorted(self.tasks), permutations=40, seed=7))
         names = sorted(self.tasks)
         order = np.random.default_rng(7).permuted(np.broadcast_to(np.arange(4, dtype=np.int32), (3, 40, 4)), axis=2)
         cosine = {(r.step // 10 - 1, r.layer, *sorted((r.task_a, r.task_b))): r.cosine for r in frame.itertuples()}
@@ -129,51 +160,51 @@ class TestGradientValues:
 
     def test_blocks_do_not_change_the_null(self, monkeypatch):
         frame = checks_of(random_gradients(tasks=5), list("abcde"))
-        whole = gradient.correlate(frame, list("abcde"), permutations=30)
-        monkeypatch.setattr(gradient, "BLOCK_VALUES", 1)
-        assert gradient.correlate(frame, list("abcde"), permutations=30).equals(whole)
+        whole = by_gradient(frame, list("abcde"), permutations=30)
+        monkeypatch.setattr(summary, "BLOCK_VALUES", 1)
+        assert by_gradient(frame, list("abcde"), permutations=30).equals(whole)
 
     def test_two_tasks_have_no_null_to_beat(self):
-        result = frame_of(gradient.correlate(checks_of(random_gradients(tasks=2), ["x", "y"]), ["x", "y"]))
+        result = frame_of(by_gradient(checks_of(random_gradients(tasks=2), ["x", "y"]), ["x", "y"]))
         assert (result["p_value"] == 1).all() and np.allclose(result["null_upper"], result["value"])
 
     def test_unknown_task_is_null_and_takes_no_part(self):
         frame = checks_of(random_gradients(), self.tasks)
-        alone = frame_of(gradient.correlate(frame, self.tasks, permutations=20))
-        result = frame_of(gradient.correlate(frame, [*self.tasks, "new"], permutations=20))
+        alone = frame_of(by_gradient(frame, self.tasks, permutations=20))
+        result = frame_of(by_gradient(frame, [*self.tasks, "new"], permutations=20))
         pd.testing.assert_frame_equal(result.loc[alone.index], alone)
         assert result.loc[(-1, "new", "a"), "checks"] == 0 and pd.isna(result.loc[(-1, "new", "a"), "value"])
 
     def test_subset_of_the_tasks_uses_only_its_rows(self):
         gradients = random_gradients()
-        some = frame_of(gradient.correlate(checks_of(gradients, self.tasks), ["a", "b", "c"], permutations=20))
+        some = frame_of(by_gradient(checks_of(gradients, self.tasks), ["a", "b", "c"], permutations=20))
         order = [self.tasks.index(task) for task in "abc"]
-        same = frame_of(gradient.correlate(checks_of(gradients[:, :, order], list("abc")), list("abc"), "all", 20))
+        same = frame_of(by_gradient(checks_of(gradients[:, :, order], list("abc")), list("abc"), "all", 20))
         pd.testing.assert_frame_equal(some, same)
 
     def test_no_checks_give_nulls(self):
         empty = checks_of(random_gradients(), self.tasks).iloc[:0]
-        result = frame_of(gradient.correlate(empty, self.tasks))
+        result = frame_of(by_gradient(empty, self.tasks))
         assert len(result) == 12 and result["value"].isna().all() and (result["checks"] == 0).all()
 
     def test_no_permutations_leave_the_null_out(self):
-        result = frame_of(gradient.correlate(checks_of(random_gradients(), self.tasks), self.tasks, permutations=0))
+        result = frame_of(by_gradient(checks_of(random_gradients(), self.tasks), self.tasks, permutations=0))
         assert result[["null_mean", "null_upper", "p_value"]].isna().all(axis=None) and result["value"].notna().all()
 
     def test_rows_of_two_runs_are_refused(self):
         frame = checks_of(random_gradients(), self.tasks)
         with pytest.raises(ValueError, match="several runs"):
-            gradient.correlate(pd.concat([frame, frame]), self.tasks)
+            by_gradient(pd.concat([frame, frame]), self.tasks)
         swapped = frame.rename(columns={"task_a": "task_b", "task_b": "task_a"})
         with pytest.raises(ValueError, match="several runs"):
-            gradient.correlate(pd.concat([frame, swapped]), self.tasks)
+            by_gradient(pd.concat([frame, swapped]), self.tasks)
 
     def test_bad_arguments_are_refused(self):
         frame = checks_of(random_gradients(), self.tasks)
         with pytest.raises(ValueError, match="twice"):
-            gradient.correlate(frame, ["a", "a"])
+            by_gradient(frame, ["a", "a"])
         with pytest.raises(ValueError, match="rows"):
-            gradient.correlate(frame, self.tasks, rows="some")
+            by_gradient(frame, self.tasks, rows="some")
 
 
 cases = st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(2, 5), st.integers(0, 10_000))
@@ -187,8 +218,8 @@ class TestGradientLaws:
         order = list(range(len(names)))
         random.shuffle(order)
         mixed = [names[i] for i in order]
-        one = frame_of(gradient.correlate(checks_of(gradients, names), names, permutations=20))
-        two = frame_of(gradient.correlate(checks_of(gradients[:, :, order], mixed), mixed, permutations=20))
+        one = frame_of(by_gradient(checks_of(gradients, names), names, permutations=20))
+        two = frame_of(by_gradient(checks_of(gradients[:, :, order], mixed), mixed, permutations=20))
         pd.testing.assert_frame_equal(two.loc[one.index], one, rtol=1e-9)
 
     @settings(max_examples=25, deadline=None)
@@ -196,7 +227,7 @@ class TestGradientLaws:
     def test_symmetric_and_bounded(self, case):
         names = list("vwxyz"[: case[2]])
         frame = checks_of(random_gradients(*case[:3], seed=case[3]), names)
-        result = frame_of(gradient.correlate(frame, names, permutations=20))
+        result = frame_of(by_gradient(frame, names, permutations=20))
         turned = result.swaplevel("source", "target").reorder_levels(result.index.names).loc[result.index]
         pd.testing.assert_frame_equal(turned, result)
         columns = result[["value", "null_mean", "null_upper"]]
@@ -207,8 +238,8 @@ class TestGradientLaws:
     def test_scale_of_a_task_is_irrelevant(self, case, scales):
         gradients, names = random_gradients(*case[:3], seed=case[3]), list("vwxyz"[: case[2]])
         scaled = gradients * np.array(scales[: len(names)])[:, None]
-        one = frame_of(gradient.correlate(checks_of(gradients, names), names, permutations=20))
-        two = frame_of(gradient.correlate(checks_of(scaled, names), names, permutations=20))
+        one = frame_of(by_gradient(checks_of(gradients, names), names, permutations=20))
+        two = frame_of(by_gradient(checks_of(scaled, names), names, permutations=20))
         pd.testing.assert_frame_equal(one, two, rtol=1e-6, atol=1e-9)
 
 
@@ -218,7 +249,7 @@ class TestNull:
         values = []
         for seed in range(120):
             frame = checks_of(random_gradients(checks=3, layers=2, tasks=6, size=4, seed=seed), names)
-            result = frame_of(gradient.correlate(frame, names, permutations=99, seed=seed))
+            result = frame_of(by_gradient(frame, names, permutations=99, seed=seed))
             values.append(result.loc[(-1, "t0", "t1"), "p_value"])
         for level in (0.1, 0.25, 0.5, 0.75):
             spread = 3.5 * math.sqrt(level * (1 - level) / len(values))
@@ -229,7 +260,7 @@ class TestNull:
         names = [f"{family}{half}" for family in "abcd" for half in "12"]
         common = np.repeat(generator.normal(size=(1, 1, 4, 40)), 2, axis=2)
         frame = checks_of(common + 1.5 * generator.normal(size=(6, 2, 8, 40)), names)
-        result = frame_of(gradient.correlate(frame, names, permutations=500))
+        result = frame_of(by_gradient(frame, names, permutations=500))
         of_family = [index for index in result.index if index[0] == -1 and index[1][0] == index[2][0]]
         assert (result.loc[of_family, "p_value"] <= 0.01).all()
         assert (result.loc[of_family, "value"] > result.loc[of_family, "null_upper"]).all()
@@ -255,7 +286,7 @@ class TestPlan:
     end = (20, {0: [["a", "b", "c"]], 1: [["a", "b"], ["c"]], 2: [["a", "c"], ["b"]], 3: [["a"], ["b"], ["c"]]})
 
     def test_last_plan_counts(self):
-        result = frame_of(plan.correlate(listing(self.start, self.end), ["c", "b", "a"]))
+        result = frame_of(by_plan(listing(self.start, self.end), ["c", "b", "a"]))
         assert result.loc[(-1, "a", "b"), "value"] == result.loc[(-1, "b", "a"), "value"] == 0.5
         assert result.loc[(-1, "b", "c"), "value"] == 0.25
         assert [result.loc[(layer, "a", "c"), "value"] for layer in range(4)] == [1, 0, 1, 0]
@@ -264,20 +295,20 @@ class TestPlan:
 
     def test_last_phase_counts(self):
         later = listing((0, self.start[1]), phase="again")
-        result = frame_of(plan.correlate(pd.concat([listing(self.start, self.end), later]), ["a", "b"]))
+        result = frame_of(by_plan(pd.concat([listing(self.start, self.end), later]), ["a", "b"]))
         assert (result["value"] == 1).all()
 
     def test_layer_without_adapter_does_not_count(self):
         sharing = listing((0, {0: [["a", "b"]], 1: [["a"]]}))
-        result = frame_of(plan.correlate(sharing, ["a", "b", "other"]))
+        result = frame_of(by_plan(sharing, ["a", "b", "other"]))
         assert result.loc[(-1, "a", "b"), "value"] == 1 and pd.isna(result.loc[(1, "a", "b"), "value"])
         assert pd.isna(result.loc[(-1, "a", "other"), "value"])
 
     def test_bad_tables_are_refused(self):
         with pytest.raises(ValueError, match="no plan"):
-            plan.correlate(listing(self.start).iloc[:0], ["a"])
+            by_plan(listing(self.start).iloc[:0], ["a"])
         with pytest.raises(ValueError, match="several runs"):
-            plan.correlate(pd.concat([listing(self.start), listing(self.start)]), ["a"])
+            by_plan(pd.concat([listing(self.start), listing(self.start)]), ["a"])
 
 
 class TestFamilies:

@@ -1,0 +1,142 @@
+"""The trainings that a measure needs: what is there, what the rest will cost, and then one after the other."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from adaptershare_cli.artefact import verify
+from adaptershare_cli.correlation.base import Cost
+from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
+from adaptershare_cli.settings import PrivateSettings, SharedSettings, TrainingSettings
+from adaptershare_cli.stages.frame import Frame
+from adaptershare_cli.stages.runs import find_run, run_results, train_run
+from adaptershare_cli.workspace import TRUTH, Artefact
+
+Runs = dict[Training, Artefact]
+
+
+def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training]) -> Runs:
+    """The artefact of each training. Those that are missing are made, after a line on what that will cost.
+
+    A training of one task from fresh weights is a `train-single` run as users make it; all others are artefacts of
+    stage `truth`, which keep their scores alone.
+    """
+    context, runs = frame.context, _found(frame, trainings)
+    todo = [training for training in trainings if training not in runs]
+    if not todo:
+        context.reporter.line(f"{measure}: all {len(trainings)} trainings are there")
+        return runs
+    rate, note = _rate(frame, runs)
+    updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, frame.batch)
+    context.reporter.line(
+        f"{measure}: {len(todo)} of {len(trainings)} trainings to make: {updates:,} updates on {rows:,} rows, "
+        f"{scored_rows(todo, frame.scored):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
+        f"({rate:.0f} rows/s in {note}). It may be stopped at any time: the same command goes on."
+    )
+    started, kept = time.monotonic(), len(runs)
+    for number, training in enumerate(todo):
+        if number:
+            rate = _work(frame, todo[:number]) / (time.monotonic() - started)
+        left = _duration(_work(frame, todo[number:]) / rate)
+        place = f"training {kept + number + 1} of {len(trainings)}"
+        context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
+        runs[training] = train_run(**_arguments(frame, training, runs))
+    return runs
+
+
+def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
+    """For each training the main metric of each of its tasks: the mean over its scored splits.
+
+    A metric that is undefined (the predictions are constant) counts as 0.
+    """
+    found: dict[Training, dict[str, float]] = {}
+    for training, run in runs.items():
+        values: dict[str, list[float]] = {task: [] for task in training.tasks}
+        for row in run_results(run):
+            if row["main"]:
+                values[row["task"]].append(row["value"] or 0.0)
+        found[training] = {task: sum(scores) / len(scores) for task, scores in values.items()}
+    return found
+
+
+def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
+    """What the trainings process, with or without the scoring of their results."""
+    rows = trained_rows(trainings, frame.batch)
+    return Cost(rows + scored_rows(trainings, frame.scored) * scoring, rows)
+
+
+def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> dict[str, Any]:
+    """The arguments of `train_run` for a training whose start, if it has one, is among `runs`."""
+    tasks, start = training.tasks, training.start
+    alone = len(tasks) == 1
+    stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
+    if start is not None:
+        name = f"transfer-{start.tasks[0]}-{tasks[0]}"
+    return {
+        "context": replace(frame.checked_context, training=_settings(frame, training)),
+        "stage": stage,
+        "name": name,
+        "method": "private" if alone else "shared",
+        "method_settings": PrivateSettings(observe=False) if alone else SharedSettings(observe=False),
+        "prepared": [frame.prepared[task] for task in tasks],
+        "seed": training.seed,
+        "init_adapter": (runs[start], start.tasks[0]) if start is not None else None,
+        "avoid": frame.scored_contents,
+    }
+
+
+def _settings(frame: Frame, training: Training) -> TrainingSettings:
+    """The runs' settings, with the training's updates on each of its tasks and the last step kept."""
+    default = TrainingSettings()
+    return replace(
+        frame.context.training,
+        max_steps=training.steps * len(training.tasks),
+        num_train_epochs=default.num_train_epochs,
+        task_sampling="uniform" if len(training.tasks) > 1 else default.task_sampling,
+        sampling_temperature=default.sampling_temperature,
+        eval_steps=None,
+        load_best_model_at_end=False,
+    )
+
+
+def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
+    """The trainings whose artefacts are there, verified."""
+    runs: Runs = {}
+    for training in trainings:
+        if training.start is not None and training.start not in runs:
+            continue  # what it starts from is still to be made
+        run = find_run(**_arguments(frame, training, runs))
+        if run is not None:
+            verify(run)
+            frame.context.reporter.kept_artefact(run.label, quiet=True)
+            runs[training] = run
+    return runs
+
+
+def _work(frame: Frame, trainings: Sequence[Training]) -> float:
+    """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
+    return trained_rows(trainings, frame.batch) + scored_rows(trainings, frame.scored) / 2
+
+
+def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
+    """Rows a second, and where that was measured: in the trainings that are there, else in the run at hand."""
+    work, seconds, note = _work(frame, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
+    if not runs or not seconds:
+        run = frame.first
+        work = run.info["steps"] * frame.batch + sum(frame.scored.values()) / 2
+        seconds, note = _seconds(run), run.path.name
+    return work / max(seconds, 1e-3), note
+
+
+def _seconds(run: Artefact) -> float:
+    return sum(json.loads((run.path / "timing.json").read_text(encoding="utf-8")).values())
+
+
+def _duration(seconds: float) -> str:
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

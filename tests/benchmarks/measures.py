@@ -1,0 +1,108 @@
+"""Time and memory of every measure on 3, 8 and 30 tasks, each in a process of its own.
+
+    python tests/benchmarks/measures.py --from FOLDER --workspace workspace/measures --counts 3,8,30
+
+3 and 8 are GLUE tasks with 1000 train rows each, all of which pass through `gradts`; 30 are halves of 13 data sets and
+four tasks of `tiny`, with 200 rows each. Trainings are kept to a few updates: what they take is not what is measured,
+so each measure that needs single-task runs finds them made. Truth (transfer, pair) is measured on 3 tasks only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from adaptershare_cli.correlation import MEASURES
+
+HALVED = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte,wnli,atis-intent,snips-intent,banking77,clinc150"
+TINY = "sentiment-film,sentiment-food,topic-mail,topic-news"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which tasks, how many rows of each, and where their definitions are."""
+
+    tasks: str
+    rows: int
+    heldout: int
+    places: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a command took: seconds, and the peak of its resident memory in MiB."""
+
+    seconds: float
+    peak: float
+
+
+def command(*words: str) -> Used:
+    """Run the command line in a process of its own and measure it. Raises CalledProcessError where it fails."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "adaptershare_cli", *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return Used(time.perf_counter() - started, usage.ru_maxrss * unit / 2**20)
+
+
+def cut_of(count: int, source: str, workspace: Path) -> Cut:
+    """The tasks of that number; the halves are written where they are missing."""
+    if count == 3:
+        return Cut("sst2,mrpc,rte", 1000, 64, ("--from", source))
+    if count == 8:
+        return Cut("mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte", 1000, 64, ("--from", source))
+    halves = workspace / "halves"
+    if not halves.is_dir():
+        script = [sys.executable, str(Path(__file__).with_name("halves.py")), "--tasks", HALVED, "--from", source]
+        subprocess.run([*script, "--out", str(halves), "--workspace", str(workspace / "download")], check=True)
+    return Cut(f"*-a,*-b,{TINY}", 200, 16, ("--from", str(halves), "--task-dir", str(halves)))
+
+
+def joint_run(cut: Cut, count: int, workspace: Path, updates: int, threads: str) -> Used:
+    """A shared run with a few checks and two look-aheads."""
+    steps = updates * count
+    return command(
+        "train-share", "--method", "shared", "--tasks", cut.tasks, *cut.places, "-w", str(workspace),
+        "--max-train-examples", str(cut.rows), "--max-eval-examples", "50", "--max-seq-length", "64",
+        "--heldout-size", str(cut.heldout), "--select-size", "16", "--max-steps", str(steps),
+        "--task-sampling", "uniform", "--first-check", str(steps // 4), "--check-every", str(steps // 4),
+        "--lookahead-every", str(steps // 3), "--threads", threads,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--from", dest="source", required=True)
+    parser.add_argument("--workspace", type=Path, default=Path("workspace/measures"))
+    parser.add_argument("--counts", default="3,8,30", help="Of 3, 8 and 30.")
+    parser.add_argument("--measures", default=",".join(MEASURES))
+    parser.add_argument("--updates", type=int, default=4, help="Updates on each task in every training.")
+    parser.add_argument("--threads", default="2")
+    options = parser.parse_args()
+    print("| tasks | step | seconds | peak MiB |\n|--:|---|--:|--:|", flush=True)
+    for count in map(int, options.counts.split(",")):
+        workspace = options.workspace / f"{count}-tasks"
+        cut = cut_of(count, options.source, options.workspace)
+
+        def show(name: str, used: Used, count: int = count) -> None:
+            print(f"| {count} | {name} | {used.seconds:.1f} | {used.peak:.0f} |", flush=True)
+
+        show("train-share --method shared", joint_run(cut, count, workspace, options.updates, options.threads))
+        show("single-task runs", command("correlate", "--measure", "adapter-weights", "-w", str(workspace)))
+        for name in options.measures.split(","):
+            if MEASURES[name].needs in ("trainings", "truth") and count > 3:
+                continue
+            show(name, command("correlate", "--measure", name, "--force", "-w", str(workspace)))
+
+
+if __name__ == "__main__":
+    main()
