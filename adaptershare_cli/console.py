@@ -7,6 +7,7 @@ import math
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +24,12 @@ LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
 
 
+def shown(text: str) -> str:
+    """Text of a user's or a file's for the console: without markup, control characters written as Python does."""
+    odd = {ord(sign) for sign in text if unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"}
+    return escape(text.translate({sign: ascii(chr(sign))[1:-1] for sign in odd}))
+
+
 class Reporter:
     """Prints for people. With `as_json`, everything goes to stderr and `finish` prints the summary on stdout."""
 
@@ -37,21 +44,21 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """One plain line."""
-        self.console.print(escape(text))
+        self.console.print(shown(text))
 
     def kept_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact is there already."""
         self.kept.append(label)
-        self.console.print(f"[dim]kept[/dim]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        self.console.print(f"[dim]kept[/dim]  {shown(label)}{'  ' + shown(detail) if detail else ''}")
 
     def made_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact was made."""
         self.made.append(label)
-        self.console.print(f"[green]made[/green]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        self.console.print(f"[green]made[/green]  {shown(label)}{'  ' + shown(detail) if detail else ''}")
 
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""
-        self.console.print(f"  {escape(text)}", style="cyan")
+        self.console.print(f"  {shown(text)}", style="cyan")
 
     def table(self, table: Table) -> None:
         """A table."""
@@ -67,11 +74,11 @@ class Reporter:
     def error(self, error: AdapterShareError) -> None:
         """What happened, where, and what to do."""
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {escape(error.what)}")
+        console.print(f"[red]error:[/red] {shown(error.what)}")
         if error.where:
-            console.print(f"  where: {escape(error.where)}")
+            console.print(f"  where: {shown(error.where)}")
         if error.fix:
-            console.print(f"  fix:   {escape(error.fix)}")
+            console.print(f"  fix:   {shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:
@@ -98,7 +105,7 @@ class TrainingView:
     def __enter__(self) -> TrainingView:
         if self.bar:
             self.bar.start()
-            self.line = self.bar.add_task(escape(self.name), total=self.total, completed=self.first, state="")
+            self.line = self.bar.add_task(shown(self.name), total=self.total, completed=self.first, state="")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -122,7 +129,7 @@ class TrainingView:
                 )
         if self.bar:
             state = f"{task[:20]:<20} loss {self.loss:.3f}  {rate:.0f} rows/s"
-            self.bar.update(self.line, completed=step, state=escape(state))
+            self.bar.update(self.line, completed=step, state=shown(state))
         elif now - self.printed >= PLAIN_EVERY_SECONDS:
             self.printed = now
             self.reporter.line(
@@ -146,4 +153,4 @@ class TrainingView:
     def scoring(self, task: str, split: str, rows: int) -> None:
         """Scoring of a part begins."""
         if self.bar:
-            self.bar.update(self.line, state=escape(f"scoring {task} {split} ({rows} rows)"))
+            self.bar.update(self.line, state=shown(f"scoring {task} {split} ({rows} rows)"))
