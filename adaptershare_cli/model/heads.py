@@ -52,12 +52,14 @@ class MultiTaskModel:
         self.encoder, self.bank, self.pooling = encoder, bank, pooling
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
+        # A tokenizer may give segments to an encoder that knows none.
+        self.segments = hasattr(encoder.embeddings, "token_type_embeddings")
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
 
     def pooled(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Encode and pool (B, H) under the adapters that are active in the caller's context."""
-        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
         hidden = self.encoder(**inputs).last_hidden_state
         return pool(hidden, inputs["attention_mask"], self.pooling)
 
