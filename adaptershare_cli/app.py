@@ -318,7 +318,8 @@ def correlate(
     reporter = Reporter(as_json)
     runtime = {item.name: given.pop(item.name) for item in fields(RuntimeSettings) if item.name in given}
     measure_settings(measure_names(measure), given)  # a wrong option is refused before torch is imported
-    context = _context("correlate", {"workspace": workspace, "force": force}, runtime, reporter)
+    values = {"workspace": workspace, "force": force, "no_wait": no_wait, "invocation": invocation}
+    context = _context("correlate", values, runtime, reporter)
     from adaptershare_cli.stages.correlate import correlate_runs
 
     artefacts = correlate_runs(
