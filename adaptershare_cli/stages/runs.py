@@ -322,6 +322,8 @@ def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[
 
 
 def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool) -> dict[str, Any]:
+    if not lean:
+        trainer.method.finish(folder)
     records = trainer.records
     tables = {
         name: pa.Table.from_pylist(records[name], schema)
@@ -333,8 +335,6 @@ def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: boo
     require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))
     for task in infos if not lean else ():
         trainer.method.export(task, folder / "tasks" / task)
-    if not lean:
-        trainer.method.finish(folder)
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     skipped = f"; {trainer.skipped} updates skipped: not finite" if trainer.skipped else ""

@@ -404,7 +404,14 @@ def test_run_without_match(workspace: Path) -> None:
 def test_unknown_measure(workspace: Path) -> None:
     before = snapshot(workspace)
     refused("correlate", "--measure", "gradiant", "-w", workspace, says=("'gradiant'", "--measure", "mean gradient"))
-    refused("correlate", "--measure", "plan,nonsense", "-w", workspace, says=("'nonsense'", "gradient, plan"))
+    refused(
+        "correlate",
+        "--measure",
+        "plan,nonsense",
+        "-w",
+        workspace,
+        says=("'nonsense'", "gradient, gradient-directed, plan"),
+    )
     refused("correlate", "--measure", ",", "-w", workspace, says=("--measure",))
     refused("correlate", "--permutations", "0", "-w", workspace, says=("--permutations", "at least 1"))
     assert snapshot(workspace) == before

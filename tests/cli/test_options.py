@@ -297,8 +297,9 @@ def test_options_whose_lack_of_effect_shows_late(share: Share, tmp_path: Path) -
 
 def test_options_of_other_measures(workspace: Path) -> None:
     for option in (("--permutations", "20"), ("--rows", "shared")):
-        says = (f"--measure plan does not know {option[0]}", "gradient")
-        refused("correlate", "--measure", "plan", *option, "-w", workspace, says=says)
+        unknowing = "plan" if option[0] == "--rows" else "size"
+        says = (f"--measure {unknowing} does not know {option[0]}", "gradient")
+        refused("correlate", "--measure", unknowing, *option, "-w", workspace, says=says)
         good("correlate", "--measure", "plan,gradient", *option, "-w", workspace)
 
 

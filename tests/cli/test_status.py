@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,7 @@ def test_an_input_that_has_changed(workspace: Path) -> None:
          ["train-share/adaptershare"]),
         (lambda patch: patch.delitem(METHODS, "adaptershare"), "of adaptershare, now it is unknown",
          ["train-share/adaptershare"]),
-        (lambda patch: patch.setitem(MEASURES, "plan", MEASURES["plan"]._replace(code_version=99)),
+        (lambda patch: patch.setitem(MEASURES, "plan", replace(MEASURES["plan"], code_version=99)),
          "of plan, now it is 99", ["correlate/plan"]),
     ],
     ids=["stage", "method", "no method", "measure"],
