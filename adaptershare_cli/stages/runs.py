@@ -51,13 +51,8 @@ def train_run(
     check_settings(method_settings)
     device, precision, threads = resolve_runtime(context)
     request = {
-        "method": method,
-        "method_version": METHODS[method].code_version,
-        # Of a run named by --init-plan its content counts, not the words that named it.
-        "method_settings": {k: v for k, v in non_default(method_settings).items() if k != "init_plan"},
-        "training": non_default(context.training),
+        **_settings_request(context, method, method_settings),
         "tasks": [[artefact.name, artefact.content] for artefact in prepared],
-        "encoder": context.encoder.weights,
         "device": device.type,
         "precision": precision,
         "threads": threads,
@@ -72,8 +67,6 @@ def train_run(
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        if forced:
-            store.clear(keep_forced=True)
         parts, leaked = read_parts(context, prepared)
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
         sizes = {task: len(part.train) for task, part in parts.items()}
@@ -100,6 +93,8 @@ def train_run(
                 load_builder(method)(method_context), parts, context.training, precision,
                 context.runtime.checkpoint_steps, hooks, context.runtime.skippable,
             )  # fmt: skip
+            if forced:
+                store.clear(keep_forced=True)
             _run(trainer, store, view, context.runtime.inexact)
         built = _write(folder, trainer, infos)
         built["info"] |= {
@@ -130,6 +125,18 @@ def train_run(
         lacks=lambda found: found.info["skipped_updates"] > context.runtime.skippable,
         settle=lambda made: store.clear(keep_forced=not made),
     )
+
+
+def _settings_request(context: StageContext, method: str, settings: ObserveSettings) -> dict[str, Any]:
+    """What decides a run's result, besides tasks, seed and machine."""
+    return {
+        "method": method,
+        "method_version": METHODS[method].code_version,
+        # Of a run named by --init-plan its content counts, not the words that named it.
+        "method_settings": {k: v for k, v in non_default(settings).items() if k != "init_plan"},
+        "training": non_default(context.training),
+        "encoder": context.encoder.weights,
+    }
 
 
 def _check_first(settings: ObserveSettings, steps: int) -> None:
