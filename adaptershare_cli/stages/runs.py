@@ -50,13 +50,8 @@ def run_request(
     """All that decides the result of a training; the arguments are those of `train_run`."""
     device, precision, threads = resolve_runtime(context)
     request = {
-        "method": method,
-        "method_version": METHODS[method].code_version,
-        # Of a run named by --init-plan its content counts, not the words that named it.
-        "method_settings": {k: v for k, v in non_default(method_settings).items() if k != "init_plan"},
-        "training": non_default(context.training),
+        **_settings_request(context, method, method_settings),
         "tasks": [[artefact.name, artefact.content] for artefact in prepared],
-        "encoder": context.encoder.weights,
         "device": device.type,
         "precision": precision,
         "threads": threads,
@@ -102,8 +97,6 @@ def train_run(
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        if forced:
-            store.clear(keep_forced=True)
         parts, leaked = read_parts(context, prepared, avoid)
         for task, count in leaked.items() if not lean else ():
             if count:
@@ -134,6 +127,8 @@ def train_run(
                 load_builder(method)(method_context), parts, context.training, precision,
                 context.runtime.checkpoint_steps, hooks, context.runtime.skippable, score_select=not lean,
             )  # fmt: skip
+            if forced:
+                store.clear(keep_forced=True)
             _run(trainer, store, view, context.runtime.inexact)
         built = _write(folder, trainer, infos, lean)
         built["info"] |= {
@@ -167,6 +162,18 @@ def train_run(
         settle=lambda made: store.clear(keep_forced=not made),
         quiet=lean,
     )
+
+
+def _settings_request(context: StageContext, method: str, settings: ObserveSettings) -> dict[str, Any]:
+    """What decides a run's result, besides tasks, seed and machine."""
+    return {
+        "method": method,
+        "method_version": METHODS[method].code_version,
+        # Of a run named by --init-plan its content counts, not the words that named it.
+        "method_settings": {k: v for k, v in non_default(settings).items() if k != "init_plan"},
+        "training": non_default(context.training),
+        "encoder": context.encoder.weights,
+    }
 
 
 def _check_first(settings: ObserveSettings, steps: int) -> None:

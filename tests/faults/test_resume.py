@@ -152,3 +152,21 @@ def test_a_signal_ends_with_130_and_the_command_that_goes_on(
     check_end(stage, again, workspace, project, request, 1, left)
     if moment in ("an update", "a check", "saving", "scoring", "publishing"):
         assert again.lines("goes on after update")
+
+
+def test_force_goes_on_where_it_was_killed(project: Project, place: Path) -> None:
+    """The run that stands stays until the new one is there; the same command goes on, another does not begin anew."""
+    stage, workspace = "train-share adaptershare", place / "w"
+    shutil.copytree(project.trained, workspace)
+    before = exact(workspace)
+    killing = (send_at, "adaptershare_cli.training.optimizer", "Optimizer.step", 8, signal.SIGKILL)
+    assert project.run(stage, workspace, "--force", prepare=killing).wait() == -signal.SIGKILL
+    left = leftovers(workspace)
+    assert len(left) == 2  # the half made run, and its checkpoints
+    kept = project.finished(stage, workspace)
+    assert kept.lines("kept  train-share/") and not kept.lines("goes on")
+    assert leftovers(workspace) == left[:1] == [name for name in left if name.startswith("checkpoints/")]
+    again = project.finished(stage, workspace, "--force")
+    assert again.lines("goes on after update 6 of 14")
+    assert exact(workspace) == before and not leftovers(workspace)
+    assert not project.finished(stage, workspace, "--force").lines("goes on")

@@ -25,7 +25,7 @@ from adaptershare_cli.methods.random_plan import permuted
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training import loop
-from adaptershare_cli.training.checkpoint import Checkpoint
+from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer
 from adaptershare_cli.training.evaluation import predict
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
@@ -287,6 +287,47 @@ def test_equal_weighting_has_no_uncertainty(encoder: Path) -> None:
     method, _ = build_method(encoder, "shared")
     assert not method.uncertainty
     assert not any(name.startswith("uncertainty/") for name in method.names().values())
+
+
+# -------------------------------------------------------------------------------------------------------- checkpoints
+
+
+@given(
+    saving=st.lists(st.floats(0.001, 50), min_size=1, max_size=20),
+    updating=st.floats(0.01, 30),
+)
+def test_checkpoints_by_time_cost_less_than_one_percent(saving: list[float], updating: float) -> None:
+    """However long updates and savings take; only the first saving's cost is not known before."""
+    now = [0.0]
+    timer = CheckpointTimer(None, clock=lambda: now[0])
+    seconds = iter(saving)
+
+    def save() -> None:
+        now[0] += next(seconds)
+
+    saved: list[tuple[float, float]] = []
+    for step in range(1, 2000):
+        now[0] += updating
+        if timer.due(step, phase_ends=False):
+            if len(saved) == len(saving):
+                break
+            began = now[0]
+            timer.save(save)
+            saved.append((began, now[0]))
+    assert all(began >= CheckpointTimer.LEAST_SECONDS for began, _ in saved[:1])
+    for (began, ended), (following, _) in zip(saved, saved[1:], strict=False):
+        assert ended - began <= CheckpointTimer.COST * (following - ended) * (1 + 1e-9)
+        assert following - ended >= CheckpointTimer.LEAST_SECONDS
+
+
+def test_when_a_checkpoint_is_due() -> None:
+    timer = CheckpointTimer(5)
+    assert [step for step in range(1, 13) if timer.due(step, phase_ends=step == 12)] == [5, 10, 12]
+    now = [0.0]
+    timer = CheckpointTimer(None, clock=lambda: now[0])
+    for seconds, within, at_end in ((9, False, False), (11, False, True), (59, False, True), (61, True, True)):
+        now[0] = float(seconds)
+        assert (timer.due(1, phase_ends=False), timer.due(1, phase_ends=True)) == (within, at_end)
 
 
 # -------------------------------------------------------------------------------------------------------------- resume
