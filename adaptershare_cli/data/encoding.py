@@ -23,6 +23,9 @@ LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
 TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that are tokenised at once
 
 
+BEGINNING = 100  # characters a token that are more than enough of a text
+
+
 @dataclass
 class Prepared:
     """The parts of one task (tables of `schemas.prepared`) and what was counted on the way.
@@ -191,7 +194,10 @@ def _tokenise(
     done: list[pa.Table] = []
     start = 0
     for rows in _slices(table):
-        first, second = rows["text"].to_pylist(), rows["text_pair"].to_pylist()
+        first, second = (
+            [_beginning(text, tokenizer, max_length) for text in rows[name].to_pylist()]
+            for name in ("text", "text_pair")
+        )
         arguments = (first,) if second[0] is None else (first, second)
         encoded = tokenizer(
             *arguments, truncation="longest_first", max_length=max_length, return_overflowing_tokens=False
@@ -211,6 +217,16 @@ def _tokenise(
         start += len(ids)
         progress(len(ids))
     return pa.concat_tables(done).combine_chunks() if done else schema.empty_table()
+
+
+def _beginning(text: str | None, tokenizer: Any, max_length: int) -> str | None:
+    """Of a very long text enough whole words to fill an input and more; the tokens of what follows would be cut off."""
+    most = BEGINNING * max_length
+    end = text.find(" ", most) if text is not None and len(text) > most else -1
+    if text is None or end < 0:
+        return text
+    found = tokenizer(text[:end], add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+    return text[:end] if len(found) > max_length else text
 
 
 def _slices(table: pa.Table) -> Iterator[pa.Table]:

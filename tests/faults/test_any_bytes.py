@@ -188,3 +188,40 @@ def test_any_bytes(task: tuple[str, TaskDefinition, Path], examples: int) -> Non
         check(form, definition, folder, files)
 
     run()
+
+
+DEFINITION = b"""{
+"kind": "classification", "labels": ["no", "yes"], "metrics": ["accuracy", "f1"], "report_on": ["dev"],
+"files": {"reader": "csv", "quoting": "none", "header": false, "columns": {"text": 0, "label": 1},
+    "splits": {"train": "a/train.csv", "dev": {"path": "a/dev.csv", "optional": true}}, "label_map": {"0": "no"}},
+"hub": {"path": "some/where", "name": "x", "splits": {"train": "train", "dev": "dev"}}}
+"""
+YAML_PIECES = rb"""&a *a <<:*a !!python/name:os.system !!binary !!map - ? : | > %YAML --- ... { } [ ] null ~ 1e999
+.. / \ " ' # \u0000 \ud800 regression range:[0,5] from-train jsonl lines clinc parquet embedded key 2024-01""".split()
+YAML_PIECES += [b"\n", b"\t", b" ", b": ", b"- ", b"\0", b"\xff", b"[" * 500]
+YAML_EDIT = EDIT | st.tuples(st.just("put"), PLACE, st.sampled_from(YAML_PIECES))
+
+
+@pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=pytest.mark.slow)])
+def test_any_definition(tmp_path: Path, examples: int) -> None:
+    file = tmp_path / "mine.yaml"
+
+    @settings(QUICKLY, max_examples=examples)
+    @given(st.lists(YAML_EDIT, max_size=8).map(lambda edits: edited(DEFINITION, edits)) | st.binary(max_size=200))
+    def run(content: bytes) -> None:
+        file.write_bytes(content)
+        begin = time.process_time()
+        try:
+            task = parse_definition(file)
+        except UserError as error:
+            assert error.what and str(file) in error.where and error.fix
+            return
+        finally:
+            assert time.process_time() - begin < SECONDS
+        assert len(task.fingerprint) == 64
+        for block in filter(None, (task.files, task.embedded)):
+            for split in block.splits:
+                for _, path in split.files:
+                    assert (tmp_path / path).resolve().is_relative_to(tmp_path.resolve())
+
+    run()

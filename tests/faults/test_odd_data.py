@@ -117,7 +117,7 @@ def test_odd_folders(own: Own, tmp_path: Path) -> None:
         refused(*arguments, "--from", folder, says=("is not a folder", "--from"))
     (tmp_path / "c.toml").write_text('from = "a\\u0000b"\n')
     arguments = (*arguments[:5], "-w", tmp_path / "w", "--config", tmp_path / "c.toml")
-    refused(*arguments, says=("is not a folder", "--from"))
+    refused(*arguments, says=("from holds a control character", "--config"))
 
 
 def test_messages_cannot_drive_the_terminal(own: Own, tmp_path: Path) -> None:

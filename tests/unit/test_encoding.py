@@ -254,6 +254,31 @@ def test_truncation_is_counted(encoder: Path) -> None:
     assert found["length"].to_pylist() == [12, 12, 12]
 
 
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])
+def test_of_very_long_texts_the_beginning_is_enough(
+    encoders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, model_type: str
+) -> None:
+    long = " ".join(WORDS * 20)
+    texts = [
+        "x" * 4000 + " " + long,
+        long,
+        " " * 3000 + long,
+        "x" * 5000,
+        f"{long}\n" * 3,
+        "it",
+        "a " * 11 + "x" * 2000,
+    ]
+    pairs = [long, "x" * 4000 + " " + long, "it", long, " " * 2000 + "it", long, long]
+    found = []
+    for most in (100, 10**6):
+        monkeypatch.setattr(encoding, "BEGINNING", most)
+        singles = prepare(encoders[model_type], table(texts_of(10)), table(texts)).parts["dev"]
+        paired = prepare(encoders[model_type], table(texts_of(10), texts_of(10)), table(texts, pairs)).parts["dev"]
+        found.append((singles, paired))
+    assert found[0][0].equals(found[1][0]) and found[0][1].equals(found[1][1])
+    assert found[0][0]["truncated"].to_pylist() == [True, True, True, False, True, False, True]
+
+
 def test_labels_are_indices_in_the_definitions_order(encoder: Path) -> None:
     dev = table(["a", "b", "c"], labels=["zebra", "ant", "zebra"])
     train = table(texts_of(10), labels=["ant"] * 10)
