@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    StartSettings,
     TrainingSettings,
     joint_settings,
 )
@@ -184,7 +185,7 @@ def prepro(
 
 
 @app.command("train-single")
-@with_options(TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     given: dict[str, Any],
     tasks: Tasks = "",
@@ -206,7 +207,8 @@ def train_single(
     context = _context("train-single", locals(), given, reporter)
     from adaptershare_cli.stages.train_single import train_single as run
 
-    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds))
+    start = settings_from(StartSettings, given)
+    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds), start)
     _finish(reporter, "train-single", runs)
 
 
@@ -227,7 +229,10 @@ def train_share(
     ] = MethodName("adaptershare"),  # noqa: B008
     preset: Annotated[
         Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
-        typer.Option(help="Settings of a publication; options that you give win. paper: the original AdapterShare's."),
+        typer.Option(
+            help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
+            "adapterfusion-paper: AdapterFusion's."
+        ),
     ] = None,
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,

@@ -65,10 +65,10 @@ class Artefact:
         """What the stage recorded for later stages."""
         return self.meta["info"]
 
-    def table(self, file: str) -> pa.Table:
-        """Read one Parquet file, its page checksums verified."""
+    def table(self, file: str, columns: list[str] | None = None) -> pa.Table:
+        """Read one Parquet file (or some of its columns), its page checksums verified."""
         try:
-            return pq.read_table(self.path / file, page_checksum_verification=True, partitioning=None)
+            return pq.read_table(self.path / file, columns=columns, page_checksum_verification=True, partitioning=None)
         except (OSError, pa.ArrowException) as error:
             raise damaged(self, f"{file}: {error}") from error
 

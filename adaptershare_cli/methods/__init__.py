@@ -9,9 +9,10 @@ from typing import Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import (
+    AdapterFusionSettings,
     AdapterShareSettings,
     GivenPlanSettings,
-    ObserveSettings,
+    MethodSettings,
     PrivateSettings,
     RandomPlanSettings,
     SharedSettings,
@@ -27,7 +28,7 @@ class MethodSpec:
     """
 
     summary: str
-    settings: type[ObserveSettings]
+    settings: type[MethodSettings]
     module: str
     code_version: int
     needs_plan: bool = False
@@ -49,6 +50,9 @@ METHODS: dict[str, MethodSpec] = {
         1,
         needs_plan=True,
     ),
+    "adapterfusion": MethodSpec(
+        "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 1
+    ),
 }
 
 
@@ -57,7 +61,7 @@ def method_options(method: str) -> set[str]:
     return {item.name for item in fields(METHODS[method].settings)}
 
 
-def method_settings(method: str, given: Mapping[str, Any]) -> ObserveSettings:
+def method_settings(method: str, given: Mapping[str, Any]) -> MethodSettings:
     """The method's settings from the options that were given; an option that it does not know is refused."""
     spec = METHODS[method]
     known = method_options(method)

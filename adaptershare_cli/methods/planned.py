@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.base import MethodContext, Phase
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.export import export_task
+from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.settings import ObserveSettings
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training.evaluation import attention_rows
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
 CHECK_COST = 0.05  # checks take at most about this share of the training time
+PENALTY = 0.01  # AdapterFusion's, on |V - I|^2 (specs of AdapterFusion, section 2.1)
 ROW_COST = 1.5  # what a held-out row costs in a check, in rows of training (tests/benchmarks/check_cost.py)
 
 
@@ -64,27 +69,40 @@ class Act:
         """The inverse of `state`."""
 
 
+def tied_model(context: MethodContext, plan: SharingPlan, fuse: bool = False) -> MultiTaskModel:
+    """Adapters that are tied by `plan`, a head for each task, and with `fuse` AdapterFusion where a layer has split."""
+    training, seed = context.training, context.seed
+    bank = AdapterBank(
+        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.init_adapter
+    )
+    return MultiTaskModel(
+        context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, seed,
+        fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.init_heads,
+    )  # fmt: skip
+
+
 class PlannedMethod:
     """One phase of joint training under a plan, observed at checks; `act` may change the plan."""
 
-    def __init__(self, context: MethodContext, plan: SharingPlan, act: Act | None = None) -> None:
-        self.context, self.act = context, act or Act()
-        training = context.training
-        bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed)
-        self.model = MultiTaskModel(
-            context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed
-        )
+    def __init__(
+        self, context: MethodContext, plan: SharingPlan, act: Act | None = None, model: MultiTaskModel | None = None
+    ) -> None:
+        """`model` is what trains under the plan: by default adapters that are tied by it."""
+        assert isinstance(context.settings, ObserveSettings)
+        self.context, self.settings, self.act = context, context.settings, act or Act()
+        self.model = model or tied_model(context, plan)
         self.heldout = context.heldout
-        if context.settings.shuffle_heldout_labels:
+        if self.settings.shuffle_heldout_labels:
             self.heldout = {
                 task: rows.with_shuffled_labels(derive_seed(context.seed, "heldout-labels", task))
                 for task, rows in context.heldout.items()
             }
         self.uncertainty: dict[str, nn.Parameter] = {}
-        if context.settings.loss_weighting == "uncertainty":
+        if self.settings.loss_weighting == "uncertainty":
             device = self.model.device
             self.uncertainty = {task: nn.Parameter(torch.zeros((), device=device)) for task in plan.tasks}
-        for name in ("sharing", "interference"):
+        self.fusion = self.model.fusion
+        for name in ("sharing", "interference", *(("attention",) if self.fusion else ())):
             context.records.setdefault(name, [])
         self.record_plan("main", 0)
 
@@ -95,9 +113,12 @@ class PlannedMethod:
 
     def phases(self) -> Iterator[Phase]:
         """One phase over all tasks."""
+        values = [] if self.fusion is None else [partial(self.fusion.parameters, task) for task in self.plan.tasks]
         yield Phase(
-            "main", self.plan.tasks, self.context.max_steps, self.model.parameters,
-            lambda: list(self.uncertainty.values()),
+            "main", self.plan.tasks, self.context.max_steps,
+            parameters=lambda: [*self.model.parameters(), *(p for some in values for p in some(values=False))],
+            apart=lambda: list(self.uncertainty.values()),
+            undecayed=lambda: [p for some in values for p in some(values=True)],
         )  # fmt: skip
 
     def train_mode(self) -> None:
@@ -111,9 +132,12 @@ class PlannedMethod:
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of a batch under its task's adapters: L, or exp(-v) L + v with the task's uncertainty v.
 
-        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3).
+        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3). With fusion L
+        has AdapterFusion's penalty on the task's value matrices.
         """
         loss = self.model.loss(batch)
+        if self.fusion is not None:
+            loss = loss + PENALTY * self.fusion.penalty(batch.task)
         if not self.uncertainty:
             return loss
         v = self.uncertainty[batch.task]
@@ -135,7 +159,7 @@ class PlannedMethod:
 
     def check_due(self, step: int) -> bool:
         """Whether update `step` ends with a check (needs two tasks and `observe`)."""
-        if not self.context.settings.observe or len(self.plan.tasks) < 2:
+        if not self.settings.observe or len(self.plan.tasks) < 2:
             return False
         if not any(len(rows) for rows in self.heldout.values()):  # tasks of fewer than five train rows have none
             return False
@@ -144,7 +168,7 @@ class PlannedMethod:
 
     def check_steps(self) -> tuple[int, int]:
         """The update of the first check, and the updates between checks."""
-        settings, training = self.context.settings, self.context.training
+        settings, training = self.settings, self.context.training
         rows = sum(len(heldout) for heldout in self.heldout.values())
         every = settings.check_every or math.ceil(ROW_COST * rows / training.per_device_train_batch_size / CHECK_COST)
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
@@ -154,7 +178,7 @@ class PlannedMethod:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
         index = row_index(self.heldout)
         raw = gram_matrices(self.model, self.heldout, self.context.pad_token)
-        grams = [unit_rows(gram) for gram in raw] if self.context.settings.row_gradients == "unit" else raw
+        grams = [unit_rows(gram) for gram in raw] if self.settings.row_gradients == "unit" else raw
         relations = [interference(gram, index) for gram in grams]
         before = self.plan
         verdict = self.act.on_check(self, Check(phase, step, index, grams, relations), optimizer)
@@ -165,6 +189,8 @@ class PlannedMethod:
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
         """Part a group of `layer`; the copies train on with the moments of their sources."""
         optimizer.follow_split(self.model.bank.split(layer, kept, moved))
+        if self.fusion is not None:
+            optimizer.adopt(*self.fusion.follow_plan())
 
     def record_plan(self, phase: str, step: int) -> None:
         """Record the plan that holds from `step` on."""
@@ -181,8 +207,15 @@ class PlannedMethod:
         for task, head in self.model.heads.items():
             for name, parameter in head.named_parameters():
                 names[parameter] = f"head/{task}/{name}"
+        if self.fusion is not None:
+            for task in self.plan.tasks:
+                names.update({p: f"fusion/{task}/{name}" for name, p in self.fusion.named_parameters(task)})
         names.update({parameter: f"uncertainty/{task}" for task, parameter in self.uncertainty.items()})
         return names
+
+    def serving(self, task: str) -> dict[str, nn.Parameter]:
+        """The tensors that `task` needs beside the frozen encoder."""
+        return self.model.serving(task)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Adapter and head tensors, uncertainties, what `act` remembers, and the plan."""
@@ -198,6 +231,9 @@ class PlannedMethod:
 
         self.model.bank.load_state(SharingPlan.from_json(meta["plan"]), part("adapter/"))
         self.model.load_head_state(part("head/"))
+        if self.fusion is not None:
+            self.fusion.follow_plan()
+            self.fusion.load_state(part("fusion/"))
         with torch.no_grad():
             for task, parameter in self.uncertainty.items():
                 parameter.copy_(tensors[f"uncertainty/{task}"])
@@ -206,6 +242,14 @@ class PlannedMethod:
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter and head into `folder`."""
         export_task(self.model, task, folder)
+
+    def finish(self, folder: Path) -> None:
+        """Record what each task attends to, where layers are fused; nothing is kept beside the tasks' folders."""
+        if self.fusion is not None:
+            size = self.context.training.per_device_eval_batch_size
+            for task, rows in self.context.select.items():
+                found = attention_rows(self.model, task, rows, size, self.context.pad_token)
+                self.context.records["attention"].extend(found)
 
 
 def interference_rows(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import Batch, TaskInfo
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import pool
+from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.seeds import derive_seed
 
 
@@ -38,7 +40,10 @@ def row_losses(info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor) -> to
 
 
 class MultiTaskModel:
-    """A frozen encoder with an adapter bank and a head for each task."""
+    """A frozen encoder with an adapter bank, perhaps fusion modules over it, and a head for each task.
+
+    Heads start from `initial_heads` (tensors `weight` and `bias` by task), or else at random.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,27 @@ class MultiTaskModel:
         pooling: str,
         head_dropout: float,
         seed: int,
+        fusion: Fusion | None = None,
+        initial_heads: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
-        self.encoder, self.bank, self.pooling = encoder, bank, pooling
+        self.encoder, self.bank, self.pooling, self.fusion = encoder, bank, pooling, fusion
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
+        for task, tensors in (initial_heads or {}).items():
+            self.heads[task].linear.load_state_dict(tensors)
+
+    def active(self, task: str) -> AbstractContextManager:
+        """Context of a forward pass of `task`."""
+        return self.bank.active(task) if self.fusion is None else self.fusion.active(task)
+
+    def active_rows(self, tasks: Sequence[str], counts: Sequence[int]) -> AbstractContextManager:
+        """Context of a pass over counts[0] rows of tasks[0], then counts[1] of tasks[1] …; with fusion of one task."""
+        if self.fusion is None:
+            return self.bank.active_rows(tasks, counts)
+        (task,) = tasks
+        return self.fusion.active(task)
 
     def pooled(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Encode and pool (B, H) under the adapters that are active in the caller's context."""
@@ -63,7 +83,7 @@ class MultiTaskModel:
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits (B, outputs) of a batch of one task."""
-        with self.bank.active(batch.task):
+        with self.active(batch.task):
             return self.heads[batch.task](self.pooled(batch.inputs))
 
     def loss(self, batch: Batch) -> torch.Tensor:
@@ -72,8 +92,10 @@ class MultiTaskModel:
         return row_losses(self.infos[batch.task], self.logits(batch), labels).mean()
 
     def train(self, encoder_dropout: bool) -> None:
-        """Heads in training mode; the frozen encoder too only with `encoder_dropout`."""
+        """Heads and fusion modules in training mode; the frozen encoder too only with `encoder_dropout`."""
         self.encoder.train(encoder_dropout)
+        if self.fusion is not None:
+            self.fusion.train()
         for head in self.heads.values():
             head.train()
 
@@ -86,6 +108,14 @@ class MultiTaskModel:
     def parameters(self) -> list[nn.Parameter]:
         """Every trainable tensor once: adapters, then heads, in task order."""
         return [*self.bank.parameters(), *(t for head in self.heads.values() for t in head.parameters())]
+
+    def serving(self, task: str) -> dict[str, nn.Parameter]:
+        """What `task` needs beside the frozen encoder, by name; tasks that share hold the same object."""
+        if self.fusion is None:
+            found = {f"adapter/{name}": parameter for name, parameter in self.bank.named_parameters(task)}
+        else:
+            found = self.fusion.serving(task)
+        return found | {f"head/{task}/{name}": parameter for name, parameter in self.heads[task].named_parameters()}
 
     def head_state(self) -> dict[str, torch.Tensor]:
         """The heads' tensors as `task/parameter`, detached (not copied)."""

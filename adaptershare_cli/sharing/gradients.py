@@ -101,7 +101,7 @@ def row_gradients(
         rows = [torch.empty(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
         handles = [_capture(slot, task) for slot in block for task in range(len(heldout))]
         try:
-            for chunk in _chunks(heldout, chunk_rows):
+            for chunk in _chunks(heldout, chunk_rows, mixed=model.fusion is None):
                 _run_chunk(model, heldout, chunk, pad_token, block, rows)
         finally:
             for handle in handles:
@@ -149,13 +149,16 @@ def _capture(slot: _Slot, task: int) -> torch.utils.hooks.RemovableHandle:
     return slot.modules[task].register_forward_hook(keep)
 
 
-def _chunks(heldout: dict[str, Rows], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
-    """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order."""
+def _chunks(heldout: dict[str, Rows], size: int, mixed: bool) -> Iterator[list[tuple[int, np.ndarray]]]:
+    """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order.
+
+    Without `mixed` a chunk holds rows of one task only: the library cannot fuse for a part of a batch.
+    """
     number = row_index(heldout).task
     row = np.concatenate([np.arange(len(rows)) for rows in heldout.values()])
     order = np.argsort(-np.concatenate([rows.lengths for rows in heldout.values()]), kind="stable")
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
+    pools = [order] if mixed else [order[number[order] == task] for task in range(len(heldout))]
+    for part in (pool[start : start + size] for pool in pools for start in range(0, len(pool), size)):
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
@@ -171,7 +174,7 @@ def _run_chunk(
     tasks = list(heldout)
     parts = [(heldout[tasks[index]], rows) for index, rows in chunk]
     counts = [len(rows) for _, rows in chunk]
-    with model.bank.active_rows([tasks[index] for index, _ in chunk], counts):
+    with model.active_rows([tasks[index] for index, _ in chunk], counts):
         pooled = model.pooled(pad(parts, pad_token))
         loss = pooled.new_zeros(())
         for (index, rows), states in zip(chunk, pooled.split(counts), strict=True):

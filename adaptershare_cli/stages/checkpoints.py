@@ -21,7 +21,7 @@ _SCHEMAS = {
     "metrics": schemas.METRICS,
     "sharing": schemas.SHARING,
     "interference": schemas.INTERFERENCE,
-}
+}  # attention and predictions are made after the last update
 
 
 class CheckpointStore:
@@ -40,14 +40,14 @@ class CheckpointStore:
                 {name: t.detach().cpu().contiguous().clone() for name, t in checkpoint.tensors.items()},
                 folder / "tensors.safetensors",
             )
-            meta = {"phase": checkpoint.phase, "step": checkpoint.step, "meta": checkpoint.meta}
-            (folder / "state.json").write_text(json.dumps(meta), encoding="utf-8")
+            place = {"phase": checkpoint.phase, "step": checkpoint.step, "done": checkpoint.done}
+            (folder / "state.json").write_text(json.dumps({**place, "meta": checkpoint.meta}), encoding="utf-8")
             for name, schema in _SCHEMAS.items():
                 if name in checkpoint.records:
                     write_parquet(pa.Table.from_pylist(checkpoint.records[name], schema), folder / f"{name}.parquet")
-            return {"info": {"phase": checkpoint.phase, "step": checkpoint.step}}
+            return {"info": place}
 
-        key = f"{checkpoint.step:08d}"
+        key = f"{checkpoint.done:08d}"
         self.workspace.publish(self.stage, checkpoint.phase, key, build, {"request": self.request, "inputs": []})
         for old in self._whole()[:-KEPT]:
             shutil.rmtree(old.path)
@@ -65,7 +65,7 @@ class CheckpointStore:
                 for name in _SCHEMAS
                 if (artefact.path / f"{name}.parquet").exists()
             }
-            return Checkpoint(state["phase"], state["step"], tensors, state["meta"], records)
+            return Checkpoint(state["phase"], state["step"], tensors, state["meta"], records, state["done"])
         return None
 
     def clear(self) -> None:
@@ -73,4 +73,4 @@ class CheckpointStore:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _whole(self) -> list[Artefact]:
-        return sorted(self.workspace.artefacts(self.stage), key=lambda artefact: artefact.info["step"])
+        return sorted(self.workspace.artefacts(self.stage), key=lambda artefact: artefact.info["done"])

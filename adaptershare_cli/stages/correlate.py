@@ -135,6 +135,12 @@ def measure_runs(measure: str, runs: list[Artefact], tasks: list[str], settings:
 
 
 def _read(run: Artefact, table: str) -> pd.DataFrame:
+    if f"{table}.parquet" not in run.meta["files"]:
+        raise UserError(
+            f"{run.label} recorded no {table}: --method {run.info['method']} has none",
+            where="--run",
+            fix="Name a run of another method, or choose another --measure.",
+        )
     return run.table(f"{table}.parquet").to_pandas()
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
+from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
 from adaptershare_cli.console import Reporter, TrainingView
@@ -22,13 +23,12 @@ from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.model.encoder import load_encoder, resolve_precision
 from adaptershare_cli.model.export import count_parameters
 from adaptershare_cli.reporting.plan_table import plan_table
-from adaptershare_cli.settings import ObserveSettings, check_bounds, non_default
-from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.settings import MethodSettings, check_bounds, non_default
 from adaptershare_cli.stages.checkpoints import CheckpointStore
-from adaptershare_cli.stages.common import StageContext, ensure
+from adaptershare_cli.stages.common import StageContext, ensure, settings_key
 from adaptershare_cli.stages.prepro import PARTS
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
-from adaptershare_cli.training.schedule import task_shares, total_steps
+from adaptershare_cli.training.schedule import task_updates, total_steps
 from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, request_key, write_parquet
 
 TABLES = {
@@ -37,7 +37,32 @@ TABLES = {
     "predictions": schemas.PREDICTIONS,
     "sharing": schemas.SHARING,
     "interference": schemas.INTERFERENCE,
+    "attention": schemas.ATTENTION,
 }
+# Options that name runs or folders: of these their content counts, not the words that named them.
+NAMES = ("init_plan", "fusion_over", "adapters")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run starts from besides its tasks' rows.
+
+    `request` joins the run's request (`origin` in it: contents that differ from seed to seed; no words that name runs),
+    `artefacts` its inputs, `info` its record, `settings` those that are told in words; `read(encoder, infos)` gives
+    fields of `MethodContext`. `examples` are rows of the run's tasks that were trained on before, `parameters` and
+    `seconds` what that trained and took, where it is a part of the method; `updates` those of each task, where they are
+    not what the schedule gives.
+    """
+
+    request: dict[str, Any]
+    artefacts: tuple[Artefact, ...]
+    info: dict[str, Any]
+    read: Callable[[PreTrainedModel, dict[str, TaskInfo]], dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, int] = field(default_factory=dict)
+    parameters: int = 0
+    seconds: float = 0.0
+    updates: dict[str, int] | None = None
 
 
 def train_run(
@@ -45,23 +70,23 @@ def train_run(
     stage: str,
     name: str,
     method: str,
-    method_settings: ObserveSettings,
+    method_settings: MethodSettings,
     prepared: list[Artefact],
     seed: int,
-    origin: Artefact | None = None,
+    origin: Origin | None = None,
+    guarded: Sequence[Artefact] = (),
 ) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
-    `origin` is the run whose sharing plans the method takes up. Publishes `tasks/<task>/` (adapter and head) and the
-    tables of `TABLES`.
+    Rows that stand in a scored split of the prepared tasks `guarded` are not trained on either. Publishes
+    `tasks/<task>/` (adapter and head) and the tables of `TABLES`.
     """
     check_bounds(method_settings)
     device, precision, threads = resolve_runtime(context)
     request = {
         "method": method,
         "method_version": METHODS[method].code_version,
-        # Of a run named by --init-plan its content counts, not the words that named it.
-        "method_settings": {k: v for k, v in non_default(method_settings).items() if k != "init_plan"},
+        "method_settings": {k: v for k, v in non_default(method_settings).items() if k not in NAMES},
         "training": non_default(context.training),
         "tasks": [[artefact.name, artefact.content] for artefact in prepared],
         "encoder": context.encoder.weights,
@@ -71,7 +96,10 @@ def train_run(
         "seed": seed,
     }
     if origin is not None:
-        request["init_plan"] = origin.content
+        request |= origin.request
+    guarded = _overlapping(context, prepared, guarded)
+    if guarded:
+        request["guarded"] = sorted(other.content for other in guarded)
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
@@ -79,13 +107,17 @@ def train_run(
         store = CheckpointStore(context.workspace, f"{name}-{key}", request)
         if context.force == stage:
             store.clear()
-        parts, leaked = read_parts(context, prepared)
+        parts, leaked = read_parts(context, prepared, guarded)
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
         sizes = {task: len(part.train) for task, part in parts.items()}
         steps = total_steps(sizes, context.training)
+        updates = task_updates(sizes, context.training, steps)
+        if origin is not None and origin.updates is not None:
+            updates, steps = origin.updates, sum(origin.updates.values())
+        encoder = load_encoder(context.encoder, device)
         with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
             method_context = MethodContext(
-                encoder=load_encoder(context.encoder, device),
+                encoder=encoder,
                 infos=infos,
                 heldout={task: part.heldout for task, part in parts.items()},
                 training=context.training,
@@ -93,8 +125,10 @@ def train_run(
                 max_steps=steps,
                 seed=seed,
                 pad_token=prepared[0].info["pad_token"],
+                task_steps=updates,
+                select={task: part.select for task, part in parts.items()},
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
-                **(read_plans(origin, tuple(infos)) if origin else {}),
+                **(origin.read(encoder, infos) if origin else {}),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
@@ -102,26 +136,34 @@ def train_run(
                 context.runtime.checkpoint_steps, hooks,
             )  # fmt: skip
             _run(trainer, store, view)
-        built = _write(folder, trainer, infos)
+        built = _write(folder, trainer, infos, origin.parameters if origin else 0)
         built["info"] |= {
-            "method": method if stage == "train-share" else "single",
+            "method": method if stage == "train-share" else "single" if origin is None else "single-from-run",
             "seed": seed,
             "steps": steps,
-            "examples": _examples(context, sizes, steps),
+            "examples": _examples(context, updates, origin),
             "leaked_rows": leaked,
-            "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
-            "init_plan": origin.label if origin else None,
+            "settings": {k: v for k, v in asdict(method_settings).items() if k not in NAMES},
             "training": asdict(context.training),
             "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
             "precision": precision,
             "prepro": {artefact.name: artefact.content for artefact in prepared},
         }
+        if origin is not None:
+            built["info"] |= {**origin.info, "origin_key": request_key({"runs": _settings_of(origin)})}
+            built["info"]["settings"] |= origin.settings
+            built["timing"]["training_seconds"] += origin.seconds
         return built
 
-    inputs = prepared if origin is None else [*prepared, origin]
+    inputs = [*prepared, *guarded, *(origin.artefacts if origin else ())]
     artefact = ensure(context, stage, name, request, build, inputs)
     CheckpointStore(context.workspace, artefact.path.name, request).clear()
     return artefact
+
+
+def _settings_of(origin: Origin) -> list[str]:
+    """What stands for the runs of an origin whatever their seeds: equal for runs that are seeds of one row."""
+    return sorted({settings_key(run) for run in origin.artefacts})
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -145,17 +187,41 @@ def task_info(artefact: Artefact) -> TaskInfo:
     return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
 
 
-def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[str, TaskParts], dict[str, int]]:
+def scored_contents(context: StageContext, prepared: Sequence[Artefact]) -> set[str]:
+    """What must not be trained on: the rows of all scored splits of the tasks, if --leak-scope is run."""
+    if context.training.leak_scope == "task":
+        return set()
+    splits = [(artefact, split) for artefact in prepared for split in artefact.info["scored"]]
+    return {row for artefact, split in splits for row in _contents(artefact, split)}
+
+
+def train_sizes(context: StageContext, prepared: Sequence[Artefact]) -> dict[str, int]:
+    """Train rows of each task that are left when the tasks are trained in one run."""
+    forbidden = scored_contents(context, prepared)
+    return {a.name: sum(row not in forbidden for row in _contents(a, "train")) for a in prepared}
+
+
+def _contents(artefact: Artefact, part: str) -> list[str]:
+    return artefact.table(f"{part}.parquet", ["content"])["content"].to_pylist()
+
+
+def _overlapping(context: StageContext, prepared: list[Artefact], guarded: Sequence[Artefact]) -> list[Artefact]:
+    """The guarded tasks, other than the prepared ones, of whose scored rows some stand among those to learn from."""
+    others = [other for other in guarded if other not in prepared]
+    own = {row for artefact in prepared if others for part in PARTS for row in _contents(artefact, part)}
+    return [other for other in others if not own.isdisjoint(scored_contents(context, [other]))]
+
+
+def read_parts(
+    context: StageContext, prepared: list[Artefact], guarded: Sequence[Artefact] = ()
+) -> tuple[dict[str, TaskParts], dict[str, int]]:
     """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
 
-    Returns the parts and how many train, held-out and select rows each task lost.
+    Nor with those of the tasks `guarded`. Returns the parts and how many train, held-out and select rows each task
+    lost.
     """
     tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden: set[str] = set()
-    if context.training.leak_scope == "run":
-        for artefact in prepared:
-            for split in artefact.info["scored"]:
-                forbidden.update(tables[artefact.name][split]["content"].to_pylist())
+    forbidden = scored_contents(context, [*prepared, *guarded])
     parts: dict[str, TaskParts] = {}
     lost: dict[str, int] = {}
     for artefact in prepared:
@@ -179,23 +245,6 @@ def read_parts(context: StageContext, prepared: list[Artefact]) -> tuple[dict[st
                 f"{artefact.name}: {lost[artefact.name]} rows dropped: they stand in a scored split of this run"
             )
     return parts, lost
-
-
-def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order.
-
-    Where the run kept an earlier step at its end, its history ends there.
-    """
-    table = run.table("sharing.parquet").to_pandas()
-    final = table[table["phase"] == "final"]
-    if len(final):
-        table = table[(table["phase"] != "final") & (table["step"] <= final["step"].max())]
-    history = []
-    for step, rows in table.groupby("step"):
-        groups = rows.groupby(["layer", "group"])["task"].agg(tuple)
-        layers = tuple(tuple(groups[layer]) for layer in sorted(rows["layer"].unique()))
-        history.append((int(step), SharingPlan(tasks, layers)))
-    return {"init_plan": history[-1][1], "plan_history": tuple(history)}
 
 
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:
@@ -243,25 +292,27 @@ def _stop_on_signal() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[str, int]:
-    """Rows of each task that the schedule asks for (updates x batch size): what makes runs comparable."""
-    batch = context.training.per_device_train_batch_size
-    return {task: round(share * steps) * batch for task, share in task_shares(sizes, context.training).items()}
+def _examples(context: StageContext, updates: dict[str, int], origin: Origin | None) -> dict[str, int]:
+    """Rows of each task that are trained on (updates x batch size), the origin's too: what makes runs comparable."""
+    batch, before = context.training.per_device_train_batch_size, origin.examples if origin else {}
+    return {task: count * batch + before.get(task, 0) for task, count in updates.items()}
 
 
-def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo]) -> dict[str, Any]:
+def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], trained_before: int) -> dict[str, Any]:
     records = trainer.records
     for task in infos:
         trainer.method.export(task, folder / "tasks" / task)
+    trainer.method.finish(folder)
     for name, schema in TABLES.items():
         if name in records:
             write_parquet(pa.Table.from_pylist(records[name], schema), folder / f"{name}.parquet")
-    trained = count_parameters(list(trainer.method.names()))
+    trained = count_parameters(list(trainer.method.names())) + trained_before
+    plan = trainer.method.plan
     return {
         "info": {
             "tasks": list(infos),
             "trained_parameters": trained,
-            "plan": trainer.method.plan.to_json(),
+            "plan": plan.to_json() if plan is not None else None,
             "summary": f"{trained:,} trained parameters",
         },
         "timing": {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()},

@@ -11,12 +11,12 @@ import torch
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after update `step` of `phase`.
+    """State after update `step` of `phase`, the run's update `done`.
 
     `tensors` holds the method's weights (`method/…`), the optimizer's moments (`optimizer/…`) and, if a best step is
     kept, its weights (`best/…`); `meta` the plan, the optimizer's order and schedule, each task's position in its
-    data and the best step (JSON-able); `records` the rows of every table so far. Random draws need no state: each
-    comes from a generator derived from (seed, purpose, step or epoch).
+    data, the best step, and the steps that earlier phases kept (JSON-able); `records` the rows of every table so far.
+    Random draws need no state: each comes from a generator derived from (seed, purpose, step or epoch).
     """
 
     phase: str
@@ -24,6 +24,7 @@ class Checkpoint:
     tensors: dict[str, torch.Tensor]
     meta: dict[str, Any]
     records: dict[str, list[dict[str, Any]]]
+    done: int
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -164,9 +164,12 @@ def test_copies_train_like_their_source(encoder: Path, schedule: str) -> None:
     optimizer = Optimizer(method.model.parameters(), training, 30)
     for seed in range(7):
         step_with_random_gradients(optimizer, {}, seed)
+    groups = len(optimizer.torch.param_groups)
     twins = method.model.bank.split(1, ("first",), ("second", "score", "first-2"))
     optimizer.follow_split(twins)
-    assert len(optimizer.torch.param_groups) == 1
+    assert len(optimizer.torch.param_groups) == groups
+    (home,) = [{*map(id, group["params"])} for group in optimizer.torch.param_groups if group["params"]]
+    assert home >= {id(tensor) for pair in twins.items() for tensor in pair}
     for source, copy in twins.items():
         ours, theirs = optimizer.torch.state[copy], optimizer.torch.state[source]
         assert set(ours) == set(theirs) == {"step", "exp_avg", "exp_avg_sq"}

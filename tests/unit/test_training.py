@@ -58,6 +58,7 @@ def cloned(checkpoint: Checkpoint) -> Checkpoint:
         {name: tensor.clone() for name, tensor in checkpoint.tensors.items()},
         json.loads(json.dumps(checkpoint.meta)),
         copy.deepcopy(checkpoint.records),
+        checkpoint.done,
     )
 
 
