@@ -75,18 +75,24 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def protocol(session: nox.Session) -> None:
-    """About two hours: the small protocol with every method and control, three seeds, and their comparison."""
+    """About three hours: the small protocol with every method and control, three seeds, and their comparison."""
     install(session)
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, "-w", "workspace/small", "--seeds", "0,1,2"]
+    checked = ["--check-every", "320"]
     for options in (
-        ["--method", "private"],
-        ["--method", "shared"],
-        [],
-        ["--method", "random-plan", "--init-plan", "adaptershare"],
-        ["--shuffle-heldout-labels"],
-        ["--rule", "significance", "--max-interference", "-0.5"],
+        ["--method", "private", *checked],
+        ["--method", "shared", *checked],
+        checked,
+        ["--method", "random-plan", "--init-plan", "adaptershare", *checked],
+        ["--shuffle-heldout-labels", *checked],
+        ["--rule", "significance", "--max-interference", "-0.5", *checked],
+        # With the paper's learning rate, and with that of the other methods; half of the updates train the adapters.
+        ["--method", "adapterfusion"],
+        ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],
     ):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
+    # Each task alone, with as many updates as the others give it.
+    run(session, "adaptershare_cli", "train-single", *common, "--max-steps", "100", *session.posargs)
     session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/small")
 
 

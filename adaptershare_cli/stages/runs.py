@@ -54,15 +54,24 @@ class Origin:
     not what the schedule gives.
     """
 
-    request: dict[str, Any]
-    artefacts: tuple[Artefact, ...]
-    info: dict[str, Any]
-    read: Callable[[PreTrainedModel, dict[str, TaskInfo]], dict[str, Any]]
+    request: dict[str, Any] = field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
+    read: Callable[[PreTrainedModel, dict[str, TaskInfo]], dict[str, Any]] = lambda encoder, infos: {}
     settings: dict[str, Any] = field(default_factory=dict)
     examples: dict[str, int] = field(default_factory=dict)
     parameters: int = 0
     seconds: float = 0.0
     updates: dict[str, int] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What a run's info says of it; `origin_key` is the same for all seeds of what the runs were trained with."""
+        if not self.artefacts:
+            return self.info
+        return {**self.info, "origin_key": request_key({"runs": sorted({settings_key(run) for run in self.artefacts})})}
+
+
+SCRATCH = Origin()
 
 
 def train_run(
@@ -73,7 +82,7 @@ def train_run(
     method_settings: MethodSettings,
     prepared: list[Artefact],
     seed: int,
-    origin: Origin | None = None,
+    origin: Origin = SCRATCH,
     guarded: Sequence[Artefact] = (),
 ) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
@@ -83,6 +92,7 @@ def train_run(
     """
     check_bounds(method_settings)
     device, precision, threads = resolve_runtime(context)
+    guarded = _overlapping(context, prepared, guarded)
     request = {
         "method": method,
         "method_version": METHODS[method].code_version,
@@ -94,12 +104,9 @@ def train_run(
         "precision": precision,
         "threads": threads,
         "seed": seed,
+        **origin.request,
+        **({"guarded": sorted(other.content for other in guarded)} if guarded else {}),
     }
-    if origin is not None:
-        request |= origin.request
-    guarded = _overlapping(context, prepared, guarded)
-    if guarded:
-        request["guarded"] = sorted(other.content for other in guarded)
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
@@ -109,11 +116,7 @@ def train_run(
             store.clear()
         parts, leaked = read_parts(context, prepared, guarded)
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
-        sizes = {task: len(part.train) for task, part in parts.items()}
-        steps = total_steps(sizes, context.training)
-        updates = task_updates(sizes, context.training, steps)
-        if origin is not None and origin.updates is not None:
-            updates, steps = origin.updates, sum(origin.updates.values())
+        steps, updates = _schedule(context, parts, origin)
         encoder = load_encoder(context.encoder, device)
         with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
             method_context = MethodContext(
@@ -128,7 +131,7 @@ def train_run(
                 task_steps=updates,
                 select={task: part.select for task, part in parts.items()},
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
-                **(origin.read(encoder, infos) if origin else {}),
+                **origin.read(encoder, infos),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
@@ -136,34 +139,35 @@ def train_run(
                 context.runtime.checkpoint_steps, hooks,
             )  # fmt: skip
             _run(trainer, store, view)
-        built = _write(folder, trainer, infos, origin.parameters if origin else 0)
+        built = _write(folder, trainer, infos, origin.parameters)
         built["info"] |= {
-            "method": method if stage == "train-share" else "single" if origin is None else "single-from-run",
+            "method": method if stage == "train-share" else "single" if origin is SCRATCH else "single-from-run",
             "seed": seed,
             "steps": steps,
             "examples": _examples(context, updates, origin),
             "leaked_rows": leaked,
-            "settings": {k: v for k, v in asdict(method_settings).items() if k not in NAMES},
+            "settings": {k: v for k, v in asdict(method_settings).items() if k not in NAMES} | origin.settings,
             "training": asdict(context.training),
             "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
             "precision": precision,
             "prepro": {artefact.name: artefact.content for artefact in prepared},
+            **origin.record(),
         }
-        if origin is not None:
-            built["info"] |= {**origin.info, "origin_key": request_key({"runs": _settings_of(origin)})}
-            built["info"]["settings"] |= origin.settings
-            built["timing"]["training_seconds"] += origin.seconds
+        built["timing"]["training_seconds"] += origin.seconds
         return built
 
-    inputs = [*prepared, *guarded, *(origin.artefacts if origin else ())]
-    artefact = ensure(context, stage, name, request, build, inputs)
+    artefact = ensure(context, stage, name, request, build, [*prepared, *guarded, *origin.artefacts])
     CheckpointStore(context.workspace, artefact.path.name, request).clear()
     return artefact
 
 
-def _settings_of(origin: Origin) -> list[str]:
-    """What stands for the runs of an origin whatever their seeds: equal for runs that are seeds of one row."""
-    return sorted({settings_key(run) for run in origin.artefacts})
+def _schedule(context: StageContext, parts: dict[str, TaskParts], origin: Origin) -> tuple[int, dict[str, int]]:
+    """Updates of the run, and of each task."""
+    if origin.updates is not None:
+        return sum(origin.updates.values()), origin.updates
+    sizes = {task: len(part.train) for task, part in parts.items()}
+    steps = total_steps(sizes, context.training)
+    return steps, task_updates(sizes, context.training, steps)
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -250,7 +254,7 @@ def read_parts(
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView) -> None:
     checkpoint = store.load()
     if checkpoint is not None:
-        view.resume(checkpoint.step)
+        view.resume(checkpoint.done)
     with _stop_on_signal() as stop:
         trainer.hooks.stop = stop
         try:
@@ -292,10 +296,10 @@ def _stop_on_signal() -> Iterator[Any]:
             signal.signal(number, handler)
 
 
-def _examples(context: StageContext, updates: dict[str, int], origin: Origin | None) -> dict[str, int]:
+def _examples(context: StageContext, updates: dict[str, int], origin: Origin) -> dict[str, int]:
     """Rows of each task that are trained on (updates x batch size), the origin's too: what makes runs comparable."""
-    batch, before = context.training.per_device_train_batch_size, origin.examples if origin else {}
-    return {task: count * batch + before.get(task, 0) for task, count in updates.items()}
+    batch = context.training.per_device_train_batch_size
+    return {task: count * batch + origin.examples.get(task, 0) for task, count in updates.items()}
 
 
 def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], trained_before: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.fusion import choose_stage_one, needs_training
 from adaptershare_cli.stages.origins import plan_origins
 from adaptershare_cli.stages.prepro import prepare
-from adaptershare_cli.stages.runs import print_run, train_run
+from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
 from adaptershare_cli.workspace import Artefact
 
 
@@ -46,7 +46,8 @@ def train_share(
     if stage_one is not None:
         origins = {seed: stage_one(prepared, seed) for seed in seeds}
     runs = [
-        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed)) for seed in seeds
+        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH))
+        for seed in seeds
     ]
     print_run(context.reporter, runs, f"train-share {method}")
     for run in runs:

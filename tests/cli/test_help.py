@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    StartSettings,
     TrainingSettings,
 )
 from adaptershare_cli.workspace import STAGES
@@ -31,7 +32,7 @@ TRAINING = [*DATA, TrainingSettings, RuntimeSettings]
 SETTINGS = {
     "download": [DownloadSettings],
     "prepro": DATA,
-    "train-single": TRAINING,
+    "train-single": [*TRAINING, StartSettings],
     "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
     "correlate": [CorrelateSettings],
     "report": [],

@@ -18,7 +18,7 @@ from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, random_parts, scramble
 
 TASKS = tuple(INFOS)
 MIXED = SharingPlan(TASKS, ((TASKS,), (TASKS[:2], TASKS[2:3], TASKS[3:])))
@@ -49,14 +49,6 @@ def ties(method: PlannedMethod) -> list[tuple[tuple[str, ...], ...]]:
     return found
 
 
-def scramble(method: PlannedMethod, seed: int = 0) -> None:
-    """Give every trainable tensor its own random values."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for tensor in method.model.parameters():
-            tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
-
-
 # -------------------------------------------------------------------------------------------------------------- tying
 
 
@@ -80,7 +72,7 @@ def test_number_of_tensors(encoder: Path, adapter: str, each: int, plan: Sharing
 
 def test_a_plan_also_unties(encoder: Path) -> None:
     method, parts = build_method(encoder, "shared")
-    scramble(method)
+    scramble(method.model.parameters())
     before = all_logits(method, parts)
     for plan in (MIXED, SharingPlan.private(TASKS, 2)):
         method.model.bank.set_plan(plan)
@@ -113,7 +105,7 @@ def test_private_and_shared_start_from_the_same_function(encoders: dict[str, Pat
 def test_logits_are_bit_identical_right_after_a_split(encoders: dict[str, Path], model_type: str) -> None:
     given = random_parts(segments=model_type in SEGMENTS)
     method, parts = build_method(encoders[model_type], "shared", given)
-    scramble(method)
+    scramble(method.model.parameters())
     before = all_logits(method, parts)
     for layer, kept, moved in (
         (0, ("first", "score"), ("second", "first-2")),
@@ -215,7 +207,7 @@ def test_state_round_trip_restores_ties(encoder: Path) -> None:
     method, parts = build_method(encoder, "shared")
     method.model.bank.split(1, ("first", "score"), ("second", "first-2"))
     method.model.bank.split(0, ("first-2",), ("first", "second", "score"))
-    scramble(method)
+    scramble(method.model.parameters())
     expected = all_logits(method, parts)
     tensors, meta = method.state()
     for start in ("shared", "private"):
@@ -238,7 +230,7 @@ def test_a_loaded_state_is_a_copy(encoder: Path) -> None:
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     other, _ = build_method(encoder, "shared", parts)
     other.load_state(tensors, meta)
-    scramble(other)
+    scramble(other.model.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state()[0].items())
 
 
