@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    StartSettings,
     TrainingSettings,
     joint_settings,
     preset_values,
@@ -195,7 +196,7 @@ def prepro(
 
 
 @app.command("train-single")
-@with_options(TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     given: dict[str, Any],
     invocation: str,
@@ -219,7 +220,8 @@ def train_single(
     context = _context("train-single", locals(), given, reporter)
     from adaptershare_cli.stages.train_single import train_single as run
 
-    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds))
+    start = settings_from(StartSettings, given)
+    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds), start)
     _finish(reporter, "train-single", runs)
 
 
@@ -243,7 +245,7 @@ def train_share(
         Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
         typer.Option(
             help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
-            "hyperformer-paper: HyperFormer's."
+            "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
         ),
     ] = None,
     workspace: Workspace = Path("workspace"),
@@ -318,7 +320,8 @@ def correlate(
     reporter = Reporter(as_json)
     runtime = {item.name: given.pop(item.name) for item in fields(RuntimeSettings) if item.name in given}
     measure_settings(measure_names(measure), given)  # a wrong option is refused before torch is imported
-    context = _context("correlate", {"workspace": workspace, "force": force}, runtime, reporter)
+    values = {"workspace": workspace, "force": force, "no_wait": no_wait, "invocation": invocation}
+    context = _context("correlate", values, runtime, reporter)
     from adaptershare_cli.stages.correlate import correlate_runs
 
     artefacts = correlate_runs(

@@ -131,7 +131,8 @@ def test_trainings_of_truth_keep_scores_alone_and_have_equal_target_steps(relate
         if names[0] == "transfer":
             (start,) = [i for i in artefact.meta["inputs"] if i["artefact"].startswith("train-single/")]
             assert start["artefact"].startswith(f"train-single/{names[1]}-")
-            assert artefact.meta["request"]["init_adapter"] == [start["content"], names[1]]
+            assert artefact.meta["request"]["origin"] == [start["content"]]
+            assert artefact.meta["request"]["start"] == {"task": names[1], "head": False}
 
 
 def test_nothing_is_made_twice(own_related: Path, encoder: Path) -> None:
@@ -320,7 +321,7 @@ def test_truth_learns_from_no_row_that_any_task_is_scored_on(
     assert sorted("avoid" in run.meta["request"] for run in runs) == [False, True]
     starts = [run for run in Workspace(workspace).artefacts("truth") if run.name.startswith("transfer-first-")]
     (clean,) = [run for run in runs if run.info["leaked_rows"]["first"]]
-    assert all(clean.content in run.meta["request"]["init_adapter"] for run in starts) and len(starts) == 2
+    assert all(run.meta["request"]["origin"] == [clean.content] for run in starts) and len(starts) == 2
 
 
 def test_pictures_come_with_plot_alone(own_related: Path, encoder: Path) -> None:
