@@ -255,4 +255,5 @@ def _checked(name: str, value: Any, groups: Iterable[type | tuple[str, list[type
 def _refuse_controls(name: str, value: Any, path: Path) -> None:
     """Control characters (NUL among them) never belong into a name or path; TOML can hold them."""
     if isinstance(value, str) and any(unicodedata.category(sign) == "Cc" for sign in value):
-        raise UserError(f"{_written(name)} holds a control character: {value!r}", where=f"--config {path}")
+        option = _written(name).replace("_", "-")
+        raise UserError(f"{option} holds a control character: {value!r}", where=f"--config {path}")

@@ -60,6 +60,10 @@ class Workspace:
 
     def __init__(self, root: Path, command: str = "", writing: bool = True) -> None:
         self.root, self.command = root, command
+        try:
+            str(root.absolute()).encode()
+        except UnicodeEncodeError as error:  # not every library that writes here could name its files
+            raise _unwritable(root, "its path is not UTF-8") from error
         there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
         if not there.is_dir():
             what = "The workspace is a file" if there == root else f"The workspace cannot be made: {there} is a file"
@@ -79,9 +83,9 @@ class Workspace:
         """
         if stage == "report":
             return self.inside(self.root / "report")
-        for part in (*stage.split("/"), name, key):
+        for part in (*stage.split("/", 1), name, key):  # a checkpoint's stage is checkpoints/RUN
             if not _NAME.fullmatch(part):
-                raise UserError(f"{part!r} cannot be part of an artefact's name", where=f"{stage}/{name}-{key}")
+                raise UserError(f"{part!r} cannot be part of an artefact's name")
         return self.inside(self.root / stage / f"{name}-{key}")
 
     def inside(self, path: Path) -> Path:

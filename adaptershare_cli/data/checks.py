@@ -16,7 +16,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
 from adaptershare_cli.data.names import folded, is_visible, label_fault
-from adaptershare_cli.data.readers import SHOWN, Fault, RawRows
+from adaptershare_cli.data.raw import Fault, RawRows, shown
 from adaptershare_cli.errors import UserError
 
 _CHUNK_ROWS, _CHUNK_SIZE = 5000, 4 * 2**20  # rows and characters that are held before they become Arrow's
@@ -63,9 +63,9 @@ class RowCheck:
         self.labels = frozenset(labels)
         self.alike = {folded(label): label for label in labels}
         self.pair_may_be_absent = spec.pair_if_present
-        shown = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
+        told = ", ".join(labels[:8]) + (f" and {len(labels) - 8} more" if len(labels) > 8 else "")
         seen = "that train has" if definition.labels_from_train else ""
-        self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({shown})"
+        self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({told})"
 
     def table(self, raw: RawRows, faults: list[Fault], most: int) -> pa.Table:
         """The rows that can be used, as a table of `schemas.downloaded`; the faults of the others go to `faults`.
@@ -88,8 +88,7 @@ class RowCheck:
                 del row["text_pair"]
             role, reason = self._check(row)
             if reason:
-                value = "" if row[role] is None else str(row[role])[:SHOWN]
-                faults.append(Fault(raw.files[role], line, raw.names[role], value, reason))
+                faults.append(Fault(raw.files[role], line, raw.names[role], shown(row[role]), reason))
                 continue
             if no_pair:
                 single.append(line)

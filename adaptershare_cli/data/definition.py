@@ -33,7 +33,9 @@ ROLES = ("text", "text_pair", "label")
 _TASK_KEYS = (
     "kind", "description", "aliases", "labels", "range", "metrics", "report_on", "hub", "files", "embedded",
 )  # fmt: skip
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
+# Never one word alone: `datasets` takes `pandas` and the like for its own readers of the current folder's files, and
+# that one unpickles them.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
 
 
@@ -204,9 +206,14 @@ def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> S
     return SourceSpec(kind=kind, splits=splits, label_map=label_map, **columns, **own)
 
 
+def is_hub_id(path: str) -> bool:
+    """Whether a text names a repository of the hub, and nothing that `datasets` would look for on this machine."""
+    return bool(_HUB_ID.fullmatch(path)) and ".." not in path
+
+
 def _hub_id(block: Block) -> str:
     path = block.text("path")
-    if not _HUB_ID.fullmatch(path) or ".." in path:
+    if not is_hub_id(path):
         block.fail("path", f"cannot be a hub id: `{path}`", "Write it so: path: OWNER/NAME.")
     return path
 
@@ -254,6 +261,8 @@ def _splits(block: Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSp
         fault = "the stages write a file of that name" if name.lower() in _RESERVED_SPLITS else name_fault(name)
         if fault:
             splits.fail(name, f"cannot be a split's name: {fault}", "Give the split another name.")
+    if len({name.lower() for name in splits.values}) < len(splits.values):
+        block.fail("splits", "has names that differ only in case", "Some file systems take their files for one.")
     found = tuple(_split(splits, name, reader, columns) for name in sorted(splits.values))
     for split in found if block.prefix != "hub" else ():
         for _, path in split.files:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG, Line, Place, bare
 from adaptershare_cli.errors import UserError
 
+_LINES = 100_000  # of a record
 _BROKEN_QUOTES = 100  # rows of a file whose quotes may be wrong
 
 # The line that a record begins on, its fields, and why it is none (the fields then show what is there).
@@ -39,7 +40,7 @@ class _Feed:
         number, line = self.again.popleft() if self.again else next(self.lines)
         self.record.append((number, line))
         self.size += len(line or "")
-        if line is None or self.size > LONGEST_ROW:
+        if line is None or self.size > LONGEST_ROW or len(self.record) > _LINES:
             raise csv.Error(TOO_LONG)
         return line
 
@@ -92,7 +93,7 @@ def _csv_reason(error: csv.Error) -> str:
 
 _DOUBLED = 'double a quote inside a field (""), or set `quoting: none` if quotes are mere characters'
 _CSV_REASONS = {
-    TOO_LONG: f"has a quote that is not closed within {LONGEST_ROW // 2**20} MiB: {_DOUBLED}",
+    TOO_LONG: f"has a quote that is not closed within {LONGEST_ROW // 2**20} MiB or {_LINES} lines: {_DOUBLED}",
     "unexpected end": f"has a quote that is never closed: {_DOUBLED}",
     "expected after": f"has more text after a closing quote: {_DOUBLED}",
     "new-line character": "holds a carriage return outside quotes",

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.names import folded
+from adaptershare_cli.errors import UserError
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
 SCORE_BINS = 8  # strata of a regression
@@ -107,10 +108,18 @@ def _salted(content: str) -> bytes:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The encoder's fast tokenizer from a local folder."""
+    """The encoder's fast tokenizer from a local folder. Raises UserError where it cannot be loaded."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
+    try:
+        return AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
+    except Exception as error:  # of a spoilt file `tokenizers` says just that, and `transformers` then many things
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"The encoder's tokenizer cannot be loaded: {reason}",
+            where=str(folder),
+            fix="Its files must belong together; re-save or re-download the encoder.",
+        ) from error
 
 
 def prepare_task(

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec, is_hub_id
 from adaptershare_cli.data.files import Place
-from adaptershare_cli.data.readers import Fault, RawRows, Row, rows_of_batches, wanted_columns
+from adaptershare_cli.data.parquet import rows_of_batches
+from adaptershare_cli.data.raw import Fault, RawRows, Row, wanted_columns
 from adaptershare_cli.errors import UserError
 
 _BATCH = 1000  # rows that become Python values at once
@@ -79,6 +80,8 @@ def _overlap(class_names: list[str], labels: tuple[str, ...], label_map: dict[st
 
 
 def _load(spec: SourceSpec, split: SplitSpec) -> Any:
+    if not is_hub_id(spec.path):
+        raise UserError(f"`{spec.path}` is not a hub id", "the hub block's path", "Write it so: path: OWNER/NAME.")
     if Path(spec.path).exists():  # `datasets` would take it for a folder of data and never ask the hub
         raise UserError(f"`{spec.path}` is a file or folder here, not a hub id", "the hub block's path", _FIX)
     import datasets

@@ -9,18 +9,12 @@ bounded by the disk alone.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adaptershare_cli.data.blocks import near_names
 from adaptershare_cli.data.definition import ROLES, SourceSpec, SplitSpec
@@ -31,51 +25,19 @@ from adaptershare_cli.data.files import (
     Line,
     Place,
     bare,
-    check_file,
     read_lines,
     read_whole,
     without_last_blanks,
 )
+from adaptershare_cli.data.parquet import read_parquet
+from adaptershare_cli.data.raw import SHOWN, Fault, Files, RawRows, Row, fault_of, in_one_file, shown, wanted_columns
 from adaptershare_cli.errors import UserError
 
-SHOWN = 200  # characters of a value that are kept
 _HEAD_ROWS = 1000  # rows that are looked at first where the file does not name its columns
 _WHOLE_FILE = 64 * 2**20  # bytes of a file that must be held at once
-_BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # of a Parquet file: rows that are decoded at once, and their bytes
-_UNPACKED, _UNPACKED_TIMES = 2**30, 1000  # characters, and times its bytes, that a Parquet file may unpack to
 
 
-@dataclass(frozen=True)
-class Fault:
-    """Why one row cannot be used."""
-
-    file: str
-    row: int  # 1-based line of a text file, or row
-    column: str
-    value: str
-    reason: str
-
-
-Row = tuple[
-    int, int, list[Any]
-]  # 1-based line (or row) it begins on; 0-based number, faulty ones counted; a value a role
-
-
-@dataclass(frozen=True)
-class RawRows:
-    """The rows of one split in their order, each with a value for each role or with its fault.
-
-    `names` and `files` tell, by role, how its column and file are called in messages. `rows` is read from the files
-    while it is asked for, once; it raises UserError where it finds the files' structure at fault.
-    """
-
-    names: dict[str, str]
-    files: dict[str, str]
-    rows: Iterator[Row | Fault]
-    most: float = math.inf  # characters that its texts may have in all
-
-
-Files = Mapping[str, Place]  # by role; "" for a split in one file
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
 def read_rows(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
@@ -95,7 +57,7 @@ def read_delimited(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     split_up = quoted_records if spec.quoting == "standard" else plain_records
     if spec.header:
         records = split_up(lines, delimiter, place)
-        header = _header(records, place)
+        header = _header(records, place, delimiter)
         wanted = wanted_columns(header, spec, str(place.path))
         names = {role: header[index] for role, index in wanted.items()}
         width = len(header)
@@ -110,13 +72,14 @@ def read_delimited(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     def rows() -> Iterator[Row | Fault]:
         for position, (line, fields, reason) in enumerate(records):
             if not reason and len(fields) != width:
-                reason = f"has {_fields(len(fields))} where {width} are expected" if any(fields) else "is an empty line"
+                blank = fields in ([], [""])
+                reason = "is an empty line" if blank else f"has {_fields(len(fields))} where {width} are expected"
             if reason:
-                yield _fault(place, line, delimiter.join(fields), reason)
+                yield fault_of(place, line, delimiter.join(fields), reason)
             else:
                 yield line, position, [fields[index] for index in wanted.values()]
 
-    return _in_one_file(names, place, rows())
+    return in_one_file(names, place, rows())
 
 
 def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
@@ -141,46 +104,11 @@ def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
             absent = next((name for name in needed if name not in value), "") if not reason else ""
             if absent or reason:
                 shown = bare(line[1] or "")
-                yield _fault(place, line[0], shown, reason or f"has no key `{absent}`", absent)
+                yield fault_of(place, line[0], shown, reason or f"has no key `{absent}`", absent)
             else:
                 yield line[0], position, [value.get(name) for name in names.values()]
 
-    return _in_one_file(names, place, rows())
-
-
-def read_parquet(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
-    """A Parquet file; page checksums are verified where it has them."""
-    place = files[""]
-    check_file(place)
-    with _parquet_errors(place):
-        schema = pq.read_schema(place.path)
-        most = max(_UNPACKED, _UNPACKED_TIMES * place.path.stat().st_size)
-    names = {role: schema.names[index] for role, index in wanted_columns(schema.names, spec, str(place.path)).items()}
-    return replace(rows_of_batches(_batches(place, names), schema, names, place), most=most)
-
-
-def rows_of_batches(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place
-) -> RawRows:
-    """The named columns of Arrow batches as raw rows; UserError for a column of a type that no text or label has."""
-    for role, name in names.items():
-        of = schema.field(name).type
-        kind = of.value_type if pa.types.is_dictionary(of) else of
-        textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-        fits = textual or pa.types.is_null(kind) or (role == "label" and (numeric or pa.types.is_decimal(kind)))
-        if not fits:
-            what = f"the column `{name}` has the type {of}, not {'text' if role != 'label' else 'a label'}"
-            raise UserError(what, str(place.path), f"Choose another column for {role}, or convert it.")
-
-    def rows() -> Iterator[Row | Fault]:
-        position = 0
-        for batch in batches:
-            for values in zip(*(_values(batch.column(name)) for name in names.values()), strict=True):
-                yield position + 1, position, list(values)
-                position += 1
-
-    return _in_one_file(names, place, rows())
+    return in_one_file(names, place, rows())
 
 
 def read_parallel(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
@@ -194,7 +122,7 @@ def read_parallel(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
             texts = [line[1] for line in lines if line is not None]
             if None in texts:
                 role = list(files)[texts.index(None)]
-                yield _fault(files[role], position + 1, "", TOO_LONG)
+                yield fault_of(files[role], position + 1, "", TOO_LONG)
             elif len(texts) == len(files):
                 yield position + 1, position, [bare(text) for text in texts if text is not None]
         if len(set(counts.values())) > 1:
@@ -227,10 +155,9 @@ def read_clinc(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
             if isinstance(item, list) and len(item) == 2:
                 yield position + 1, position, item
             else:
-                shown = json.dumps(item, ensure_ascii=True)
-                yield _fault(place, position + 1, shown, "is not a pair [text, intent]")
+                yield fault_of(place, position + 1, shown(item), "is not a pair [text, intent]")
 
-    return _in_one_file({"text": "text", "label": "intent"}, place, rows())
+    return in_one_file({"text": "text", "label": "intent"}, place, rows())
 
 
 READERS: dict[str, Callable[[Files, SplitSpec, SourceSpec], RawRows]] = {
@@ -243,27 +170,6 @@ READERS: dict[str, Callable[[Files, SplitSpec, SourceSpec], RawRows]] = {
 }
 
 
-def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str, int]:
-    """The index of each role's column by name; text_pair only if it was written down or is there.
-
-    Raises UserError, with the columns that are there, for one that is missing or there twice.
-    """
-    wanted: dict[str, int] = {}
-    for role in ROLES:
-        name = getattr(spec, role)
-        if role == "text_pair" and spec.pair_if_present and name not in present:
-            continue
-        if present.count(name) != 1:
-            shown = [_readable(column) for column in present]
-            state = "there twice" if name in present else "missing"
-            fix = near_names(name, shown) if name not in present else "Rename one of them. "
-            raise UserError(
-                f"the column `{name}` ({role}) is {state}", where, f"{fix}Columns there: {', '.join(shown)}."
-            )
-        wanted[role] = present.index(name)
-    return wanted
-
-
 def _numbered_columns(width: int, spec: SourceSpec, place: Place) -> dict[str, int]:
     wanted = {role: getattr(spec, role) for role in ROLES if getattr(spec, role) is not None}
     for role, index in wanted.items():
@@ -271,14 +177,6 @@ def _numbered_columns(width: int, spec: SourceSpec, place: Place) -> dict[str, i
             fix = f"Columns there: 0 to {width - 1} (header is false)."
             raise UserError(f"the column {index} ({role}) is missing", str(place.path), fix)
     return wanted
-
-
-def _in_one_file(names: Mapping[str, str], place: Place, rows: Iterator[Row | Fault]) -> RawRows:
-    return RawRows(dict(names), dict.fromkeys(names, place.name), rows)
-
-
-def _fault(place: Place, line: int, value: str, reason: str, column: str = "") -> Fault:
-    return Fault(place.name, line, column, value[:SHOWN], reason)
 
 
 def _fields(count: int) -> str:
@@ -295,13 +193,19 @@ def _head(lines: Iterator[Line]) -> list[Line]:
     return head
 
 
-def _header(records: Iterator[Record], place: Place) -> list[str]:
+def _header(records: Iterator[Record], place: Place, delimiter: str) -> list[str]:
     line, header, reason = next(records, (1, [], "is empty"))
     if not reason and not any(header):
         reason = "is empty"
     if reason:
         what = f"the first line, which names the columns, cannot be read: it {reason}"
         raise UserError(what, str(place.path), "Correct it, or write `header: false` and number the columns.")
+    other = next((sign for sign in _DELIMITERS if sign in header[0]), "") if len(header) == 1 else ""
+    if other:
+        what = f"the first line is not split by {_DELIMITERS[delimiter]}, but perhaps by {_DELIMITERS[other]}"
+        raise UserError(
+            what, str(place.path), "The reader `csv` splits at commas, `tsv` at tabs: choose, or convert it."
+        )
     return header
 
 
@@ -333,63 +237,6 @@ def _json_reason(error: Exception, lines: bool = False) -> str:
         place = f"line {error.lineno}, character {error.colno}" if lines else f"character {error.colno}"
         return f"is not JSON: {error.msg.removesuffix(' at')} at {place}"
     return f"is not JSON that can be read: {'too deeply nested' if isinstance(error, RecursionError) else error}"
-
-
-@contextmanager
-def _parquet_errors(place: Place) -> Iterator[None]:
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
-        what = f"the file cannot be read as Parquet: {str(error).splitlines()[0]}"
-        raise UserError(what, str(place.path), "Give a whole Parquet file.") from error
-
-
-def _batches(place: Place, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]:
-    """The file's batches of the named columns, of so few rows that they take little memory.
-
-    One long text may stand in very many rows, of which a file holds a number each. Where that is likely, texts stay
-    dictionaries (which Arrow makes slowly of texts that differ); else a batch has fewer rows, the larger a row group
-    is. Sizes are asked of row groups, as asking a damaged file for those of a column ends the process (pyarrow 26).
-    """
-    columns = list(dict.fromkeys(names.values()))
-    with _parquet_errors(place):
-        with pq.ParquetFile(place.path) as file:
-            groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
-            texts = [name for name in columns if pa.types.is_string(file.schema_arrow.field(name).type)]
-        sizes = [(group.total_byte_size, group.num_rows) for group in groups]
-        squeezed = sum(size for size, _ in sizes) > 20 * place.path.stat().st_size
-        packed = squeezed or any(size < max(16 * rows, 2**23) for size, rows in sizes)
-        rows = min(_BATCH, max(_FEWEST, _BATCH_BYTES // max([1, *(size for size, _ in sizes)])))
-        with pq.ParquetFile(
-            place.path, page_checksum_verification=True, read_dictionary=texts if packed else None
-        ) as file:
-            for batch in file.iter_batches(batch_size=_BATCH if packed else rows, columns=columns):
-                _check_indices(batch)
-                yield batch
-
-
-def _check_indices(batch: pa.RecordBatch) -> None:
-    """Raise ArrowInvalid where a damaged file's indices lie outside their dictionary (Arrow does not look)."""
-    for column in batch.columns:
-        if pa.types.is_dictionary(column.type) and len(column) > column.null_count:
-            bounds = pc.min_max(column.indices).as_py()
-            if bounds["min"] < 0 or bounds["max"] >= len(column.dictionary):
-                raise pa.ArrowInvalid("an index lies outside its dictionary")
-
-
-def _values(array: pa.Array) -> list[Any]:
-    if pa.types.is_dictionary(array.type):
-        known = _values(array.dictionary)
-        return [None if index is None else known[index] for index in array.indices.to_pylist()]
-    try:
-        return array.to_pylist()
-    except UnicodeDecodeError:  # Arrow does not check that a Parquet file's texts are UTF-8
-        raw = array.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else value.decode("utf-8", "surrogateescape") for value in raw]
-
-
-def _readable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _paths(files: Files) -> str:

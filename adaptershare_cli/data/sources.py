@@ -19,7 +19,8 @@ from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefiniti
 from adaptershare_cli.data.files import Place, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.names import folded
-from adaptershare_cli.data.readers import SHOWN, Fault, RawRows, read_rows
+from adaptershare_cli.data.raw import SHOWN, Fault, RawRows
+from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.errors import UserError
 
 _TOLD = 5  # faults that an error message spells out

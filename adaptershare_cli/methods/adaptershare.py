@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.planned import Act, Check, PlannedMethod, Verdict, tied_model
 from adaptershare_cli.settings import AdapterShareSettings
@@ -27,12 +28,22 @@ Groups = list[tuple[int, list[int]]]  # (layer, task indices) of every group
 
 
 def build(context: MethodContext) -> PlannedMethod:
-    """Joint training that starts fully shared, or from a given plan, and differentiates."""
+    """Joint training that starts fully shared, or from a given plan, and differentiates.
+
+    Raises UserError where --target-parameters allows less than there is at the start.
+    """
     assert isinstance(context.settings, AdapterShareSettings)
     shared = SharingPlan.shared(tuple(context.infos), context.encoder.config.num_hidden_layers)
     plan = context.init_plan or shared
     model = tied_model(context, plan, context.settings.fuse)
-    return PlannedMethod(context, plan, Differentiate(context.settings), model)
+    method = PlannedMethod(context, plan, Differentiate(context.settings), model)
+    target, trained = context.settings.target_parameters, sum(parameter.numel() for parameter in method.names())
+    if target is not None and target < trained:
+        raise UserError(
+            f"--target-parameters {target} is less than the {trained} that are trained from the start",
+            fix=f"Give {trained} or more, or a larger --reduction-factor.",
+        )
+    return method
 
 
 class Differentiate(Act):

@@ -61,6 +61,8 @@ class MultiTaskModel:
         self.encoder, self.bank, self.pooling, self.fusion = encoder, bank, pooling, fusion
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
+        # A tokenizer may give segments to an encoder that knows none.
+        self.segments = hasattr(encoder.embeddings, "token_type_embeddings")
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
         for task, tensors in (initial_heads or {}).items():
@@ -84,7 +86,7 @@ class MultiTaskModel:
 
         `weights`, by their names in the encoder, stand in for its own tensors in this pass.
         """
-        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+        inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
         if weights:
             hidden = functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
         else:

@@ -50,12 +50,17 @@ def locate_encoder(model: str) -> EncoderSource:
     if model == EMBEDDED:
         folder, name = _embedded_folder(), EMBEDDED
     elif Path(model).is_dir():
-        # A name that is not UTF-8 could not be written down.
-        folder, name = Path(model), Path(model).resolve().name.encode("utf-8", "backslashreplace").decode()
+        folder = Path(model)
+        # It stands in tables and reports: no terminal codes.
+        name = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in folder.resolve().name)
     elif Path(model).exists() or model.startswith((".", "/", "~")):
         raise UserError(f"--model {model} is not a folder", fix="Give a folder with config.json and model.safetensors.")
     else:
         folder, name = _from_hub(model), model
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError as error:  # its name could not be recorded, nor its weights be opened
+        raise UserError("The path of the encoder's folder is not UTF-8", "--model", "Rename or copy it.") from error
     config = _read_config(folder)
     model_type = config.get("model_type", "unknown")
     if model_type not in SUPPORTED_TYPES:

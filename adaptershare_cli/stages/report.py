@@ -49,9 +49,10 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
     for artefact in pictures:
         for name in artefact.info["plots"]:
             if name.endswith(".svg"):
+                picture = artefact.file(name)
                 copy = Path("pictures") / f"{artefact.path.name}-{name}"
                 (folder / copy.parent).mkdir(exist_ok=True)
-                shutil.copyfile(artefact.file(name), folder / copy)
+                shutil.copyfile(picture, folder / copy)
                 copies.append(copy)
     return copies
 

@@ -299,21 +299,21 @@ def _examples(context: StageContext, updates: dict[str, int], origin: Origin) ->
 
 
 def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool, origin: Origin) -> dict[str, Any]:
-    """Write tables and tasks' folders; what the origin trained counts among what the run trained."""
+    """Write tables and tasks' folders; what the origin trained counts among what the run trained (`costs.trained`)."""
+    if not lean:
+        trainer.method.finish(folder)
+    records = trainer.records
+    tables = {
+        name: pa.Table.from_pylist(records[name], schema)
+        for name, schema in schemas.RUN_TABLES.items()
+        if name in records and (name == "metrics" or not lean)
+    }
     lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
     costs = count_costs(trainer.method, lengths)
     costs = replace(costs, trained=costs.trained + origin.parameters, trained_heads=costs.trained_heads + origin.heads)
-    require_space(folder, 4 * costs.stored)
+    require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))
     for task in infos if not lean else ():
         trainer.method.export(task, folder / "tasks" / task)
-    if not lean:
-        trainer.method.finish(folder)
-    tables = {
-        name: pa.Table.from_pylist(trainer.records[name], schema)
-        for name, schema in schemas.RUN_TABLES.items()
-        if name in trainer.records and (name == "metrics" or not lean)
-    }
-    require_space(folder, sum(table.nbytes for table in tables.values()))
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     skipped = f"; {trainer.skipped} updates skipped: not finite" if trainer.skipped else ""

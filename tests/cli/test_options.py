@@ -234,6 +234,7 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("learning-rate = ", ("config.toml", "cannot be read")),
         ("learning-rate = 1.0\nlearning-rate = 2.0", ("config.toml", "cannot be read")),
         ("learning-rate = 1.0\nlearning_rate = 2.0", ("learning", "twice")),
+        ('model = "a\\u0000b"', ("model", "control character")),
     ],
 )
 def test_wrong_config(text: str, says: tuple[str, ...], share: Share, tmp_path: Path) -> None:
@@ -252,6 +253,75 @@ def test_config_that_cannot_be_read(share: Share, tmp_path: Path) -> None:
 def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
     file = config_file(tmp_path, "learning-rate = 1.0")
     refused("report", "--config", file, "-w", tmp_path / "w", says=("no option 'learning-rate'",))
+
+
+# ---- options without effect ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--seed", "3", "--seeds", "0,1"), ("--seed and --seeds exclude each other",)),
+        (("--num-train-epochs", "2"), ("--num-train-epochs and --max-steps exclude each other",)),
+        (("--sampling-temperature", "3"), ("--sampling-temperature belongs to --task-sampling temperature",)),
+        (("--significance-level", "0.1"), ("--significance-level belongs to --rule significance",)),
+        (("--rule", "significance", "--guard", "entropy"), ("--guard belongs to --rule threshold",)),
+        (("--rule", "significance", "--min-intra-similarity", "3"), ("similarity belongs to --rule threshold",)),
+        (("--entropy-share", "0.9"), ("--entropy-share belongs to --guard entropy",)),
+        (("--guard", "none", "--entropy-angle", "4"), ("--entropy-angle belongs to --guard entropy",)),
+        (("--guard", "entropy", "--min-intra-similarity", "3"), ("similarity belongs to --guard agreement",)),
+        (("--no-observe",), ("--no-observe leaves nothing of it", "--method shared")),
+        *(
+            (("--method", "shared", "--no-observe", *option), (f"{option[0]} belongs to --observe",))
+            for option in (("--check-every", "3"), ("--first-check", "3"), ("--row-gradients", "raw"),
+                           ("--shuffle-heldout-labels",))
+        ),
+        (("--max-nonfinite", "3"), ("--max-nonfinite belongs to --on-nonfinite skip",)),
+    ],
+)  # fmt: skip
+def test_options_that_would_have_no_effect(arguments: tuple, says: tuple, share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w", *arguments), says=says)
+    assert not (tmp_path / "w").exists()
+
+
+def test_options_whose_lack_of_effect_shows_late(share: Share, tmp_path: Path) -> None:
+    for method in ("adaptershare", "shared"):
+        arguments = share(tmp_path / "w", "--method", method, "--first-check", "11")
+        refused(*arguments, says=("--first-check 11 comes after the last update", "10 updates"))
+    text = refused(*share(tmp_path / "w", "--target-parameters", "100"), says=("--target-parameters 100 is less than",))
+    least = int(text.partition("less than the ")[2].split()[0])
+    refused(*share(tmp_path / "w", "--target-parameters", least - 1), says=(f"Give {least} or more",))
+    assert not list((tmp_path / "w" / "train-share").glob("[!.]*"))
+    good(*share(tmp_path / "w", "--target-parameters", least, "--first-check", "10"))
+
+
+def test_options_of_other_measures(workspace: Path) -> None:
+    for option in (("--permutations", "20"), ("--rows", "shared")):
+        unknowing = "plan" if option[0] == "--rows" else "size"
+        says = (f"--measure {unknowing} does not know {option[0]}", "gradient")
+        refused("correlate", "--measure", unknowing, *option, "-w", workspace, says=says)
+        good("correlate", "--measure", "plan,gradient", *option, "-w", workspace)
+
+
+def test_the_command_lines_alternative_takes_the_place_of_configs(seen: dict, project: Path, tmp_path: Path) -> None:
+    base = ("train-share", *NO_TRAINING, "--task-dir", project / "tasks", "-w", tmp_path / "w", "--config")
+    file = config_file(tmp_path, "seed = 3\nmax-steps = 7\n")
+    good(*base, file)
+    assert (seen["seeds"], seen["context"].training) == ([3], TrainingSettings(max_steps=7))
+    good(*base, file, "--seeds", "1,2", "--num-train-epochs", "2")
+    assert (seen["seeds"], seen["context"].training) == ([1, 2], TrainingSettings(num_train_epochs=2.0))
+    for text in ("seed = 3\nseeds = [1]", "max-steps = 7\nnum-train-epochs = 2.0"):
+        refused(*base, config_file(tmp_path, text), says=("exclude each other",))
+    good(*base, config_file(tmp_path, "seed = 3\nseeds = [1]"), "--seed", "5")
+    assert seen["seeds"] == [5]
+
+
+def test_a_preset_gives_way(seen: dict, project: Path, tmp_path: Path) -> None:
+    base = ("train-share", *NO_TRAINING, "--task-dir", project / "tasks", "-w", tmp_path / "w", "--preset", "paper")
+    good(*base, "--max-steps", "5")
+    assert (seen["context"].training.max_steps, seen["context"].training.num_train_epochs) == (5, 3.0)
+    good(*base, "--method", "shared", "--no-observe")
+    assert seen["options"] == {"observe": False}
 
 
 # ---- the environment ----

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adaptershare_cli.data.names import is_visible
-from adaptershare_cli.data.readers import Fault, read_rows
+from adaptershare_cli.data.raw import Fault
+from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.sources import _places, read_task, resolve_source, source_request
 from adaptershare_cli.data.tasks import TaskDefinition, parse_definition
 from adaptershare_cli.errors import UserError

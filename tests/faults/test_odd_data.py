@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adaptershare_cli.data import readers, sources
+from adaptershare_cli.data import parquet, sources
 from adaptershare_cli.stages import download as stage
 from tests.cli.conftest import good, only, refused
 
@@ -132,11 +132,11 @@ def test_messages_cannot_drive_the_terminal(own: Own, tmp_path: Path) -> None:
 
 def test_a_text_in_very_many_rows_of_a_small_file(own: Own, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_UNPACKED", 10**7), ("_UNPACKED_TIMES", 10)):
-        monkeypatch.setattr(readers, name, value)
+        monkeypatch.setattr(parquet, name, value)
     pool = pa.default_memory_pool()
     before = pool.bytes_allocated()
     peak: list[int] = []
-    monkeypatch.setattr(readers, "_check_indices", lambda batch: peak.append(pool.bytes_allocated()))
+    monkeypatch.setattr(parquet, "_check_indices", lambda batch: peak.append(pool.bytes_allocated()))
     arguments = own({"text": ["a", "b"], "label": ["no", "yes"]}, reader="parquet")
     packed = pa.DictionaryArray.from_arrays(pa.array([0] * 400, pa.int32()), ["x" * 2_000_000])
     bomb = pa.table({"text": packed, "label": ["no"] * 400})
@@ -180,7 +180,7 @@ def test_memory_while_reading(case: str, own: Own, tmp_path: Path) -> None:
         body, most = '"' + ("x" * 99 + "\n") * 600_000, 150_000_000
     own(header + body, header + line, reader="jsonl" if case == "jsonl" else "csv")
     command = [sys.executable, "-c", MEMORY, str(tmp_path / "mine.yaml"), str(tmp_path / "data")]
-    env = {**os.environ, "PYTHONPATH": str(Path(readers.__file__).parents[2])}
+    env = {**os.environ, "PYTHONPATH": str(Path(parquet.__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     if case.startswith("one"):
         assert "UserError: " in done.stderr and "16 MiB" in done.stderr

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -233,6 +234,24 @@ def test_a_folder_here_is_not_taken_for_the_hub(tmp_path: Path, monkeypatch: pyt
     spec = SourceSpec("hub", (), path="some/toy")
     with pytest.raises(UserError, match="is a file or folder here"):
         hub.read_hub_split(spec, SplitSpec("train", (("", "train"),)), ())
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return open, ("sprung", "w")
+
+
+@pytest.mark.parametrize("path", ["pandas", "csv", "json", "../toy", "/etc", "https://some/where"])
+def test_files_here_are_never_read_as_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """`datasets` has readers of its own under such names; its `pandas` would unpickle the current folder's files."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.pkl", "train.parquet", "train.csv"):
+        (tmp_path / name).write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UserError, match="is not a hub id"):
+        hub.read_hub_split(SourceSpec("hub", (), path=path), SplitSpec("train", (("", "train"),)), ())
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from adaptershare_cli.data import delimited, files, readers
 from adaptershare_cli.data.definition import READER_KEYS, SourceSpec, SplitSpec
 from adaptershare_cli.data.files import Place
-from adaptershare_cli.data.readers import READERS, Fault, Files, read_rows
+from adaptershare_cli.data.raw import Fault, Files
+from adaptershare_cli.data.readers import READERS, read_rows
 from adaptershare_cli.errors import UserError
 
 SPLIT = SplitSpec("train", (("", "data"),))
@@ -133,6 +134,19 @@ def test_a_missing_column_tells_those_there(tmp_path: Path) -> None:
     assert "there twice" in refused(tmp_path, "csv", "text,label,text\na,1,b\n")
 
 
+@pytest.mark.parametrize(
+    ("reader", "sign", "named"), [("csv", "\t", "tabs"), ("tsv", ",", "commas"), ("csv", ";", "semi")]
+)
+def test_another_delimiter_is_guessed(tmp_path: Path, reader: str, sign: str, named: str) -> None:
+    message = refused(tmp_path, reader, f"text{sign}label\na{sign}1\n")
+    assert "is not split by" in message and f"perhaps by {named}" in message
+
+
+def test_a_message_tells_some_columns(tmp_path: Path) -> None:
+    names = ",".join(f"c{number}" for number in range(3000))
+    assert refused(tmp_path, "csv", f"{names}\n1\n").endswith("c98, c99 and 2900 more.")
+
+
 def test_rows_with_other_numbers_of_fields(tmp_path: Path) -> None:
     for reader, sign in (("tsv", "\t"), ("csv", ",")):
         content = "text,label\na,1\nb\n\nc,1,2\nd,0\n\n\n".replace(",", sign)
@@ -151,8 +165,8 @@ def test_csv_lines_are_counted_through_quoted_line_ends(tmp_path: Path) -> None:
 
 
 def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
-    rows = read(tmp_path, "csv", 'text,label\na,1\n"b,0\n' + "c,1\n" * 100_000)
-    assert rows.values["text"] == ["a", *["c"] * 100_000]
+    rows = read(tmp_path, "csv", 'text,label\na,1\n"b,0\n' + "c,1\n" * 90_000)
+    assert rows.values["text"] == ["a", *["c"] * 90_000]
     assert (rows.lines[:3], rows.positions[:3]) == ([2, 4, 5], [0, 2, 3])
     (fault,) = rows.faults
     assert (fault.row, fault.value) == (3, '"b,0')
@@ -167,6 +181,13 @@ def test_other_wrong_quotes_cost_their_first_line(tmp_path: Path, line: str, rea
     rows = read(tmp_path, "csv", f'text,label\n{line}\n"two\nlines",1\nd,0\n')
     assert rows.values["text"][-2:] == ["two\nlines", "d"]
     assert rows.faults[0].row == 2 and reason in rows.faults[0].reason
+
+
+def test_a_field_has_so_many_lines_at_most(tmp_path: Path) -> None:
+    rows = read(tmp_path, "csv", 'text,label\n"a\n' + "b\n" * 99_990 + 'c",1\n"d,0\n' + "e,1\n" * 100_010)
+    assert (rows.lines[0], rows.values["text"][0].count("\n")) == (2, 99_991)
+    assert [fault.row for fault in rows.faults] == [99_994] and "100000 lines" in rows.faults[0].reason
+    assert len(rows.lines) == 1 + 100_010
 
 
 def test_wrong_quotes_everywhere_are_the_files_fault(tmp_path: Path) -> None:

@@ -121,7 +121,22 @@ def files_with(**changes: Any) -> dict[str, Any]:
     return {"files": {**BASE["files"], **changes}}
 
 
-NO_HUB_IDS = ["../a", "/a/b", "a/b/c", "./a", "C:\\a", "https://a/b", "a/..", "csv\n", "a b", "a//b", "-a/b", "ü/b"]
+NO_HUB_IDS = [
+    "pandas",
+    "csv",
+    "../a",
+    "/a/b",
+    "a/b/c",
+    "./a",
+    "C:\\a",
+    "https://a/b",
+    "a/..",
+    "csv\n",
+    "a b",
+    "a//b",
+    "-a/b",
+    "ü/b",
+]
 OUTSIDE = [
     ("/etc/passwd", "not relative"),
     ("../a", "`..`"),
@@ -192,6 +207,7 @@ OUTSIDE = [
         (files_with(label_map={"0": "no", "0 ": "yes"}), ["`files.label_map` has an empty value, or one twice"]),
         (files_with(splits={"train": "a", "dev": "b", "Rejected": "c"}), ["`files.splits.Rejected` cannot be"]),
         (files_with(splits={"train": "a", "aux": "b"}), ["device on Windows"]),
+        (files_with(splits={"train": "a", "dev": "b", "Dev": "c"}), ["differ only in case"]),
         ({"labels": ["no", "a\tb"]}, ["a label that holds the control character U+0009"]),
         ({"labels": ["no", "\u200b"]}, ["a label that holds no visible character"]),
         ({"labels": ["no", "a" * 201]}, ["a label that is longer than 200 characters"]),
