@@ -18,6 +18,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from adaptershare_cli import schemas
+from adaptershare_cli.correlation.base import Found, Inputs, values_frame
+from adaptershare_cli.settings import SeededMeasureSettings
+
+
+def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
+    """What each seed's run attended to (`inputs.tables`: `schemas.ATTENTION`)."""
+    found = {seed: attention_values(table, inputs.tasks) for seed, table in inputs.tables.items()}
+    frames = [values_frame(values.to_dict("records")).assign(seed=seed) for seed, values in found.items()]
+    return Found(pd.concat(frames, ignore_index=True))
 
 
 def attention_values(attention: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:

@@ -32,7 +32,10 @@ from adaptershare_cli.stages.trainings import Runs, make_trainings, training_sco
 from adaptershare_cli.workspace import Artefact, request_key, write_parquet
 
 MISSING = {  # what a run lacks where a table is empty or not there, and what to do
-    "interference": ("checks", "Train longer, with a smaller --check-every, and without --no-observe."),
+    "interference": (
+        "checks",
+        "Train longer, with a smaller --check-every, without --no-observe (adapterfusion has none).",
+    ),
     "lookahead": ("look-aheads", "Train it with --lookahead-every, smaller than its updates."),
     "sharing": ("plans", "Name a joint run of a method under a plan."),
     "attention": ("attention", "Name a run of --method adapterfusion, or of adaptershare with --fuse."),

@@ -59,6 +59,26 @@ def single(share: Share, workspace: Path, *more: Any, tasks: str = "first,second
     return ("train-single", *share(workspace, *more, tasks=tasks)[1:])
 
 
+def test_the_measure_fusion_says_what_the_table_does(own: Path) -> None:
+    run = runs(own)["adapterfusion"]
+    good("correlate", "-w", own, "--run", run.path.name, "--measure", "fusion")
+    (found,) = [artefact for artefact in Workspace(own).artefacts("correlate") if artefact.name == "fusion"]
+    values = (
+        found.table("correlation.parquet").to_pandas().query("seed.isna()").set_index(["layer", "source", "target"])
+    )
+    attention = run.table("attention.parquet").to_pandas().set_index(["layer", "adapter", "task"])["attention"]
+    layers = sorted(set(attention.index.get_level_values("layer")))
+    assert found.info["directed"] and sorted(set(values.index.get_level_values("layer"))) == [-1, *layers]
+    for source in TASKS:
+        for target in TASKS:
+            if source != target:
+                each = [attention[layer, source, target] for layer in layers]
+                assert [values["value"][layer, source, target] for layer in layers] == pytest.approx(each)
+                assert values["value"][-1, source, target] == pytest.approx(sum(each) / len(each))
+    other = runs(own)["adaptershare"].path.name
+    refused("correlate", "-w", own, "--run", other, "--measure", "fusion", says=("has no attention", "--fuse"))
+
+
 # ------------------------------------------------------------------------------------------------------------ stage one
 
 
@@ -194,7 +214,7 @@ def test_over_a_run_each_distinct_adapter_counts_once(share: Share, own: Path) -
     text = (fusion.path / "artefact.json").read_text()
     assert '"fusion_over": "run"' in text
     refused(*share(own, *GIVEN, "--fusion-over", fusion.path.name), says=("attend over several", "--fusion-over"))
-    refused("correlate", "-w", own, "--run", fusion.path.name, says=("no interference", "adapterfusion"))
+    refused("correlate", "-w", own, "--run", fusion.path.name, says=("has no checks", "adapterfusion has none"))
     refused(*share(own, "--init-plan", "adapterfusion"), says=("No run that --init-plan", "under a plan"))
 
 

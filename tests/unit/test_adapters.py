@@ -246,7 +246,7 @@ def test_an_exported_adapter_is_where_every_task_starts(
     training = TrainingSettings(max_steps=5, adapter_config=adapter)  # type: ignore[arg-type]
     segments = model_type in SEGMENTS
     source, _ = build_method(encoders[model_type], "private", random_parts(segments=segments), training)
-    scramble(source)
+    scramble(source.model.parameters())
     source.export("first-2", tmp_path / "folder")
     fresh, parts = build_method(
         encoders[model_type], "private", random_parts(TASKS[:2], segments=segments), training, seed=3
@@ -264,7 +264,7 @@ def test_an_exported_adapter_is_where_every_task_starts(
 
 def test_an_exported_task_comes_back_whole(encoder: Path, tmp_path: Path) -> None:
     method, parts = build_method(encoder, "private")
-    scramble(method)
+    scramble(method.model.parameters())
     other, _ = build_method(encoder, "private", parts, seed=1)
     for task in TASKS:
         method.export(task, tmp_path / task)
