@@ -22,7 +22,7 @@ HELD = {
     "prepro": ("adaptershare_cli.stages.prepro", "prepare_task", 1),
     "train-single": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
     "train-share adaptershare": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
-    "correlate": ("adaptershare_cli.stages.correlate", "measure_runs", 1),
+    "correlate": ("adaptershare_cli.stages.correlate", "_inputs", 1),
     "report": ("adaptershare_cli.stages.report", "result_rows", 1),
 }
 

@@ -127,7 +127,7 @@ STOPS = {
     "saving": ("train-share adaptershare", *MOMENTS["a checkpoint's files"]),
     "scoring": ("train-share adaptershare", *MOMENTS["scoring"]),
     "publishing": ("train-share adaptershare", *MOMENTS["the run's files"]),
-    "relating": ("correlate", "adaptershare_cli.stages.correlate", "measure_runs", 2),
+    "relating": ("correlate", "adaptershare_cli.stages.correlate", "_inputs", 2),
     "reporting": ("report", "adaptershare_cli.stages.report", "result_rows", 1),
 }
 

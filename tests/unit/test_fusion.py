@@ -319,6 +319,23 @@ def test_a_batch_trains_its_own_groups_adapters_and_fusion_modules(encoder: Path
     assert added == pytest.approx(0.01 * method.fusion.penalty("first").item(), abs=0.05)  # up to the scores' dropout
 
 
+def test_a_look_ahead_under_fusion_leaves_everything_as_it_was(encoder: Path) -> None:
+    method, parts = fused(encoder, lookahead_every=1)
+    optimizer = split(method)
+    scramble(method.names(), 5)
+    optimizer.torch.param_groups[0]["lr"] = 0.01  # the warm-up begins at 0
+    before = {name: parameter.detach().clone() for parameter, name in method.names().items()}
+    method.look_ahead("main", 1, optimizer)
+    rows = method.context.records["lookahead"]
+    assert {(row["source"], row["target"], row["half"]) for row in rows} == {
+        (source, target, half) for source in TASKS for target in TASKS for half in range(2)
+    }
+    method.eval_mode()
+    for row in rows:
+        assert math.isfinite(row["loss_before"]) and row["loss_after"] != row["loss_before"]  # all attend over all
+    assert all(torch.equal(parameter, before[name]) for parameter, name in method.names().items())
+
+
 def test_row_gradients_under_fusion_equal_separate_passes(encoder: Path) -> None:
     method, parts = fused(encoder, double=True)
     split(method)
