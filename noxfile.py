@@ -79,19 +79,26 @@ def protocol(session: nox.Session) -> None:
     """About three hours: the small protocol with every method and control, three seeds, and their comparison."""
     install(session)
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, "-w", "workspace/small", "--seeds", "0,1,2"]
+    checked = ["--check-every", "320"]
     # The random plans are drawn after these very runs: there are others of the method beside them.
-    first = [sys.executable, "-m", "adaptershare_cli", "train-share", *common, "--json", *session.posargs]
+    first = [sys.executable, "-m", "adaptershare_cli", "train-share", *common, *checked, "--json", *session.posargs]
     runs = json.loads(session.run(*first, silent=True, stderr=None))["artefacts"]
+    plans = ",".join(run["name"].partition("/")[2] for run in runs)
     for options in (
-        ["--method", "random-plan", "--init-plan", ",".join(run["name"].partition("/")[2] for run in runs)],
-        ["--method", "private"],
-        ["--method", "shared"],
-        ["--shuffle-heldout-labels"],
-        ["--rule", "significance", "--max-interference", "-0.5"],
-        ["--method", "hyperformer"],
-        ["--method", "hyperformer++"],
+        ["--method", "random-plan", "--init-plan", plans, *checked],
+        ["--method", "private", *checked],
+        ["--method", "shared", *checked],
+        ["--shuffle-heldout-labels", *checked],
+        ["--rule", "significance", "--max-interference", "-0.5", *checked],
+        ["--method", "hyperformer", *checked],
+        ["--method", "hyperformer++", *checked],
+        # With the paper's learning rate, and with that of the other methods; half of the updates train the adapters.
+        ["--method", "adapterfusion"],
+        ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],
     ):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
+    # Each task alone, with as many updates as the others give it.
+    run(session, "adaptershare_cli", "train-single", *common, "--max-steps", "100", *session.posargs)
     session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/small")
 
 

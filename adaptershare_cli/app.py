@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    StartSettings,
     TrainingSettings,
     joint_settings,
     preset_values,
@@ -195,7 +196,7 @@ def prepro(
 
 
 @app.command("train-single")
-@with_options(TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     given: dict[str, Any],
     invocation: str,
@@ -219,7 +220,8 @@ def train_single(
     context = _context("train-single", locals(), given, reporter)
     from adaptershare_cli.stages.train_single import train_single as run
 
-    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds))
+    start = settings_from(StartSettings, given)
+    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds), start)
     _finish(reporter, "train-single", runs)
 
 
@@ -243,7 +245,7 @@ def train_share(
         Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
         typer.Option(
             help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
-            "hyperformer-paper: HyperFormer's."
+            "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
         ),
     ] = None,
     workspace: Workspace = Path("workspace"),

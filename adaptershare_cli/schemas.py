@@ -139,6 +139,18 @@ LOOKAHEAD = pa.schema(
     ]
 )
 
+ATTENTION = pa.schema(
+    [
+        ("task", pa.string()),  # the target: whose select rows were looked at
+        ("layer", pa.int64()),
+        ("location", pa.string()),  # of the adapters in the layer: output_adapter, mh_adapter
+        ("adapter", pa.string()),  # named by the first task (or folder) that it belongs to
+        ("members", pa.list_(pa.string())),  # all tasks (or folders) that it belongs to
+        ("attention", pa.float64()),  # 0..1: mean over a row's tokens, then over the rows
+        ("rows", pa.int64()),
+    ]
+)
+
 # What a run publishes, a file a table.
 RUN_TABLES = {
     "steps": STEPS,
@@ -148,6 +160,7 @@ RUN_TABLES = {
     "interference": INTERFERENCE,
     "embeddings": EMBEDDINGS,
     "lookahead": LOOKAHEAD,
+    "attention": ATTENTION,
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

@@ -153,8 +153,26 @@ class RuntimeSettings:
 
 
 @dataclass(frozen=True)
-class ObserveSettings:
-    """What every joint method knows. The checks: gradients of every task on held-out rows; all methods observe them."""
+class StartSettings:
+    """Where a single task's adapter starts."""
+
+    from_run: str | None = option(
+        None, "Start from an adapter of this earlier run (name, key prefix, glob or path), not from random weights."
+    )
+    init: str | None = option(
+        None, "The task of --from-run whose adapter it is (for a group, any of its tasks); not needed if it has one."
+    )
+    init_head: bool = option(False, "Start from that task's head too; the two tasks' labels must be the same.")
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """The settings of a method."""
+
+
+@dataclass(frozen=True)
+class ObserveSettings(MethodSettings):
+    """What methods of joint training know. The checks: gradients of every task on held-out rows; all observe them."""
 
     observe: bool = option(True, "Take every task's gradients at checks (their history is the learnt correlation).")
     check_every: int | None = option(
@@ -252,6 +270,9 @@ class AdapterShareSettings(PlanSettings):
         None, "Groups over all layers divided by layers may grow up to this (by default the number of tasks).", 1
     )
     target_parameters: int | None = option(None, "Trained parameters, heads included, may grow up to this.", 1)
+    fuse: bool = option(
+        False, "In a layer that has split, let each task attend (AdapterFusion) over the adapters of all its groups."
+    )
 
     def __post_init__(self) -> None:
         if -1 < self.min_intra_similarity < 1:
@@ -285,6 +306,52 @@ class HyperFormerPlusPlusSettings(HyperFormerSettings):
     projected_task_embedding_dim: int = option(64, "Output values of that network: what the generator reads.", 1)
 
 
+@dataclass(frozen=True)
+class AdapterFusionSettings(MethodSettings):
+    """Train adapters first, then let each task learn to attend over all of them.
+
+    Stage two's learning rate and the penalty are the paper's; stage one is trained with the common options.
+    """
+
+    fusion_over: str | None = option(
+        None,
+        "The adapters to attend over: those of train-single (not given), of a method of joint training (for example "
+        "private), both made when missing, or of an earlier train-share run (name, key prefix, glob or path).",
+    )
+    adapters: str | None = option(
+        None, "Attend over the adapters in the sub-folders of this folder (AdapterHub layout, safetensors)."
+    )
+    fusion_head: Literal["fresh", "copied"] = option(
+        "fresh", "Stage two starts with fresh heads, or with those that were trained with the adapters."
+    )
+    fusion_learning_rate: float = option(5e-5, "Stage two's peak learning rate (--learning-rate is stage one's).", 0)
+    fusion_regularization: float = option(0.01, "Weight of the sum over sites of |V - I|^2 in stage two's loss.", 0)
+    stage_one_share: float | None = option(
+        None, "Stage one's updates, as a share of the run's updates on each task (by default half).", 0.001, 1
+    )
+    stage_two_share: float | None = option(
+        None, "Stage two's updates, likewise (by default what stage one leaves; all where the adapters are given).",
+        0.001, 1,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.adapters is not None and self.fusion_over is not None:
+            raise UserError("--adapters and --fusion-over name two sets of adapters", fix="Give one of them.")
+
+
+def fusion_preset(tasks: int) -> dict[str, Any]:
+    """AdapterFusion's published settings, by option: 30 epochs for the adapters, at most 10 for the fusion.
+
+    The best step on the select rows stands for its early stopping; batches of 32 are the library's documentation's.
+    """
+    return {
+        "learning_rate": 1e-4, "fusion_learning_rate": 5e-5, "num_train_epochs": 30.0, "stage_one_share": 1.0,
+        "stage_two_share": 1 / 3, "lr_scheduler_type": "linear", "warmup_ratio": 0.0, "optim": "adamw_torch",
+        "weight_decay": 0.0, "per_device_train_batch_size": 32, "reduction_factor": 16, "adapter_config": "seq_bn",
+        "encoder_dropout": True, "load_best_model_at_end": True,
+    }  # fmt: skip
+
+
 def paper_preset(tasks: int) -> dict[str, Any]:
     """The original's published settings for `tasks` tasks (specs section 4), by option.
 
@@ -314,14 +381,14 @@ def hyperformer_preset(tasks: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-PRESETS = {"paper": paper_preset, "hyperformer-paper": hyperformer_preset}
+PRESETS = {"paper": paper_preset, "hyperformer-paper": hyperformer_preset, "adapterfusion-paper": fusion_preset}
 
 
 def preset_values(preset: str, tasks: int, given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, and those of a preset for `tasks` tasks that have an effect beside them."""
     values = PRESETS[preset](tasks)
     if "max_steps" in given:
-        del values["num_train_epochs"]
+        values.pop("num_train_epochs", None)
     if given.get("observe") is False:
         values = {k: v for k, v in values.items() if k not in {item.name for item in fields(ObserveSettings)}}
     return values | given

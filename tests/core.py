@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, TaskInfo
 from adaptershare_cli.methods import load_builder, method_settings
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
@@ -70,10 +72,13 @@ def build_method(
     double: bool = False,
     seed: int = 0,
     plan_history: tuple[tuple[int, SharingPlan], ...] = (),
-    init_adapter: Path | None = None,
+    given: dict[str, Any] | None = None,
     **options: object,
-) -> tuple[PlannedMethod, dict[str, TaskParts]]:
-    """A method on the encoder in `folder`; `double` turns the whole model to float64."""
+) -> tuple[Any, dict[str, TaskParts]]:
+    """A method on the encoder in `folder`; `double` turns the whole model to float64.
+
+    `given` are further fields of its context, `options` those of its settings.
+    """
     parts = parts if parts is not None else random_parts()
     training = training or TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2)
     context = MethodContext(
@@ -85,9 +90,10 @@ def build_method(
         max_steps=training.max_steps or 20,
         seed=seed,
         pad_token=0,
-        init_adapter=init_adapter,
         init_plan=plan_history[-1][1] if plan_history else None,
         plan_history=plan_history,
+        select={name: part.select for name, part in parts.items()},
+        **(given or {}),
     )
     built = load_builder(method)(context)
     if double:
@@ -95,6 +101,32 @@ def build_method(
         for head in built.model.heads.values():
             head.double()
     return built, parts
+
+
+def random_sources(
+    folder: Path,
+    names: tuple[str, ...],
+    training: TrainingSettings | None = None,
+    shared: tuple[tuple[int, str, str], ...] = (),
+) -> dict[str, dict[str, torch.Tensor]]:
+    """Adapters of random values by name; for each (layer, first, second) of `shared` the second has the first's."""
+    training = training or TrainingSettings(max_steps=20)
+    plan = SharingPlan.private(names, 2)
+    encoder = load_encoder(locate_encoder(str(folder)), torch.device("cpu"))
+    bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, 0)
+    scramble(bank.parameters(), 7)
+    found = {name: {n: t.detach().clone() for n, t in bank.named_parameters(name)} for name in names}
+    for layer, first, second in shared:
+        found[second] |= {n: t for n, t in found[first].items() if n.startswith(f"{layer}.")}
+    return found
+
+
+@torch.no_grad()
+def scramble(tensors: Iterable[torch.Tensor], seed: int = 0) -> None:
+    """Give every tensor its own random values."""
+    generator = torch.Generator().manual_seed(seed)
+    for tensor in tensors:
+        tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator))
 
 
 def relate(gradients: torch.Tensor) -> Interference:

@@ -29,8 +29,11 @@ from adaptershare_cli.settings import (
 
 # What a measure is computed from: a table of joint runs, each task's single-task run, the encoder and the rows, a set
 # of trainings of its own, the measured truth, the names and numbers of rows alone.
-Need = Literal["interference", "sharing", "lookahead", "models", "encoder", "trainings", "truth", "sizes", "nothing"]
-TABLES = ("interference", "sharing", "lookahead")
+Need = Literal[
+    "interference", "sharing", "lookahead", "attention", "embeddings",
+    "models", "encoder", "trainings", "truth", "sizes", "nothing",
+]  # fmt: skip
+TABLES = ("interference", "sharing", "lookahead", "attention", "embeddings")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,14 @@ MEASURES: dict[str, Measure] = {
     "lookahead": Measure(
         "task affinity: how far a step on one task lowers another's loss, tried during a run with --lookahead-every",
         SeededMeasureSettings, "lookahead:correlate", 1, "lookahead", directed=True,
+    ),
+    "fusion": Measure(
+        "how much a task attends to another's adapter in a run with AdapterFusion",
+        SeededMeasureSettings, "fusion:correlate", 1, "attention", directed=True,
+    ),
+    "task-embedding": Measure(
+        "cosine of the task embeddings that a run of HyperFormer learnt",
+        SeededMeasureSettings, "task_embedding:correlate", 1, "embeddings",
     ),
     "gradts": Measure(
         "Kendall's tau between the head importances of single-task models",

@@ -11,6 +11,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from adaptershare_cli.correlation.base import Found, Inputs, values_frame
+from adaptershare_cli.settings import SeededMeasureSettings
+
+
+def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
+    """Cosines of the embeddings of each seed's run (`inputs.tables`: `schemas.EMBEDDINGS`)."""
+    tasks, rows = inputs.tasks, []
+    for seed, table in inputs.tables.items():
+        values = cosines(np.stack(table.set_index("task")["embedding"].loc[list(tasks)].tolist()))
+        rows += [
+            {"seed": seed, "source": tasks[i], "target": tasks[j], "value": values[i, j]}
+            for i, j in np.ndindex(values.shape)
+            if i < j
+        ]
+    return Found(values_frame(rows))
+
 
 def cosines(embeddings: np.ndarray) -> np.ndarray:
     """Cosines (T, T) between the rows of `embeddings` (T, e), with ones on the diagonal; NaN for a row of zeros."""

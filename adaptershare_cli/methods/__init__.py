@@ -9,11 +9,12 @@ from typing import Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import (
+    AdapterFusionSettings,
     AdapterShareSettings,
     GivenPlanSettings,
     HyperFormerPlusPlusSettings,
     HyperFormerSettings,
-    ObserveSettings,
+    MethodSettings,
     PrivateSettings,
     RandomPlanSettings,
     SharedSettings,
@@ -29,7 +30,7 @@ class MethodSpec:
     """
 
     summary: str
-    settings: type[ObserveSettings]
+    settings: type[MethodSettings]
     module: str
     code_version: int
     needs_plan: bool = False
@@ -57,6 +58,9 @@ METHODS: dict[str, MethodSpec] = {
     "hyperformer++": MethodSpec(
         "one generator for all sites, told by task, layer and position", HyperFormerPlusPlusSettings, "hyperformer", 1
     ),
+    "adapterfusion": MethodSpec(
+        "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 1
+    ),
 }
 
 
@@ -65,7 +69,7 @@ def method_options(method: str) -> set[str]:
     return {item.name for item in fields(METHODS[method].settings)}
 
 
-def method_settings(method: str, given: Mapping[str, Any]) -> ObserveSettings:
+def method_settings(method: str, given: Mapping[str, Any]) -> MethodSettings:
     """The method's settings from the options that were given; an option that it does not know is refused."""
     spec = METHODS[method]
     known = method_options(method)

@@ -10,7 +10,7 @@ import torch
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import Act, Check, PlannedMethod, Verdict
+from adaptershare_cli.methods.planned import Act, Check, PlannedMethod, Verdict, tied_model
 from adaptershare_cli.settings import AdapterShareSettings
 from adaptershare_cli.sharing.differentiation import (
     Decision,
@@ -34,7 +34,9 @@ def build(context: MethodContext) -> PlannedMethod:
     """
     assert isinstance(context.settings, AdapterShareSettings)
     shared = SharingPlan.shared(tuple(context.infos), context.encoder.config.num_hidden_layers)
-    method = PlannedMethod(context, context.init_plan or shared, Differentiate(context.settings))
+    plan = context.init_plan or shared
+    model = tied_model(context, plan, context.settings.fuse)
+    method = PlannedMethod(context, plan, Differentiate(context.settings), model)
     target, trained = context.settings.target_parameters, sum(parameter.numel() for parameter in method.names())
     if target is not None and target < trained:
         raise UserError(
@@ -119,6 +121,8 @@ class Differentiate(Act):
         if self.settings.target_parameters is None:
             return True
         one_more = sum(tensor.numel() for _, tensor in method.model.bank.named_parameters(plan.tasks[0], layer))
+        if method.fusion is not None and len(plan.layers[layer]) == 1:
+            one_more += method.fusion.size(layer)
         trained = sum(parameter.numel() for parameter in method.names())
         return trained + one_more <= self.settings.target_parameters
 

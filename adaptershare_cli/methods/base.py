@@ -12,7 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskInfo
-from adaptershare_cli.settings import ObserveSettings, TrainingSettings
+from adaptershare_cli.settings import MethodSettings, TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 
@@ -23,7 +23,8 @@ Records = dict[str, list[dict[str, Any]]]
 class Phase:
     """A part of a method's training: `max_steps` updates of `parameters()` on batches of `tasks`.
 
-    `apart()` are parameters that are trained beside them: they neither decay nor count for the clipping.
+    Beside them are trained `undecayed()` parameters, which do not decay, and those `apart()`, which neither decay nor
+    count for the clipping. `learning_rate` is the phase's own, where it is not that of the training settings.
     """
 
     name: str
@@ -31,15 +32,19 @@ class Phase:
     max_steps: int
     parameters: Callable[[], list[nn.Parameter]]
     apart: Callable[[], list[nn.Parameter]] = list
+    undecayed: Callable[[], list[nn.Parameter]] = list
+    learning_rate: float | None = None
 
 
 @dataclass
 class MethodContext:
     """All that a method may use.
 
-    `init_adapter` is a folder in the AdapterHub layout (`AdapterBank.export`) whose adapter every task starts from.
+    `task_steps` are the updates that each task gets of `max_steps`; `select` are the rows for choices.
     `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
-    under, each with the step from which it held.
+    under, each with the step from which it held. `init_adapter` are the tensors that adapters start from,
+    `init_heads` those of heads (`weight`, `bias`) by task, `sources` adapters that stay as they are, by name; tensors
+    of adapters are named as by `AdapterBank.named_parameters`.
     `plan_changed(step, before, after)` shows the user a new plan; `records` go into the artefact's tables.
     """
 
@@ -47,11 +52,15 @@ class MethodContext:
     infos: dict[str, TaskInfo]
     heldout: dict[str, Rows]
     training: TrainingSettings
-    settings: ObserveSettings
+    settings: MethodSettings
     max_steps: int
     seed: int
     pad_token: int
-    init_adapter: Path | None = None
+    task_steps: Mapping[str, int] = field(default_factory=dict)
+    select: Mapping[str, Rows] = field(default_factory=dict)
+    init_adapter: Mapping[str, torch.Tensor] | None = None
+    init_heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     init_plan: SharingPlan | None = None
     plan_history: tuple[tuple[int, SharingPlan], ...] = ()
     plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None
@@ -117,8 +126,8 @@ class Method(Protocol):
         ...
 
     @property
-    def plan(self) -> SharingPlan:
-        """The sharing plan as it stands."""
+    def plan(self) -> SharingPlan | None:
+        """The sharing plan as it stands; None for a method that trains under none."""
         ...
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.base import MethodContext, Phase
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.export import export_task
+from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.settings import ObserveSettings
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.lookahead import look_ahead
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import without_prefix
+from adaptershare_cli.training.evaluation import attention_rows
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
 
 CHECK_COST = 0.05  # checks take at most about this share of the training time
+PENALTY = 0.01  # AdapterFusion's, on |V - I|^2 (specs of AdapterFusion, section 2.1)
 ROW_COST = 1.5  # what a held-out row costs in a check, in rows of training (tests/benchmarks/check_cost.py)
 
 
@@ -66,15 +71,16 @@ class Act:
         """The inverse of `state`."""
 
 
-def tied_model(context: MethodContext, plan: SharingPlan) -> MultiTaskModel:
-    """Adapters that are tied by `plan`, new or those of `init_adapter`, and a head for each task."""
+def tied_model(context: MethodContext, plan: SharingPlan, fuse: bool = False) -> MultiTaskModel:
+    """Adapters that are tied by `plan`, a head for each task, and with `fuse` AdapterFusion where a layer has split."""
     training, seed = context.training, context.seed
-    bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, seed)
-    if context.init_adapter is not None:
-        for task in plan.tasks:
-            bank.load(task, context.init_adapter)
-    infos = list(context.infos.values())
-    return MultiTaskModel(context.encoder, bank, infos, training.pooling, training.head_dropout, seed)
+    bank = AdapterBank(
+        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.init_adapter
+    )
+    return MultiTaskModel(
+        context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, seed,
+        fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.init_heads,
+    )  # fmt: skip
 
 
 class PlannedMethod:
@@ -84,20 +90,23 @@ class PlannedMethod:
         self, context: MethodContext, plan: SharingPlan, act: Act | None = None, model: MultiTaskModel | None = None
     ) -> None:
         """`model` is what trains under the plan: by default adapters that are tied by it."""
-        self.context, self.act = context, act or Act()
+        assert isinstance(context.settings, ObserveSettings)
+        self.context, self.settings, self.act = context, context.settings, act or Act()
         self.model = model or tied_model(context, plan)
         self.heldout = context.heldout
-        if context.settings.shuffle_heldout_labels:
+        if self.settings.shuffle_heldout_labels:
             self.heldout = {
                 task: rows.with_shuffled_labels(derive_seed(context.seed, "heldout-labels", task))
                 for task, rows in context.heldout.items()
             }
         self.uncertainty: dict[str, nn.Parameter] = {}
-        if context.settings.loss_weighting == "uncertainty":
+        if self.settings.loss_weighting == "uncertainty":
             device = self.model.device
             self.uncertainty = {task: nn.Parameter(torch.zeros((), device=device)) for task in plan.tasks}
-        self.lookahead_every: int | None = getattr(context.settings, "lookahead_every", None)
-        for name in ("sharing", "interference", *(("lookahead",) if self.lookahead_every else ())):
+        self.fusion = self.model.fusion
+        self.lookahead_every: int | None = getattr(self.settings, "lookahead_every", None)
+        extra = {"lookahead": self.lookahead_every, "attention": self.fusion}
+        for name in ("sharing", "interference", *(name for name, wanted in extra.items() if wanted)):
             context.records.setdefault(name, [])
         self.record_plan("main", 0)
 
@@ -108,9 +117,12 @@ class PlannedMethod:
 
     def phases(self) -> Iterator[Phase]:
         """One phase over all tasks."""
+        values = [] if self.fusion is None else [partial(self.fusion.parameters, task) for task in self.plan.tasks]
         yield Phase(
-            "main", self.plan.tasks, self.context.max_steps, self.model.parameters,
-            lambda: list(self.uncertainty.values()),
+            "main", self.plan.tasks, self.context.max_steps,
+            parameters=lambda: [*self.model.parameters(), *(p for some in values for p in some(values=False))],
+            apart=lambda: list(self.uncertainty.values()),
+            undecayed=lambda: [p for some in values for p in some(values=True)],
         )  # fmt: skip
 
     def train_mode(self) -> None:
@@ -124,9 +136,12 @@ class PlannedMethod:
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of a batch under its task's adapters: L, or exp(-v) L + v with the task's uncertainty v.
 
-        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3).
+        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3). With fusion L
+        has AdapterFusion's penalty on the task's value matrices.
         """
         loss = self.model.loss(batch)
+        if self.fusion is not None:
+            loss = loss + PENALTY * self.fusion.penalty(batch.task)
         if not self.uncertainty:
             return loss
         v = self.uncertainty[batch.task]
@@ -150,7 +165,7 @@ class PlannedMethod:
 
     def check_due(self, step: int) -> bool:
         """Whether update `step` ends with a check (needs two tasks and `observe`)."""
-        if not self.context.settings.observe or len(self.plan.tasks) < 2:
+        if not self.settings.observe or len(self.plan.tasks) < 2:
             return False
         if not any(len(rows) for rows in self.heldout.values()):  # tasks of fewer than five train rows have none
             return False
@@ -159,7 +174,7 @@ class PlannedMethod:
 
     def check_steps(self) -> tuple[int, int]:
         """The update of the first check, and the updates between checks."""
-        settings, training = self.context.settings, self.context.training
+        settings, training = self.settings, self.context.training
         rows = sum(len(heldout) for heldout in self.heldout.values())
         every = settings.check_every or math.ceil(ROW_COST * rows / training.per_device_train_batch_size / CHECK_COST)
         first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
@@ -174,7 +189,7 @@ class PlannedMethod:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
         index = row_index(self.heldout)
         raw = gram_matrices(self.model, self.heldout, self.context.pad_token)
-        grams = [unit_rows(gram) for gram in raw] if self.context.settings.row_gradients == "unit" else raw
+        grams = [unit_rows(gram) for gram in raw] if self.settings.row_gradients == "unit" else raw
         relations = [interference(gram, index) for gram in grams]
         before = self.plan
         verdict = self.act.on_check(self, Check(phase, step, index, grams, relations), optimizer)
@@ -195,6 +210,8 @@ class PlannedMethod:
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
         """Part a group of `layer`; the copies train on with the moments of their sources."""
         optimizer.follow_split(self.model.bank.split(layer, kept, moved))
+        if self.fusion is not None:
+            optimizer.adopt(*self.fusion.follow_plan())
 
     def record_plan(self, phase: str, step: int) -> None:
         """Record the plan that holds from `step` on."""
@@ -228,7 +245,12 @@ class PlannedMethod:
         export_task(self.model, task, folder)
 
     def finish(self, folder: Path) -> None:
-        """Nothing is kept beside the tasks' folders."""
+        """Record what each task attends to, where layers are fused; nothing is kept beside the tasks' folders."""
+        if self.fusion is not None:
+            size = self.context.training.per_device_eval_batch_size
+            for task, rows in self.context.select.items():
+                found = attention_rows(self.model, task, rows, size, self.context.pad_token)
+                self.context.records["attention"].extend(found)
 
 
 def _known(value: float) -> float | None:

@@ -6,6 +6,7 @@ offers (activation, batches split between tasks, saving) works unchanged, whatev
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +17,7 @@ from typing import Any, cast
 import torch
 from adapters import AdapterSetup, BnConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
 from adapters.composition import BatchSplit
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -58,7 +59,8 @@ def no_adapter() -> AbstractContextManager:
 class AdapterBank:
     """The adapters of several tasks on one encoder, tied according to a plan.
 
-    All tasks start from the same weights in a layer, so a private and a shared plan start from the same function.
+    All tasks start from the same weights in a layer, so a private and a shared plan start from the same function:
+    from those of `initial` (named as by `named_parameters`), or else at random.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class AdapterBank:
         config: str,
         reduction_factor: int,
         seed: int,
+        initial: Mapping[str, torch.Tensor] | None = None,
         **changes: Any,
     ) -> None:
         """`config` names one of `CONFIGS`, of which `changes` are other fields than the library's."""
@@ -79,6 +82,8 @@ class AdapterBank:
             check_adapter_name(task)
             self.encoder.add_adapter(task, config=adapter_config)
         self.sites: dict[str, list[Site]] = {task: _sites(self.encoder, task) for task in self.tasks}
+        if initial is not None:
+            self.fill(self.tasks[0], initial)
         with torch.no_grad():
             for task in self.tasks[1:]:
                 for ours, theirs in zip(self.sites[task], self.sites[self.tasks[0]], strict=True):
@@ -106,6 +111,19 @@ class AdapterBank:
                     self._tie(layer, task, tensors)
                 taken.update(tensors.values())
         self.plan = plan
+
+    def tie_equal(self) -> None:
+        """Let tasks share an adapter in each layer where they hold the very same values."""
+        layers = []
+        for layer in range(len(self.plan.layers)):
+            groups: dict[str, list[str]] = {}
+            for task in self.tasks:
+                digest = hashlib.sha256()
+                for _, tensor in self.named_parameters(task, layer):
+                    digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+                groups.setdefault(digest.hexdigest(), []).append(task)
+            layers.append(tuple(map(tuple, groups.values())))
+        self.set_plan(SharingPlan(self.tasks, tuple(layers)))
 
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str]) -> dict[nn.Parameter, nn.Parameter]:
         """Give the tasks `moved` an exact copy of their group's adapter in `layer`.
@@ -182,41 +200,38 @@ class AdapterBank:
                     self._tie(layer, task, own)
         self.plan = plan
 
-    @torch.no_grad()
-    def load(self, task: str, folder: Path) -> None:
-        """Copy the adapter in `folder` (as `export` wrote it, of any task) into the tensors that `task` uses.
-
-        Raises UserError where it has another shape or stands at other sites than this bank's adapters.
-        """
-        source = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["name"]
-        saved = load_file(folder / "adapter.safetensors")
-        names = {module: name for name, module in self.encoder.named_modules()}
-        own = {
-            f"{names[site.module].rpartition('.')[0]}.{source}.{name}": tensor
-            for site in self.sites[task]
-            for name, tensor in site.module.named_parameters()
-        }
-        if {name: tensor.shape for name, tensor in saved.items()} != {name: t.shape for name, t in own.items()}:
-            raise UserError(
-                f"The adapter of {source} does not fit: it has other sites or another size than this run's",
-                where=str(folder),
-                fix="Train with the same --adapter-config, --reduction-factor and --model.",
-            )
-        for name, tensor in own.items():
-            tensor.copy_(saved[name])
-
-    def export(self, task: str, folder: Path) -> None:
+    def export(self, task: str, folder: Path, leave_out: Sequence[int] = ()) -> None:
         """Write the task's adapter in the AdapterHub layout: `adapter_config.json` and `adapter.safetensors`.
 
-        `adapters` writes the folder's files; the config loses the local model path, so that equal runs give equal
-        bytes, and the library's own names for the file are kept so that `load_adapter` finds it.
+        `adapters` writes the folder's files, and its own names for them are kept so that `load_adapter` finds them.
+        The layers in `leave_out` are not written, and the config says so.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save_adapter(str(folder), task, use_safetensors=True)
-        config_file = folder / "adapter_config.json"
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-        config.pop("model_name", None)
-        config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        config_file, weights_file = (folder / name for name in ADAPTER_FOLDER_FILES)
+        changes: dict[str, Any] = {}
+        if leave_out:
+            changes["config"] = {**json.loads(config_file.read_text())["config"], "leave_out": list(leave_out)}
+            named = {module: name for name, module in self.encoder.named_modules()}
+            left_out = tuple(f"{named[site.module]}." for site in self.sites[task] if site.layer in leave_out)
+            save_file({n: t for n, t in load_file(weights_file).items() if not n.startswith(left_out)}, weights_file)
+        clean_config(config_file, **changes)
+
+
+def clean_config(file: Path, **changes: Any) -> None:
+    """Write a config of the library again, with `changes`, without the local model path: equal runs, equal bytes."""
+    config = json.loads(file.read_text(encoding="utf-8")) | changes
+    config.pop("model_name", None)
+    file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def named_tensors(encoder: Any, adapter: str) -> dict[str, nn.Parameter]:
+    """All tensors of one of the encoder's adapters, as `layer.location.parameter`."""
+    return {
+        f"{site.layer}.{site.location}.{name}": tensor
+        for site in _sites(encoder, adapter)
+        for name, tensor in site.module.named_parameters()
+    }
 
 
 def _sites(encoder: Any, task: str) -> list[Site]:

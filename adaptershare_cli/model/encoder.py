@@ -9,6 +9,7 @@ from typing import Any
 
 import adapters
 import torch
+from adapters.methods.bottleneck import BottleneckLayer
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModel, PreTrainedModel
@@ -136,11 +137,13 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
     originals, handles = [], []
     attention = attends_in_bf16(next(encoder.parameters()).device)
     inner = _INNER_LINEARS + (_ATTENTION_LINEARS if attention else ())
+    sites = [part for part in encoder.modules() if isinstance(part, BottleneckLayer)]
+    added = {m for part in sites for own in (part.adapters, part.adapter_fusion_layer) for m in own.modules()}
     for name, module in encoder.named_modules():
         if attention and name.endswith(_WRITTEN_OUT_ATTENTION):
             handles.append(module.register_forward_hook(_output_to_bf16))
-        # Adapters are Linears too; they keep requires_grad and fp32.
-        if not isinstance(module, nn.Linear) or module.weight.requires_grad:
+        # Adapters and fusion modules have Linears too; they stay fp32, frozen or not.
+        if not isinstance(module, nn.Linear) or module in added:
             continue
         originals.append((module, module.weight, module.bias))
         module.weight = nn.Parameter(module.weight.to(torch.bfloat16), requires_grad=False)

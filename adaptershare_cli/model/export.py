@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from adaptershare_cli.model.adapters import clean_config
+from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 
 HEAD_FILE = "head.safetensors"
 HEAD_CONFIG = "head.json"
 NORM_FILE = "layer_norms.safetensors"
 NORM = "layer-norm/"  # how `serving` names them
+FUSION_CONFIG = "adapter_fusion_config.json"
 
 _README = """# Adapter of task `{task}`
 
-The adapter is in the AdapterHub layout (load it with `adapters`); the head is one linear layer on the {pooling}-pooled
+{what}; the head is one linear layer on the {pooling}-pooled
 last hidden state. `head.json` holds the labels{scale}.
 
 ```python
@@ -28,7 +31,7 @@ from transformers import AutoModel, AutoTokenizer
 
 tokenizer, encoder = AutoTokenizer.from_pretrained(ENCODER), AutoModel.from_pretrained(ENCODER)
 adapters.init(encoder)
-encoder.load_adapter(FOLDER, load_as="{task}", set_active=True, use_safetensors=True)
+{load}
 encoder.eval()
 head = load_file(FOLDER + "/head.safetensors")
 {norms}# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in
@@ -42,12 +45,42 @@ logits = torch.nn.functional.linear(pooled, head["weight"], head["bias"])
 """
 
 
+_ADAPTER = "The adapter is in the AdapterHub layout (load it with `adapters`)"
+_LOAD_ADAPTER = 'encoder.load_adapter(FOLDER, load_as="{task}", set_active=True, use_safetensors=True)'
+_FUSION = "The adapters that the task attends over, and its AdapterFusion layer, load with `adapters`"
+_LOAD_FUSION = """for name in {sources}:
+    encoder.load_adapter(f"{{FOLDER}}/adapters/{{name}}", load_as=name, use_safetensors=True)
+encoder.load_adapter_fusion(FOLDER + "/fusion", set_active=True, use_safetensors=True)"""
+
+
 def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     """Write adapter (`adapter_config.json`, `adapter.safetensors`), head (`head.safetensors`, `head.json`), README.md.
 
+    A model with fusion has a folder `adapters/<name>/` for each adapter, and `fusion/`, instead of the one adapter.
     Where the encoder's layer norms were trained, they stand in `layer_norms.safetensors`. Same weights, same bytes.
     """
-    model.bank.export(task, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    if model.fusion is None:
+        model.bank.export(task, folder)
+        _export_head(model, task, folder, _ADAPTER, _LOAD_ADAPTER.format(task=task))
+    else:
+        _export_fusion(model.fusion, task, folder)
+        _export_head(model, task, folder, _FUSION, _LOAD_FUSION.format(sources=model.fusion.sources()))
+
+
+def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
+    """The adapters of all groups, each without the layers in which another stands for its group, and the fusion."""
+    sources, bank = fusion.sources(), fusion.bank
+    (folder / "adapters").mkdir(exist_ok=True)
+    for source in sources:
+        elsewhere = [n for n, groups in enumerate(bank.plan.layers) if source not in (group[0] for group in groups)]
+        bank.export(source, folder / "adapters" / source, leave_out=elsewhere)
+    with fusion.everywhere(task) as name:
+        bank.encoder.save_adapter_fusion(str(folder / "fusion"), name, use_safetensors=True)
+    clean_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
+
+
+def _export_head(model: MultiTaskModel, task: str, folder: Path, what: str, load: str) -> None:
     info = model.infos[task]
     linear = model.heads[task].linear
     _save({"weight": linear.weight, "bias": linear.bias}, folder / HEAD_FILE)
@@ -67,18 +100,11 @@ def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     formula = "(hidden * mask).sum(1) / mask.sum(1)" if model.pooling == "mean" else "hidden[:, 0]"
     scale = "" if info.kind == "classification" else "; the output -1..1 stands for the range in it"
     load_norms = f'encoder.load_state_dict(load_file(FOLDER + "/{NORM_FILE}"), strict=False)\n' if norms else ""
-    text = _README.format(task=task, pooling=model.pooling, formula=formula, scale=scale, norms=load_norms)
+    text = _README.format(
+        task=task, what=what, load=load, pooling=model.pooling, formula=formula, scale=scale, norms=load_norms
+    )
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
     save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, file)
-
-
-def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:
-    """Take up the adapter and the head that `export_task` wrote into `folder`, copied in place."""
-    model.bank.load(task, folder)
-    saved = load_file(folder / HEAD_FILE)
-    with torch.no_grad():
-        for name, parameter in model.heads[task].linear.named_parameters():
-            parameter.copy_(saved[name])

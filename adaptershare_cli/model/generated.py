@@ -13,6 +13,7 @@ they put theirs (`seq_bn` reads the layer-normalised sum of s and the residual, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +25,10 @@ from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.hypernetwork import AdapterSite, GeneratorSizes, fresh_embedding, make_hypernetwork
 from adaptershare_cli.sharing.plan import SharingPlan
 
-SLOT = {"non_linearity": "gelu_new", "ln_after": True}  # what a slot differs in from the library's config
+SLOT: dict[str, Any] = {
+    "non_linearity": "gelu_new",
+    "ln_after": True,
+}  # what a slot differs in from the library's config
 
 
 def layer_norms(encoder: PreTrainedModel) -> dict[str, nn.Parameter]:

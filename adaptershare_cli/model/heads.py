@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import Batch, TaskInfo
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import pool
+from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.plan import SharingPlan
 
@@ -40,7 +42,10 @@ def row_losses(info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor) -> to
 
 
 class MultiTaskModel:
-    """A frozen encoder with an adapter bank and a head for each task."""
+    """A frozen encoder with an adapter bank, perhaps fusion modules over it, and a head for each task.
+
+    Heads start from `initial_heads` (tensors `weight` and `bias` by task), or else at random.
+    """
 
     def __init__(
         self,
@@ -50,14 +55,29 @@ class MultiTaskModel:
         pooling: str,
         head_dropout: float,
         seed: int,
+        fusion: Fusion | None = None,
+        initial_heads: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
     ) -> None:
-        self.encoder, self.bank, self.pooling = encoder, bank, pooling
+        self.encoder, self.bank, self.pooling, self.fusion = encoder, bank, pooling, fusion
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
         # A tokenizer may give segments to an encoder that knows none.
         self.segments = hasattr(encoder.embeddings, "token_type_embeddings")
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
+        for task, tensors in (initial_heads or {}).items():
+            self.heads[task].linear.load_state_dict(tensors)
+
+    def active(self, task: str) -> AbstractContextManager:
+        """Context of a forward pass of `task`."""
+        return self.bank.active(task) if self.fusion is None else self.fusion.active(task)
+
+    def active_rows(self, tasks: Sequence[str], counts: Sequence[int]) -> AbstractContextManager:
+        """Context of a pass over counts[0] rows of tasks[0], then counts[1] of tasks[1] …; with fusion of one task."""
+        if self.fusion is None:
+            return self.bank.active_rows(tasks, counts)
+        (task,) = tasks
+        return self.fusion.active(task)
 
     def pooled(
         self, inputs: dict[str, torch.Tensor], weights: Mapping[str, torch.Tensor] | None = None
@@ -79,7 +99,7 @@ class MultiTaskModel:
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Logits (B, outputs) of a batch of one task."""
-        with self.bank.active(batch.task):
+        with self.active(batch.task):
             return self.heads[batch.task](self.pooled(batch.inputs, self.weights(batch.task)))
 
     def loss(self, batch: Batch) -> torch.Tensor:
@@ -88,8 +108,10 @@ class MultiTaskModel:
         return row_losses(self.infos[batch.task], self.logits(batch), labels).mean()
 
     def train(self, encoder_dropout: bool) -> None:
-        """Heads in training mode; the frozen encoder too only with `encoder_dropout`."""
+        """Heads and fusion modules in training mode; the frozen encoder too only with `encoder_dropout`."""
         self.encoder.train(encoder_dropout)
+        if self.fusion is not None:
+            self.fusion.train()
         for head in self.heads.values():
             head.train()
 
@@ -104,13 +126,19 @@ class MultiTaskModel:
         return [*self.bank.parameters(), *(t for head in self.heads.values() for t in head.parameters())]
 
     def names(self) -> dict[nn.Parameter, str]:
-        """A name for every trainable tensor: `adapter/layer.group.…` (each tensor of a group once), `head/task/…`."""
+        """A name for every tensor that may be trained: each group's adapter once, fusion modules, heads.
+
+        `adapter/layer.group.…`, `fusion/task/…`, `head/task/…`; frozen adapters are left out.
+        """
         names = {
             parameter: f"adapter/{layer}.{number}.{name}"
             for layer, groups in enumerate(self.bank.plan.layers)
             for number, group in enumerate(groups)
             for name, parameter in self.bank.named_parameters(group[0], layer)
+            if parameter.requires_grad
         }
+        if self.fusion is not None:
+            names |= {parameter: name for name, parameter in self.fusion.tensors().items()}
         return names | {p: name for task in self.heads for name, p in self.head_parameters(task).items()}
 
     def head_parameters(self, task: str) -> dict[str, nn.Parameter]:
@@ -118,13 +146,23 @@ class MultiTaskModel:
         return {f"head/{task}/{name}": parameter for name, parameter in self.heads[task].named_parameters()}
 
     def serving(self, task: str) -> dict[str, nn.Parameter]:
-        """What `task` needs beside the frozen encoder: `adapter/…` and `head/…`; tasks that share hold one object."""
-        return {f"adapter/{name}": p for name, p in self.bank.named_parameters(task)} | self.head_parameters(task)
+        """What `task` needs beside the frozen encoder, by name; tasks that share hold one object.
+
+        `adapter/…`, with fusion those of every group that the task attends over and `fusion/…`, and `head/…`.
+        """
+        if self.fusion is None:
+            found = {f"adapter/{name}": parameter for name, parameter in self.bank.named_parameters(task)}
+        else:
+            found = self.fusion.serving(task)
+        return found | self.head_parameters(task)
 
     def load_state(self, plan: SharingPlan, tensors: Mapping[str, torch.Tensor]) -> None:
         """Take up a plan and the tensors that `names` names; adapter parameters are new objects afterwards."""
         adapters = {n.removeprefix("adapter/"): t for n, t in tensors.items() if n.startswith("adapter/")}
         self.bank.load_state(plan, adapters)
+        if self.fusion is not None:
+            self.fusion.follow_plan()
+            self.fusion.load_state(tensors)
         self.load_heads(tensors)
 
     @torch.no_grad()

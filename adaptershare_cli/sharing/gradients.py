@@ -112,7 +112,7 @@ def row_gradients(
         rows = [torch.empty(count, slot.size, dtype=slot.modules[0].weight.dtype) for slot in block]
         handles = [_capture(slot, task) for slot in block for task in range(len(heldout))]
         try:
-            for chunk in chunks(heldout, chunk_rows):
+            for chunk in chunks(heldout, chunk_rows, mixed=model.fusion is None):
                 _run_chunk(model, heldout, chunk, pad_token, block, rows)
         finally:
             for handle in handles:
@@ -160,20 +160,23 @@ def _capture(slot: _Slot, task: int) -> torch.utils.hooks.RemovableHandle:
     return slot.modules[task].register_forward_hook(keep)
 
 
-def chunks(heldout: dict[str, Rows], size: int) -> Iterator[Chunk]:
-    """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order."""
+def chunks(heldout: dict[str, Rows], size: int, mixed: bool = True) -> Iterator[Chunk]:
+    """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order.
+
+    Without `mixed` a chunk holds rows of one task only: the library cannot fuse for a part of a batch.
+    """
     number = row_index(heldout).task
     row = np.concatenate([np.arange(len(rows)) for rows in heldout.values()])
     order = np.argsort(-np.concatenate([rows.lengths for rows in heldout.values()]), kind="stable")
-    for start in range(0, len(order), size):
-        part = order[start : start + size]
+    pools = [order] if mixed else [order[number[order] == task] for task in range(len(heldout))]
+    for part in (pool[start : start + size] for pool in pools for start in range(0, len(pool), size)):
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
 def active_chunk(model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk) -> AbstractContextManager:
     """Context in which a chunk's rows run, each with its task's adapters (keep backward inside)."""
     tasks = list(heldout)
-    return model.bank.active_rows([tasks[index] for index, _ in chunk], [len(rows) for _, rows in chunk])
+    return model.active_rows([tasks[index] for index, _ in chunk], [len(rows) for _, rows in chunk])
 
 
 def chunk_losses(

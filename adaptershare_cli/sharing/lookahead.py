@@ -75,7 +75,7 @@ def mean_losses(model: MultiTaskModel, rows: dict[str, Rows], pad_token: int, ch
     """Each task's mean loss over its rows, from mixed passes over chunks of all tasks' rows; nan without rows."""
     tasks = list(rows)
     totals = dict.fromkeys(tasks, 0.0)
-    for chunk in chunks(rows, chunk_rows):
+    for chunk in chunks(rows, chunk_rows, mixed=model.fusion is None):
         with active_chunk(model, rows, chunk):
             for (number, _), losses in zip(chunk, chunk_losses(model, rows, chunk, pad_token), strict=True):
                 totals[tasks[number]] += losses.double().sum().item()

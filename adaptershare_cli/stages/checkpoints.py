@@ -22,11 +22,12 @@ from adaptershare_cli.workspace import ASIDE, CHECKPOINTS, PARTIAL, Workspace, d
 
 KEPT = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
-_TABLES = {name: schema for name, schema in schemas.RUN_TABLES.items() if name != "predictions"}
+# Predictions and attention are made after the last update.
+_TABLES = {name: schema for name, schema in schemas.RUN_TABLES.items() if name not in ("predictions", "attention")}
 
 
 class CheckpointStore:
-    """The checkpoints of one run, in `checkpoints/<run>/<phase>-<step>/`; its user holds the run's lock.
+    """The checkpoints of one run, in `checkpoints/<run>/<phase>-<update>/`; its user holds the run's lock.
 
     `request` and `inputs` are those of the run; `forced` marks the checkpoints of a run that --force began anew.
     """
@@ -73,7 +74,7 @@ class CheckpointStore:
                 }
             }
 
-        self.workspace.publish(self.stage, checkpoint.phase, f"{checkpoint.step:08d}", build, self.describe)
+        self.workspace.publish(self.stage, checkpoint.phase, f"{checkpoint.updates:08d}", build, self.describe)
         for old in self._whole()[:-KEPT]:
             discard(old.path)
 
@@ -92,7 +93,7 @@ class CheckpointStore:
         other = _differences(newest.info["machine"], self.machine)
         if other and not inexact:
             raise UserError(
-                f"The checkpoint after update {newest.info['step']} was made elsewhere: {other}",
+                f"The checkpoint after update {newest.info['updates']} was made elsewhere: {other}",
                 where=str(newest.path),
                 fix="Go on there, or give --inexact (the end will then not be bit for bit the same), or --force to "
                 "train anew.",

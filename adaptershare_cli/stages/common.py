@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +58,12 @@ class StageContext:
     def encoder(self) -> EncoderSource:
         """The encoder that --model names."""
         return locate_encoder(self.model)
+
+    def for_input(self, **training: Any) -> StageContext:
+        """The same command for a run that another one needs: with other training settings, and made only if missing."""
+        other = copy.copy(self)  # keeps what was looked up already
+        other.force, other.training = "", replace(self.training, **training)
+        return other
 
     def tasks(self, spec: str) -> list[TaskDefinition]:
         """The definitions that --tasks names."""
@@ -116,6 +123,14 @@ def full_request(stage: str, request: dict[str, Any]) -> dict[str, Any]:
 def recorded_inputs(inputs: list[Artefact]) -> list[dict[str, str]]:
     """What an artefact records of those that it was made from."""
     return [{"artefact": artefact.label, "content": artefact.content} for artefact in inputs]
+
+
+def settings_key(run: Artefact) -> str:
+    """A key that is the same for all seeds of a run's settings, and for what it started from."""
+    request = {n: v for n, v in run.meta["request"].items() if n not in ("seed", "init_plan", "origin")}
+    if "origin_key" in run.info:
+        request["origin"] = run.info["origin_key"]
+    return request_key(request)
 
 
 def library_versions() -> dict[str, str]:

@@ -32,9 +32,14 @@ from adaptershare_cli.stages.trainings import Runs, make_trainings, training_sco
 from adaptershare_cli.workspace import Artefact, request_key, write_parquet
 
 MISSING = {  # what a run lacks where a table is empty or not there, and what to do
-    "interference": ("checks", "Train longer, with a smaller --check-every, and without --no-observe."),
+    "interference": (
+        "checks",
+        "Train longer, with a smaller --check-every, without --no-observe (adapterfusion has none).",
+    ),
     "lookahead": ("look-aheads", "Train it with --lookahead-every, smaller than its updates."),
-    "sharing": ("plans", "Name a joint run."),
+    "sharing": ("plans", "Name a joint run of a method under a plan."),
+    "attention": ("attention", "Name a run of --method adapterfusion, or of adaptershare with --fuse."),
+    "embeddings": ("task embeddings", "Name a run of --method hyperformer."),
 }
 
 
@@ -218,7 +223,7 @@ def _has_pictures(context: StageContext, measure: str, request: dict[str, Any]) 
 
 def _table(run: Artefact, name: str) -> pd.DataFrame:
     """A run's table by name. Raises UserError where a run has none, or an empty one."""
-    there = (run.path / f"{name}.parquet").exists()
+    there = f"{name}.parquet" in run.meta["files"]
     frame = run.table(f"{name}.parquet").to_pandas() if there else pd.DataFrame()
     if frame.empty:
         what, fix = MISSING[name]

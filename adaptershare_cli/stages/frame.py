@@ -13,14 +13,15 @@ from adaptershare_cli.artefact import verify
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
-from adaptershare_cli.model.export import load_task
+from adaptershare_cli.model.given import load_task
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.stages.common import StageContext
-from adaptershare_cli.stages.runs import read_parts, resolve_runtime, task_info
+from adaptershare_cli.stages.common import StageContext, settings_key
+from adaptershare_cli.stages.rows import read_parts, scored_contents
+from adaptershare_cli.stages.runs import resolve_runtime, task_info
 from adaptershare_cli.training.loop import TaskParts
-from adaptershare_cli.workspace import Artefact, request_key
+from adaptershare_cli.workspace import Artefact
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,7 @@ class Frame:
     @cached_property
     def scored_contents(self) -> frozenset[str]:
         """Contents of the rows that any of the tasks is scored on: nothing that is compared may learn from them."""
-        if self.context.training.leak_scope == "task":
-            return frozenset()
-        tables = [
-            a.table(f"{split}.parquet", ["content"]) for a in self.prepared.values() for split in a.info["scored"]
-        ]
-        return frozenset(content for table in tables for content in table["content"].to_pylist())
+        return scored_contents(self.context, self.prepared.values())
 
     @cached_property
     def parts(self) -> dict[str, TaskParts]:
@@ -157,8 +153,7 @@ def frames_of(
     """
     variants: dict[str, dict[int, Artefact]] = {}
     for run in runs:
-        own = {name: value for name, value in run.meta["request"].items() if name not in ("seed", "init_plan")}
-        same = variants.setdefault(request_key(own), {})
+        same = variants.setdefault(settings_key(run), {})
         if run.info["seed"] in same:
             raise UserError(
                 f"Two of the chosen runs are of one kind and of seed {run.info['seed']}",

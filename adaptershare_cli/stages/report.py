@@ -12,7 +12,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.artefact import verify
 from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
-from adaptershare_cli.stages.common import StageContext, ensure, select_runs
+from adaptershare_cli.stages.common import StageContext, ensure, select_runs, settings_key
 from adaptershare_cli.stages.runs import run_results
 from adaptershare_cli.workspace import Artefact, canonical, request_key, write_parquet
 
@@ -116,8 +116,7 @@ def _settings_labels(runs: list[Artefact]) -> dict[str, str]:
         own = settings[run.label]
         differing = [name for name in own if any(other.get(name) != own[name] for other in others)]
         words = [f"{name}={own[name]}" for name in sorted(differing)]
-        request = {name: value for name, value in run.meta["request"].items() if name not in ("seed", "init_plan")}
-        labels[run.label] = " ".join([request_key(request), *words])
+        labels[run.label] = " ".join([settings_key(run), *words])
     return labels
 
 
@@ -128,6 +127,8 @@ def _conditions(run: Artefact) -> dict[str, Any]:
         "encoder": run.info["encoder"]["weights"],
         "precision": run.info["precision"],
         "choice": "best step on select rows" if training["load_best_model_at_end"] else "last step",
+        # What adapters from a folder were trained on is not known, so such runs are compared with their like alone.
+        **({"adapters": "given"} if run.info["settings"].get("fusion_over") == "adapters" else {}),
     }
 
 

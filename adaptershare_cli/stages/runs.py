@@ -2,49 +2,80 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import torch
+from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
 from adaptershare_cli.console import Reporter, TrainingView
-from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.counting import count_costs
 from adaptershare_cli.model.encoder import check_inputs, load_encoder, resolve_precision
 from adaptershare_cli.reporting.plan_table import plan_table
-from adaptershare_cli.settings import ObserveSettings, check_settings, non_default
-from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.settings import MethodSettings, ObserveSettings, check_settings, non_default
 from adaptershare_cli.signals import on_signals
 from adaptershare_cli.stages.checkpoints import CheckpointStore
-from adaptershare_cli.stages.common import StageContext, ensure, full_request
-from adaptershare_cli.stages.prepro import PARTS
+from adaptershare_cli.stages.common import StageContext, ensure, full_request, settings_key
+from adaptershare_cli.stages.rows import dropped, read_parts
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
-from adaptershare_cli.training.schedule import task_shares, total_steps
-from adaptershare_cli.workspace import TRUTH, Artefact, canonical, request_key, require_space, write_parquet
+from adaptershare_cli.training.schedule import task_updates, total_steps
+from adaptershare_cli.workspace import TRUTH, Artefact, digest, request_key, require_space, write_parquet
 
-InitAdapter = tuple[Artefact, str]  # a run, and the task of it whose adapter is the start
+# Options that name runs or folders: of these their content counts, not the words that named them.
+NAMES = ("init_plan", "fusion_over", "adapters")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run starts from besides its tasks' rows.
+
+    `request` joins the run's request (`origin` in it: contents that differ from seed to seed; no words that name runs),
+    `artefacts` its inputs, `info` its record, `settings` those that are told in words; `read(encoder, infos)` gives
+    fields of `MethodContext`. `examples` are rows of the run's tasks that were trained on before, `parameters` and
+    `seconds` what that trained (`heads` of them in heads) and took, where it is a part of the method; `updates` those
+    of each task, where they are not what the schedule gives.
+    """
+
+    request: dict[str, Any] = field(default_factory=dict)
+    artefacts: tuple[Artefact, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
+    read: Callable[[PreTrainedModel, dict[str, TaskInfo]], dict[str, Any]] = lambda encoder, infos: {}
+    settings: dict[str, Any] = field(default_factory=dict)
+    examples: dict[str, int] = field(default_factory=dict)
+    parameters: int = 0
+    heads: int = 0
+    seconds: float = 0.0
+    updates: dict[str, int] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What a run's info says of it; `origin_key` is the same for all seeds of what the runs were trained with."""
+        if not self.artefacts:
+            return self.info
+        return {**self.info, "origin_key": request_key({"runs": sorted({settings_key(run) for run in self.artefacts})})}
+
+
+SCRATCH = Origin()
 
 
 def run_request(
     context: StageContext,
     method: str,
-    method_settings: ObserveSettings,
+    method_settings: MethodSettings,
     prepared: list[Artefact],
     seed: int,
-    origin: Artefact | None = None,
-    init_adapter: InitAdapter | None = None,
+    origin: Origin = SCRATCH,
     avoid: Set[str] = frozenset(),
 ) -> dict[str, Any]:
     """All that decides the result of a training; the arguments are those of `train_run`."""
@@ -56,13 +87,10 @@ def run_request(
         "precision": precision,
         "threads": threads,
         "seed": seed,
+        **origin.request,
     }
-    if origin is not None:
-        request["init_plan"] = origin.content
-    if init_adapter is not None:
-        request["init_adapter"] = [init_adapter[0].content, init_adapter[1]]
-    if dropped := _dropped(prepared, avoid):
-        request["avoid"] = hashlib.sha256(canonical(dropped).encode()).hexdigest()
+    if missing := dropped(prepared, avoid):
+        request["avoid"] = digest(missing)
     return request
 
 
@@ -71,27 +99,25 @@ def train_run(
     stage: str,
     name: str,
     method: str,
-    method_settings: ObserveSettings,
+    method_settings: MethodSettings,
     prepared: list[Artefact],
     seed: int,
-    origin: Artefact | None = None,
-    init_adapter: InitAdapter | None = None,
+    origin: Origin = SCRATCH,
     avoid: Set[str] = frozenset(),
 ) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
-    `origin` is the run whose sharing plans the method takes up, `init_adapter` a run and the task of it whose adapter
-    every task starts from. Train, held-out and select rows whose content is in `avoid` are left out, as are those that
-    stand in a scored split of this run. Publishes `tasks/<task>/` (adapter and head) and the tables of
-    `schemas.RUN_TABLES`; of stage `truth` only the final scores are taken and kept, and nothing is printed.
+    Train, held-out and select rows whose content is in `avoid` are left out, as are those that stand in a scored split
+    of this run. Publishes `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`; of stage `truth`
+    only the final scores are taken and kept, and nothing is printed.
     """
     check_settings(method_settings)
     device, precision, threads = resolve_runtime(context)
-    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    request = run_request(context, method, method_settings, prepared, seed, origin, avoid)
     lean = stage == TRUTH
 
     full = full_request(stage, request)
-    inputs = [*prepared, *([origin] if origin else []), *([init_adapter[0]] if init_adapter else [])]
+    inputs = [*prepared, *origin.artefacts]
     forced = context.force == stage
     store = CheckpointStore(context.workspace, f"{name}-{request_key(full)}", full, inputs, device, forced)
 
@@ -102,8 +128,7 @@ def train_run(
             if count:
                 context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
         infos = {artefact.name: task_info(artefact) for artefact in prepared}
-        sizes = {task: len(part.train) for task, part in parts.items()}
-        steps = total_steps(sizes, context.training)
+        steps, updates = _schedule(context, parts, origin)
         _check_first(method_settings, steps)
         pad_token = prepared[0].info["pad_token"]
         with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
@@ -118,9 +143,10 @@ def train_run(
                 max_steps=steps,
                 seed=seed,
                 pad_token=pad_token,
-                init_adapter=init_adapter and init_adapter[0].path / "tasks" / init_adapter[1],
+                task_steps=updates,
+                select={task: part.select for task, part in parts.items()},
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
-                **(read_plans(origin, tuple(infos)) if origin else {}),
+                **origin.read(encoder, infos),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
@@ -130,24 +156,25 @@ def train_run(
             if forced:
                 store.clear(keep_forced=True)
             _run(trainer, store, view, context.runtime.inexact)
-        built = _write(folder, trainer, infos, lean)
+        built = _write(folder, trainer, infos, lean, origin)
         built["info"] |= {
-            "method": "single" if stage == "train-single" else method,
+            "method": _recorded_method(stage, method, origin),
             "seed": seed,
             "steps": steps,
-            "examples": _examples(context, sizes, steps),
+            "examples": _examples(context, updates, origin),
             "leaked_rows": leaked,
             "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
             "scored_rows": {task: sum(map(len, part.scored.values())) for task, part in parts.items()},
-            "settings": {k: v for k, v in asdict(method_settings).items() if k != "init_plan"},
-            "init_plan": origin.label if origin else None,
+            "settings": {k: v for k, v in asdict(method_settings).items() if k not in NAMES} | origin.settings,
             "training": asdict(context.training),
             "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
             "precision": precision,
             "prepro": {artefact.name: artefact.content for artefact in prepared},
             "machine": store.machine,
             "exact": store.exact,
+            **origin.record(),
         }
+        built["timing"]["training_seconds"] += origin.seconds
         return built
 
     return ensure(
@@ -164,25 +191,40 @@ def train_run(
     )
 
 
-def _settings_request(context: StageContext, method: str, settings: ObserveSettings) -> dict[str, Any]:
+def _settings_request(context: StageContext, method: str, settings: MethodSettings) -> dict[str, Any]:
     """What decides a run's result, besides tasks, seed and machine."""
     return {
         "method": method,
         "method_version": METHODS[method].code_version,
-        # Of a run named by --init-plan its content counts, not the words that named it.
-        "method_settings": {k: v for k, v in non_default(settings).items() if k != "init_plan"},
+        "method_settings": {k: v for k, v in non_default(settings).items() if k not in NAMES},
         "training": non_default(context.training),
         "encoder": context.encoder.weights,
     }
 
 
-def _check_first(settings: ObserveSettings, steps: int) -> None:
-    if settings.first_check is not None and settings.first_check > steps:
+def _check_first(settings: MethodSettings, steps: int) -> None:
+    first = settings.first_check if isinstance(settings, ObserveSettings) else None
+    if first is not None and first > steps:
         raise UserError(
-            f"--first-check {settings.first_check} comes after the last update, so nothing would be checked",
+            f"--first-check {first} comes after the last update, so nothing would be checked",
             where=f"the run has {steps} updates",
             fix="Give an earlier one, or more updates.",
         )
+
+
+def _schedule(context: StageContext, parts: dict[str, TaskParts], origin: Origin) -> tuple[int, dict[str, int]]:
+    """Updates of the run, and of each task."""
+    if origin.updates is not None:
+        return sum(origin.updates.values()), origin.updates
+    sizes = {task: len(part.train) for task, part in parts.items()}
+    steps = total_steps(sizes, context.training)
+    return steps, task_updates(sizes, context.training, steps)
+
+
+def _recorded_method(stage: str, method: str, origin: Origin) -> str:
+    if stage != "train-single":
+        return method
+    return "single" if origin is SCRATCH else "single-from-run"
 
 
 def find_run(
@@ -190,28 +232,15 @@ def find_run(
     stage: str,
     name: str,
     method: str,
-    method_settings: ObserveSettings,
+    method_settings: MethodSettings,
     prepared: list[Artefact],
     seed: int,
-    origin: Artefact | None = None,
-    init_adapter: InitAdapter | None = None,
+    origin: Origin = SCRATCH,
     avoid: Set[str] = frozenset(),
 ) -> Artefact | None:
     """What `train_run` with the same arguments has made, if it has."""
-    request = run_request(context, method, method_settings, prepared, seed, origin, init_adapter, avoid)
+    request = run_request(context, method, method_settings, prepared, seed, origin, avoid)
     return context.workspace.find(stage, name, request_key(full_request(stage, request)))
-
-
-def _dropped(prepared: list[Artefact], avoid: Set[str]) -> list[str]:
-    """Contents of rows that `avoid` takes out of a training beyond those that its own scored splits do."""
-    if not avoid:
-        return []
-
-    def contents(parts: Callable[[Artefact], Iterable[str]]) -> set[str]:
-        tables = [a.table(f"{part}.parquet", ["content"]) for a in prepared for part in parts(a)]
-        return {content for table in tables for content in table["content"].to_pylist()}
-
-    return sorted((contents(lambda a: PARTS) & avoid) - contents(lambda a: a.info["scored"]))
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
@@ -235,62 +264,10 @@ def task_info(artefact: Artefact) -> TaskInfo:
     return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
 
 
-def read_parts(
-    context: StageContext, prepared: list[Artefact], avoid: Set[str] = frozenset()
-) -> tuple[dict[str, TaskParts], dict[str, int]]:
-    """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
-
-    Rows whose content is in `avoid` are left out of train, held-out and select, too. Returns the parts and how many of
-    these rows each task lost.
-    """
-    tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden = set(avoid)
-    if context.training.leak_scope == "run":
-        for artefact in prepared:
-            for split in artefact.info["scored"]:
-                forbidden.update(tables[artefact.name][split]["content"].to_pylist())
-    parts: dict[str, TaskParts] = {}
-    lost: dict[str, int] = {}
-    for artefact in prepared:
-        kept: dict[str, Rows] = {}
-        lost[artefact.name] = 0
-        for part, table in tables[artefact.name].items():
-            if part in PARTS:
-                mask = [content not in forbidden for content in table["content"].to_pylist()]
-                lost[artefact.name] += mask.count(False)
-                table = table.filter(pa.array(mask, pa.bool_()))
-                if not table.num_rows:
-                    raise UserError(
-                        f"Every {part} row of task {artefact.name} stands in a scored split of a task of this run",
-                        fix="Leave a task out, or use --leak-scope task.",
-                    )
-            kept[part] = Rows(table)
-        scored = {split: kept[split] for split in artefact.info["scored"]}
-        parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
-    return parts, lost
-
-
-def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order.
-
-    Where the run kept an earlier step at its end, its history ends there.
-    """
-    table = run.table("sharing.parquet").to_pandas()
-    final = table[table["phase"] == "final"]
-    if len(final):
-        table = table[(table["phase"] != "final") & (table["step"] <= final["step"].max())]
-    history = []
-    for step, rows in table.groupby("step"):
-        groups = rows.groupby(["layer", "group"])["task"].agg(tuple)
-        layers = tuple(tuple(groups[layer]) for layer in sorted(rows["layer"].unique()))
-        history.append((int(step), SharingPlan(tasks, layers)))
-    return {"init_plan": history[-1][1], "plan_history": tuple(history)}
-
-
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView, inexact: bool) -> None:
     checkpoint = store.load(inexact, view.note)
     if checkpoint is not None:
-        view.resume(checkpoint.step)
+        view.resume(checkpoint.updates)
     with _stop_on_signal() as stop:
         trainer.hooks.stop = stop
         trainer.run(checkpoint)
@@ -322,13 +299,14 @@ def _stop_on_signal() -> Iterator[Any]:
         yield lambda: bool(asked)
 
 
-def _examples(context: StageContext, sizes: dict[str, int], steps: int) -> dict[str, int]:
-    """Rows of each task that the schedule asks for (updates x batch size): what makes runs comparable."""
+def _examples(context: StageContext, updates: dict[str, int], origin: Origin) -> dict[str, int]:
+    """Rows of each task that are trained on (updates x batch size), the origin's too: what makes runs comparable."""
     batch = context.training.per_device_train_batch_size
-    return {task: round(share * steps) * batch for task, share in task_shares(sizes, context.training).items()}
+    return {task: count * batch + origin.examples.get(task, 0) for task, count in updates.items()}
 
 
-def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool) -> dict[str, Any]:
+def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: bool, origin: Origin) -> dict[str, Any]:
+    """Write tables and tasks' folders; what the origin trained counts among what the run trained (`costs.trained`)."""
     if not lean:
         trainer.method.finish(folder)
     records = trainer.records
@@ -339,19 +317,21 @@ def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: boo
     }
     lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}
     costs = count_costs(trainer.method, lengths)
+    costs = replace(costs, trained=costs.trained + origin.parameters, trained_heads=costs.trained_heads + origin.heads)
     require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))
     for task in infos if not lean else ():
         trainer.method.export(task, folder / "tasks" / task)
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     skipped = f"; {trainer.skipped} updates skipped: not finite" if trainer.skipped else ""
+    plan = trainer.method.plan
     return {
         "info": {
             "tasks": list(infos),
             "trained_parameters": costs.trained,
             "costs": asdict(costs),
             "skipped_updates": trainer.skipped,
-            "plan": trainer.method.plan.to_json(),
+            "plan": plan.to_json() if plan is not None else None,
             "summary": f"{costs.trained:,} trained parameters{skipped}",
         },
         "timing": {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()},

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.model.adapters import check_adapter_name
-from adaptershare_cli.settings import PrivateSettings
+from adaptershare_cli.settings import PrivateSettings, StartSettings
 from adaptershare_cli.stages.common import StageContext
+from adaptershare_cli.stages.origins import start_origins
 from adaptershare_cli.stages.prepro import prepare
-from adaptershare_cli.stages.runs import print_run, train_run
+from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
 from adaptershare_cli.workspace import Artefact
 
+ALONE = PrivateSettings(observe=False)  # the private method with one task: there is nothing to observe
 
-def train_single(context: StageContext, definitions: list[TaskDefinition], seeds: list[int]) -> list[Artefact]:
-    """Train each task by itself: the private method with one task (there is nothing to observe)."""
+
+def train_single(
+    context: StageContext, definitions: list[TaskDefinition], seeds: list[int], start: StartSettings
+) -> list[Artefact]:
+    """Train each task by itself, from random weights or where `start` says."""
     for definition in definitions:
         check_adapter_name(definition.name)
+    origins = start_origins(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
-    settings = PrivateSettings(observe=False)
     runs = [
-        train_run(context, "train-single", artefact.name, "private", settings, [artefact], seed)
+        train_run(
+            context, "train-single", artefact.name, "private", ALONE, [artefact], seed, origins.get(seed, SCRATCH)
+        )
         for artefact in prepared
         for seed in seeds
     ]

@@ -11,9 +11,11 @@ from typing import Any
 from adaptershare_cli.artefact import verify
 from adaptershare_cli.correlation.base import Cost
 from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
-from adaptershare_cli.settings import PrivateSettings, SharedSettings, TrainingSettings
+from adaptershare_cli.settings import SharedSettings, TrainingSettings
 from adaptershare_cli.stages.frame import Frame
-from adaptershare_cli.stages.runs import find_run, run_results, train_run
+from adaptershare_cli.stages.origins import adapter_origin
+from adaptershare_cli.stages.runs import SCRATCH, find_run, run_results, train_run
+from adaptershare_cli.stages.train_single import ALONE
 from adaptershare_cli.workspace import TRUTH, Artefact
 
 Runs = dict[Training, Artefact]
@@ -81,10 +83,10 @@ def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefac
         "stage": stage,
         "name": name,
         "method": "private" if alone else "shared",
-        "method_settings": PrivateSettings(observe=False) if alone else SharedSettings(observe=False),
+        "method_settings": ALONE if alone else SharedSettings(observe=False),
         "prepared": [frame.prepared[task] for task in tasks],
         "seed": training.seed,
-        "init_adapter": (runs[start], start.tasks[0]) if start is not None else None,
+        "origin": adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
         "avoid": frame.scored_contents,
     }
 

@@ -12,12 +12,12 @@ import torch
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after update `step` of `phase`.
+    """State after update `step` of `phase`, the run's update `updates`.
 
     `tensors` holds the method's weights (`method/…`), the optimizer's moments (`optimizer/…`) and, if a best step is
     kept, its weights (`best/…`); `meta` the plan, the optimizer's order and schedule, each task's position in its
-    data and the best step (JSON-able); `records` the rows of every table so far. Random draws need no state: each
-    comes from a generator derived from (seed, purpose, step or epoch).
+    data, the best step, and the steps that earlier phases kept (JSON-able); `records` the rows of every table so far.
+    Random draws need no state: each comes from a generator derived from (seed, purpose, step or epoch).
     """
 
     phase: str
@@ -49,7 +49,7 @@ class CheckpointTimer:
         self.seconds, self.last = self.FIRST_GUESS, clock()
 
     def due(self, step: int, phase_ends: bool) -> bool:
-        """Whether update `step` of a phase ends with a checkpoint."""
+        """Whether update `step` of a run ends with a checkpoint."""
         if self.steps is not None:
             return phase_ends or step % self.steps == 0
         least = 0.0 if phase_ends else self.LEAST_SECONDS

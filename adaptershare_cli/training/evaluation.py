@@ -1,4 +1,4 @@
-"""Scoring: logits for all rows of a part, predictions, metrics."""
+"""Scoring: logits for all rows of a part, predictions, metrics, and what fusion modules attend to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, ordered_batches
 from adaptershare_cli.data.metrics import compute_metric
+from adaptershare_cli.model.heads import MultiTaskModel
 
 
 @torch.inference_mode()
@@ -21,6 +22,37 @@ def predict(
     for batch in ordered_batches(task, rows, batch_size, pad_token):
         result[batch.indices] = logits(batch).float().cpu().numpy()
     return result
+
+
+@torch.inference_mode()
+def attention_rows(
+    model: MultiTaskModel, task: str, rows: Rows, batch_size: int, pad_token: int
+) -> list[dict[str, Any]]:
+    """Rows of `schemas.ATTENTION`: what `task` attends to in each fused site, over `rows`.
+
+    Attention is averaged over the tokens of a row (padding left out), then over the rows, so long rows count no more
+    than short ones. One batch's attention is held at a time.
+    """
+    fusion = model.fusion
+    assert fusion is not None
+    model.eval()
+    sums: dict[tuple[int, str], np.ndarray] = {}
+    for batch in ordered_batches(task, rows, batch_size, pad_token):
+        inputs = {name: tensor.to(model.device) for name, tensor in batch.inputs.items()}
+        with model.active(task):
+            found = model.encoder(**inputs, output_adapter_fusion_attentions=True)["adapter_fusion_attentions"]
+        weight = batch.inputs["attention_mask"].double().numpy()
+        weight /= weight.sum(1, keepdims=True)
+        for layer, sites in found.get(fusion.names[task], {}).items():
+            for location, attention in sites.items():  # (B, S, adapters)
+                part = np.einsum("bsn,bs->n", attention, weight)
+                sums[layer, location] = sums.get((layer, location), 0.0) + part
+    return [
+        {"task": task, "layer": layer, "location": location, "adapter": group[0], "members": list(group),
+         "attention": float(value), "rows": len(rows)}
+        for (layer, location), total in sorted(sums.items())
+        for group, value in zip(reversed(fusion.bank.plan.layers[layer]), total / len(rows), strict=True)
+    ]  # fmt: skip
 
 
 def predictions_of(info: TaskInfo, outputs: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ class TaskParts:
 
 @dataclass(frozen=True)
 class Progress:
-    """What the loop tells its caller: `kind` is step, score or note."""
+    """What the loop tells its caller: `kind` is step, score or note. Steps are counted over all phases."""
 
     kind: str
     step: int = 0
@@ -61,7 +61,7 @@ class Hooks:
 
 @dataclass
 class Best:
-    """The best step so far by the average of the main metrics on the select rows."""
+    """The best step of a phase so far by the average of the main metrics on the select rows."""
 
     step: int = 0
     value: float = -math.inf
@@ -95,23 +95,36 @@ class Trainer:
         for name in ("steps", "metrics", "predictions"):
             self.records.setdefault(name, [])
         self.best = Best()
+        self.kept: dict[str, int] = {}  # the step of its phase that each task ended with
+        self.total = 0  # updates of all phases
         self.seconds = {"training": 0.0, "scoring": 0.0}
 
     def run(self, resume: Checkpoint | None = None) -> None:
-        """Train all phases (from `resume` on), take up the best step if asked for, score. Fills `records`."""
+        """Train all phases (from `resume` on), each up to its best step if asked for, and score. Fills `records`."""
+        phases = list(self.method.phases())
+        self.total = sum(phase.max_steps for phase in phases)
         with linear_precision(self.context.encoder, self.precision):
-            for phase in self.method.phases():
+            for phase in phases:
                 if resume is not None and phase.name != resume.phase:
                     continue
                 self._phase(phase, resume)
+                self._keep(phase)
                 resume = None
-        if self.settings.load_best_model_at_end and self.best.tensors:
-            last = self.method.plan
-            self.method.load_state(self.best.tensors, self.best.meta)
-            if self.method.plan != last:  # splits after the best step are undone: the table ends with what is exported
-                self.records["sharing"].extend(self.method.plan.rows("final", self.best.step))
-            self._note(f"kept step {self.best.step} (average {100 * self.best.value:.1f} on the select rows)")
         self._final_scores()
+
+    def _keep(self, phase: Phase) -> None:
+        """End a phase with its best step, if that was asked for, or its last."""
+        step = phase.max_steps
+        if self.settings.load_best_model_at_end and self.best.tensors:
+            last, step = self.method.plan, self.best.step
+            self.method.load_state(self.best.tensors, self.best.meta)
+            plan = self.method.plan
+            if plan is not None and plan != last:
+                # Splits after the best step are undone: the table ends with what is exported.
+                self.records["sharing"].extend(plan.rows("final", step))
+            self._note(f"kept step {step} (average {100 * self.best.value:.1f} on the select rows)")
+        self.best = Best()
+        self.kept.update(dict.fromkeys(phase.tasks, step))
 
     def _phase(self, phase: Phase, resume: Checkpoint | None) -> None:
         streams = {
@@ -121,26 +134,29 @@ class Trainer:
             )
             for task in phase.tasks
         }  # fmt: skip
-        done = 0
+        start = 0
         if resume is not None:
             self.method.load_state(without_prefix("method", resume.tensors), resume.meta["method"])
-        optimizer = Optimizer(phase.parameters(), self.settings, phase.max_steps, phase.apart())
+        settings = self.settings
+        if phase.learning_rate is not None:
+            settings = replace(settings, learning_rate=phase.learning_rate)
+        optimizer = Optimizer(phase.parameters(), settings, phase.max_steps, phase.apart(), phase.undecayed())
         if resume is not None:
-            done = self._restore(resume, optimizer, streams)
+            start = self._restore(resume, optimizer, streams)
         sizes = {task: len(self.parts[task].train) for task in phase.tasks}
         order = task_order(sizes, self.settings, phase.max_steps, derive_seed(self.context.seed, phase.name))
-        for step in range(done + 1, phase.max_steps + 1):
+        for step in range(start + 1, phase.max_steps + 1):
             started = time.perf_counter()
             self._update(phase, step, next(streams[order[step - 1]]), optimizer)
             self.method.after_update(phase, step, optimizer)
             self.seconds["training"] += time.perf_counter() - started
             self._select_scores(phase, step)
             stop = self.hooks.stop()
-            if stop or self.checkpoints.due(step, phase_ends=step == phase.max_steps):
+            if stop or self.checkpoints.due(self.done, phase_ends=step == phase.max_steps):
                 checkpoint = self._checkpoint(phase, step, optimizer, streams)
                 self.checkpoints.save(lambda saved=checkpoint: self.hooks.save(saved))  # type: ignore[misc]
             if stop:
-                raise Interrupted(f"Stopped after update {step} of {phase.max_steps}; the checkpoint is saved")
+                raise Interrupted(f"Stopped after update {self.done} of {self.total}; the checkpoint is saved")
 
     def _update(self, phase: Phase, step: int, batch: Batch, optimizer: Optimizer) -> None:
         self.method.train_mode()
@@ -159,7 +175,12 @@ class Trainer:
             {"phase": phase.name, "step": step, "task": batch.task, "rows": len(batch), "loss": value,
              "learning_rate": rate, "grad_norm": norm, "skipped": skipped}
         )  # fmt: skip
-        self.hooks.progress(Progress("step", step, phase.max_steps, batch.task, value, len(batch)))
+        self.hooks.progress(Progress("step", self.done, self.total, batch.task, value, len(batch)))
+
+    @property
+    def done(self) -> int:
+        """Updates of all phases so far, skipped ones included."""
+        return len(self.records["steps"])
 
     @property
     def skipped(self) -> int:
@@ -207,13 +228,13 @@ class Trainer:
         """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions."""
         started = time.perf_counter()
         self.method.eval_mode()
-        step = self.best.step or (self.records["steps"][-1]["step"] if self.records["steps"] else 0)
         for task, parts in self.parts.items():
             info = self.context.infos[task]
             for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
-                self._record(task, split, "final", step, score(info, outputs, rows.labels), len(rows), final=True)
+                scores = score(info, outputs, rows.labels)
+                self._record(task, split, "final", self.kept[task], scores, len(rows), final=True)
                 if split != "select":
                     self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
         self.seconds["scoring"] += time.perf_counter() - started
@@ -253,6 +274,7 @@ class Trainer:
             "optimizer": optimizer_meta,
             "streams": {task: stream.state() for task, stream in streams.items()},
             "best": best,
+            "kept": self.kept,
             "seconds": self.seconds,
         }
         all_tensors = {
@@ -270,6 +292,7 @@ class Trainer:
         if checkpoint.meta["best"] is not None:
             best = checkpoint.meta["best"]
             self.best = Best(best["step"], best["value"], without_prefix("best", checkpoint.tensors), best["meta"])
+        self.kept = dict(checkpoint.meta["kept"])
         self.seconds = dict(checkpoint.meta["seconds"])
         for name, rows in checkpoint.records.items():
             self.records[name][:] = rows

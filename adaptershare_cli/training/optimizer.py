@@ -20,9 +20,9 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 class Optimizer:
-    """AdamW or Adamax, with learning-rate schedule and clipping over one group of parameters.
+    """AdamW or Adamax, with learning-rate schedule and clipping over all parameters together.
 
-    `apart` are trained beside them under the same schedule, without decay and clipping. Parameters without a gradient
+    `undecayed` ones do not decay; those `apart` neither decay nor count for the clipping. Parameters without a gradient
     are left alone: no moment, no weight decay moves them. `names` of `state` and `load_state` identify tensors across
     processes; their order is kept, as the clipping norm is summed in it.
     """
@@ -33,11 +33,11 @@ class Optimizer:
         settings: TrainingSettings,
         max_steps: int,
         apart: Sequence[nn.Parameter] = (),
+        undecayed: Sequence[nn.Parameter] = (),
     ) -> None:
         self.max_grad_norm = settings.max_grad_norm
-        groups: list[dict[str, Any]] = [{"params": list(parameters), "weight_decay": settings.weight_decay}]
-        if apart:
-            groups.append({"params": list(apart), "weight_decay": 0.0})
+        kinds = ((parameters, settings.weight_decay), (undecayed, 0.0), (apart, 0.0))
+        groups: list[dict[str, Any]] = [{"params": list(kind), "weight_decay": decay} for kind, decay in kinds]
         self.torch = OPTIMIZERS[settings.optim](groups, lr=settings.learning_rate, foreach=True)
         self.schedule = get_scheduler(
             settings.lr_scheduler_type,
@@ -49,7 +49,12 @@ class Optimizer:
     @property
     def parameters(self) -> list[nn.Parameter]:
         """The parameters in the optimizer's order, without those apart."""
-        return self.torch.param_groups[0]["params"]
+        decayed, undecayed, _ = self._groups
+        return [*decayed, *undecayed]
+
+    @property
+    def _groups(self) -> list[list[nn.Parameter]]:
+        return [group["params"] for group in self.torch.param_groups]
 
     @property
     def learning_rate(self) -> float:
@@ -113,27 +118,34 @@ class Optimizer:
     def follow_split(self, copies: Mapping[nn.Parameter, nn.Parameter]) -> None:
         """Train copies like their sources: the same group (so the same schedule), moments and step copied."""
         for source, copy in copies.items():
-            self.parameters.append(copy)
+            self._groups[0].append(copy)
             if source in self.torch.state:
                 self.torch.state[copy] = {name: value.clone() for name, value in self.torch.state[source].items()}
+
+    def adopt(self, parameters: Sequence[nn.Parameter], undecayed: Sequence[nn.Parameter] = ()) -> None:
+        """Train new parameters too, from now on and under the same schedule."""
+        self._groups[0].extend(parameters)
+        self._groups[1].extend(undecayed)
 
     def state(self, names: Mapping[nn.Parameter, str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Moments by `name/entry`, and the order of the parameters and the schedule's position."""
         tensors = {
             f"{names[parameter]}/{entry}": value
-            for group in self.torch.param_groups
-            for parameter in group["params"]
+            for group in self._groups
+            for parameter in group
             if parameter in self.torch.state
             for entry, value in self.torch.state[parameter].items()
         }
-        return tensors, {"order": [names[p] for p in self.parameters], "schedule": self.schedule.last_epoch}
+        order = [[names[parameter] for parameter in group] for group in self._groups]
+        return tensors, {"order": order, "schedule": self.schedule.last_epoch}
 
     def load_state(
         self, names: Mapping[nn.Parameter, str], tensors: Mapping[str, torch.Tensor], meta: Mapping[str, Any]
     ) -> None:
         """Go on where `state` was taken; `names` name this process's parameters."""
         by_name = {name: parameter for parameter, name in names.items()}
-        self.torch.param_groups[0]["params"] = [by_name[name] for name in meta["order"]]
+        for parameters, order in zip(self._groups, meta["order"], strict=True):
+            parameters[:] = [by_name[name] for name in order]
         self.torch.state.clear()
         for key, value in tensors.items():
             name, _, entry = key.rpartition("/")

@@ -26,6 +26,11 @@ def task_shares(sizes: Mapping[str, int], settings: TrainingSettings) -> dict[st
     return {task: weight / sum(weights.values()) for task, weight in weights.items()}
 
 
+def task_updates(sizes: Mapping[str, int], settings: TrainingSettings, steps: int) -> dict[str, int]:
+    """The updates that each task's share asks for, rounded (`task_order` may give a task one more or less)."""
+    return {task: round(share * steps) for task, share in task_shares(sizes, settings).items()}
+
+
 def task_order(sizes: Mapping[str, int], settings: TrainingSettings, steps: int, seed: int) -> list[str]:
     """The task of each update.
 

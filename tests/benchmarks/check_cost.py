@@ -28,7 +28,8 @@ from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
 from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.prepro import prepare
-from adaptershare_cli.stages.runs import read_parts, resolve_runtime, task_info
+from adaptershare_cli.stages.rows import read_parts
+from adaptershare_cli.stages.runs import resolve_runtime, task_info
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.workspace import Workspace

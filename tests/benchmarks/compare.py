@@ -22,6 +22,8 @@ DRAWS = 10_000
 def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
     """The method and the settings of it that are not defaults."""
     settings = dict(request["method_settings"])
+    if request.get("fusion_over", "train-single") != "train-single":
+        settings["fusion_over"] = request["fusion_over"]
     if request["training"].get("encoder_dropout"):
         settings["encoder_dropout"] = True
     words = [f"{name.replace('_', '-')} {value}" for name, value in sorted(settings.items())]
@@ -40,12 +42,19 @@ def costs(info: dict[str, Any], task: str) -> dict[str, float]:
 def read_runs(workspace: Path) -> pd.DataFrame:
     """One row a run, task and part (select, dev): the main score in percent, groups a layer, costs."""
     rows = []
-    for file in sorted(workspace.glob("train-share/[!.]*/artefact.json")):
-        meta = json.loads(file.read_text(encoding="utf-8"))
+    found = {
+        file: json.loads(file.read_text(encoding="utf-8")) for file in workspace.glob("train-share/[!.]*/artefact.json")
+    }
+    made_for = [meta["info"] for meta in found.values() if meta["request"].get("fusion_over") != "run"]
+    stage_one = {label for info in made_for for label in info.get("stage_one", [])}
+    for file, meta in sorted(found.items()):
         info = meta["info"]
+        if f"train-share/{file.parent.name}" in stage_one:  # a part of another run, with a part of its updates
+            continue
         metrics = pd.read_parquet(file.parent / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
-        groups = np.mean([len(groups) for groups in info["plan"]["layers"]])
+        layers = info["plan"]["layers"] if info["plan"] else []
+        groups = np.mean([len(groups) for groups in layers]) if layers else np.nan
         seconds = json.loads((file.parent / "timing.json").read_text(encoding="utf-8"))["training_seconds"]
         for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
             rows.append(
@@ -81,7 +90,8 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
             "variant": name, "seeds": len(mine), "select": f"{select.loc[name].mean():.2f}",
             "dev": f"{mine.mean(axis=1).mean():.2f}",
             "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
-            "groups": f"{own['groups'].mean():.2f}", "parameters": f"{own['parameters'].mean():,.0f}",
+            "groups": "" if own["groups"].isna().all() else f"{own['groups'].mean():.2f}",
+            "parameters": f"{own['parameters'].mean():,.0f}",
             "stored": f"{own['stored'].mean():,.0f}", "inference": f"{own['inference'].mean():+.2f} %",
             "seconds": f"{own['seconds'].mean():,.0f}",
         }  # fmt: skip

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typer.testing import CliRunner, Result
 
 from adaptershare_cli.app import app
 from adaptershare_cli.artefact import ORIGIN, TIMING
+from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.training.checkpoint import Checkpoint
 from tests.conftest import WORDS
 
 TASKS = ("first", "second", "score")
@@ -88,6 +91,33 @@ def only(folder: Path, pattern: str) -> Path:
     found = sorted(folder.glob(pattern))
     assert len(found) == 1, f"{pattern}: {found}"
     return found[0]
+
+
+def made(output: str) -> list[str]:
+    """The artefacts that a command says it made."""
+    return [line.split()[1] for line in output.splitlines() if line.startswith("made ")]
+
+
+def kept(output: str) -> list[str]:
+    """The artefacts that a command says were there."""
+    return [line.split()[1] for line in output.splitlines() if line.startswith("kept ")]
+
+
+def stages(labels: list[str]) -> list[str]:
+    """The stages of artefacts."""
+    return [label.split("/")[0] for label in labels]
+
+
+def interrupt_at(done: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send SIGINT to this process when the checkpoint of that update of a run is saved."""
+    save = CheckpointStore.save
+
+    def send(self: CheckpointStore, checkpoint: Checkpoint) -> None:
+        save(self, checkpoint)
+        if checkpoint.updates == done:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(CheckpointStore, "save", send)
 
 
 def flip_byte(file: Path, place: int) -> None:

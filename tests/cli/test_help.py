@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    StartSettings,
     TrainingSettings,
 )
 from tests.cli.conftest import call, good
@@ -30,7 +31,7 @@ TRAINING = [*DATA, TrainingSettings, RuntimeSettings]
 SETTINGS = {
     "download": [DownloadSettings],
     "prepro": DATA,
-    "train-single": TRAINING,
+    "train-single": [*TRAINING, StartSettings],
     "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
     "correlate": [RuntimeSettings, *(spec.settings for spec in MEASURES.values())],
     "report": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,17 @@ def test_the_published_preset_is_made_of_options() -> None:
     assert (training.adapter_config, training.reduction_factor) == ("double_seq_bn", 32)
     assert (training.learning_rate, training.max_steps, training.sampling_temperature) == (3e-4, 65536, 10)
     assert round(training.warmup_ratio * 65536) == 500
+
+
+def test_the_measure_task_embedding_is_their_cosine(runs: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(runs, tmp_path / "workspace"))
+    run = only(workspace, "train-share/hyperformer-*")
+    good("correlate", "-w", workspace, "--run", run.name, "--measure", "task-embedding")
+    table = pd.read_parquet(only(workspace, "correlate/task-embedding-*/correlation.parquet"))
+    values = table[table["seed"].isna()].set_index(["source", "target"])["value"]
+    vectors = pd.read_parquet(run / "embeddings.parquet").set_index("task")["embedding"]
+    assert len(values) == 6
+    for (source, target), value in values.items():
+        one, two = (vectors[task].astype(float) for task in (source, target))
+        assert value == pytest.approx(one @ two / np.sqrt((one @ one) * (two @ two)))
+    assert values.nunique() == 3  # symmetric, and no two pairs alike

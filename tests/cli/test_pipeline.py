@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import pytest
 from adaptershare_cli import schemas
 from adaptershare_cli.artefact import ORIGIN, STAGES, TIMING, read_artefact, verify
 from adaptershare_cli.stages import prepro as prepro_stage
-from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.workspace import Workspace
 from tests.cli.conftest import (
     QUICK,
@@ -30,25 +28,16 @@ from tests.cli.conftest import (
     flip_byte,
     good,
     hashed,
+    interrupt_at,
+    kept,
+    made,
     only,
     refused,
     snapshot,
+    stages,
 )
 
 NOTHING = "Nothing to do"
-
-
-def made(output: str) -> list[str]:
-    """The artefacts that a command says it made."""
-    return [line.split()[1] for line in output.splitlines() if line.startswith("made ")]
-
-
-def kept(output: str) -> list[str]:
-    return [line.split()[1] for line in output.splitlines() if line.startswith("kept ")]
-
-
-def stages(labels: list[str]) -> list[str]:
-    return [label.split("/")[0] for label in labels]
 
 
 # ---- making, keeping, making again ----
@@ -384,18 +373,6 @@ def test_json_and_an_error(tmp_path: Path) -> None:
 
 
 # ---- what goes wrong on the way ----
-
-
-def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Send SIGINT to this process when the checkpoint of that update is saved."""
-    save = CheckpointStore.save
-
-    def send(self: CheckpointStore, checkpoint: Any) -> None:
-        save(self, checkpoint)
-        if checkpoint.step == step:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(CheckpointStore, "save", send)
 
 
 @pytest.mark.parametrize("step", [1, 4, 9])

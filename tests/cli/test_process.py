@@ -52,11 +52,11 @@ def processes() -> Iterator[Processes]:
         process.communicate()
 
 
-def wait_for_checkpoint(process: subprocess.Popen[str], workspace: Path, after: int = 0) -> int:
+def wait_for_checkpoint(process: subprocess.Popen[str], workspace: Path, after: int = 0, phase: str = "*/main") -> int:
     """Wait until a checkpoint of a later update stands; returns its update."""
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        steps = [int(path.parent.name[-8:]) for path in workspace.glob("checkpoints/*/main-*/artefact.json")]
+        steps = [int(path.parent.name[-8:]) for path in workspace.glob(f"checkpoints/{phase}-*/artefact.json")]
         if steps and max(steps) > after:
             return max(steps)
         assert process.poll() is None, process.communicate()
@@ -95,6 +95,27 @@ def test_killed_then_interrupted_then_finished(
     assert hashed(workspace) == hashed(tmp_path / "whole")
     (run,) = Workspace(workspace).artefacts("train-share")
     assert {row["step"] for row in run.table("sharing.parquet").to_pylist()} == changed
+
+
+def test_adapterfusion_killed_in_both_stages(share: Share, tmp_path: Path, processes: Processes) -> None:
+    """Killed while stage one trains, then in a later phase of stage two: the same bytes in the end."""
+    workspace = tmp_path / "parts"
+    long = ("--method", "adapterfusion", "--max-steps", "240", "--fusion-learning-rate", "0.01")
+    arguments = share(workspace, *long, "--checkpoint-steps", "4")
+    for phase in ("first-*/main", "adapterfusion-*/fusion-second"):
+        process = processes.start(*arguments)
+        wait_for_checkpoint(process, workspace, phase=phase)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=SECONDS)
+        assert process.returncode == -signal.SIGKILL
+        assert not list(workspace.glob("train-share/[!.]*"))
+    assert "goes on after update" in good(*arguments).stdout
+    good(*share(tmp_path / "whole", *long))
+    assert hashed(workspace) == hashed(tmp_path / "whole")
+    (run,) = Workspace(workspace).artefacts("train-share")
+    assert {row["phase"] for row in run.table("steps.parquet").to_pylist()} == {
+        f"fusion-{task}" for task in ("first", "second", "score")
+    }
 
 
 def test_streams(share: Share, tmp_path: Path, processes: Processes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from adaptershare_cli.artefact import ORIGIN, TIMING
-from adaptershare_cli.methods import METHODS
+from adaptershare_cli.methods import METHODS, method_options
 from tests.cli.conftest import ENVIRONMENT, LABELS, TASKS, add_task, snapshot
 from tests.conftest import make_encoder
 from tests.faults.processes import Command, kill_all, start_server
@@ -73,7 +73,8 @@ class Project:
         if name == "train-single":
             return (name, *tasks, "-t", "first,score", *LENGTH, *QUICK, *more)
         if name == "train-share":
-            return (name, *tasks, *LENGTH, *QUICK, *CHECKS, *method_arguments(method), *more)
+            checks = CHECKS if "check_every" in method_options(method) else ()
+            return (name, *tasks, *LENGTH, *QUICK, *checks, *method_arguments(method), *more)
         return (name, *(("--plot",) if name == "correlate" else ()), "-w", workspace, *more)
 
     def run(self, stage: str, workspace: Path, *more: Any, prepare: tuple[Any, ...] = ()) -> Command:

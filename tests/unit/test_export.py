@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,10 +24,12 @@ from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
-from tests.core import INFOS, build_method, random_parts
+from adaptershare_cli.training.optimizer import Optimizer
+from tests.core import INFOS, build_method, random_parts, random_sources, scramble
 
 TASKS = ("first", "score", "first-2")
 GENERATED = ("hyperformer", "hyperformer++")
+SOURCES = ("first", "second", "score", "first-2")
 TEXTS = ["the film was good", "a dull plot", "we hated the awful service but it was cheap quite good and fresh", "i"]
 PAIRS = [[text, "the bank"] for text in TEXTS]
 FILES = {"README.md", "adapter.safetensors", "adapter_config.json", "head.json", "head.safetensors"}
@@ -71,6 +74,26 @@ def scrambled(folder: Path, pooling: str, name: str = "shared") -> PlannedMethod
     return method
 
 
+def attending(folder: Path, segments: bool = True) -> Any:
+    """AdapterFusion over four adapters, two of which are one in layer 0, with random weights."""
+    training = TrainingSettings(max_steps=5, reduction_factor=4)
+    sources = random_sources(folder, SOURCES, training, shared=((0, "second", "score"),))
+    given = {"sources": sources, "task_steps": dict.fromkeys(TASKS, 1)}
+    method, _ = build_method(folder, "adapterfusion", random_parts(TASKS, segments=segments), training, given=given)
+    scramble(method.names(), 4)
+    return method
+
+
+def fused(folder: Path) -> Any:
+    """AdapterShare with fusion: layer 0 whole, layer 1 in two groups, neither of them named after every task."""
+    training = TrainingSettings(max_steps=5, reduction_factor=4, adapter_config="double_seq_bn")
+    method, _ = build_method(folder, "adaptershare", random_parts(TASKS), training, fuse=True)
+    phase = next(method.phases())
+    method.split(1, ("first", "first-2"), ("score",), Optimizer(phase.parameters(), training, 5))
+    scramble(method.names(), 5)
+    return method
+
+
 def rows_of(folder: Path, texts: list) -> Rows:
     """The texts as `prepro` would prepare them."""
     first, second = zip(*[(t, None) if isinstance(t, str) else t for t in texts], strict=True)
@@ -86,8 +109,13 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     """Every exported task of (encoder, pooling or method, task), loaded in one other process."""
     root = tmp_path_factory.mktemp("exported")
     orders, made = [], {}
-    for kind, pooling in itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED)):
-        method = scrambled(encoders[kind], *(("mean", pooling) if pooling in GENERATED else (pooling,)))
+    methods: dict[tuple[str, str], Any] = {
+        (kind, way): scrambled(encoders[kind], *(("mean", way) if way in GENERATED else (way,)))
+        for kind, way in VARIANTS
+    }
+    methods |= {(kind, "adapterfusion"): attending(encoders[kind], kind == "bert") for kind in ("bert", "distilbert")}
+    methods["bert", "fuse"] = fused(encoders["bert"])
+    for (kind, pooling), method in methods.items():
         method.eval_mode()
         for task in TASKS:
             folder = root / f"{kind}-{pooling}" / task
@@ -116,13 +144,16 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     return made
 
 
+VARIANTS = [*itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED))]
+FUSED = [("bert", "adapterfusion"), ("distilbert", "adapterfusion"), ("bert", "fuse")]
+
+
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("pooling", ["mean", "cls", *GENERATED])
-@pytest.mark.parametrize("kind", ["bert", "roberta"])
+@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED])
 def test_the_readme_snippet_gives_our_logits_bit_for_bit(
-    cases: dict[tuple[str, str, str], Case], kind: str, pooling: str, task: str
+    cases: dict[tuple[str, str, str], Case], kind: str, variant: str, task: str
 ) -> None:
-    case = cases[kind, pooling, task]
+    case = cases[kind, variant, task]
     assert torch.equal(case.found["ids"], case.ids)  # the same padded batch
     assert case.found["logits"].dtype == torch.float32
     assert torch.equal(case.found["logits"], case.expected)
@@ -137,20 +168,74 @@ def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
 
 
 def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path]) -> None:
-    for (kind, way, task), case in cases.items():
-        norms = {"layer_norms.safetensors"} if way == "hyperformer++" else set()  # trained in this one
-        assert {path.name for path in case.folder.rglob("*")} == FILES | norms
+    for (kind, variant, task), case in cases.items():
+        if (kind, variant) in FUSED:
+            names = {path.relative_to(case.folder).as_posix() for path in case.folder.rglob("*") if path.is_file()}
+            assert names == fused_files(variant)
+        else:
+            norms = {"layer_norms.safetensors"} if variant == "hyperformer++" else set()  # trained in this one
+            assert {path.name for path in case.folder.rglob("*")} == FILES | norms
         places = {str(encoders[kind]), str(encoders[kind].parent), str(case.folder), str(Path.home()), os.getcwd()}
-        for path in case.folder.iterdir():
+        for path in (path for path in case.folder.rglob("*") if path.is_file()):
             content = path.read_bytes()
             assert not [place for place in places if len(place) > 1 and place.encode() in content], path.name
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt") as file:
                     assert len(file.metadata() or {}) <= 1  # several would be written in a random order
+        if (kind, variant) in FUSED:
+            continue
         config = json.loads((case.folder / "adapter_config.json").read_text())
         assert "model_name" not in config
         assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind, 32)
         assert config["config"]["reduction_factor"] == 4
+
+
+def fused_files(variant: str) -> set[str]:
+    """The files of an exported task that attends over several adapters."""
+    own = ("adapter.safetensors", "adapter_config.json")
+    sources = SOURCES if variant == "adapterfusion" else ("first", "score")
+    files = {"README.md", "head.json", "head.safetensors"}
+    files |= {f"fusion/{name}" for name in ("adapter_fusion_config.json", "model_adapter_fusion.safetensors")}
+    return files | {f"adapters/{source}/{name}" for source in sources for name in own}
+
+
+def test_an_adapter_that_several_share_is_exported_once(cases: dict[tuple[str, str, str], Case]) -> None:
+    """In each layer the first of those that share it brings it; where it does not, its config leaves the layer out."""
+    for variant, second in (("adapterfusion", "score"), ("fuse", "score")):
+        folder = cases["bert", variant, "first-2"].folder
+        for source in ("first", second):
+            config = json.loads((folder / "adapters" / source / "adapter_config.json").read_text())["config"]
+            weights = load_file(folder / "adapters" / source / "adapter.safetensors")
+            layers = {int(name.split(".")[2]) for name in weights}
+            assert layers == ({0, 1} if source == "first" else {1})
+            assert config["leave_out"] == ([] if source == "first" else [0])
+    fusion = json.loads((folder / "fusion" / "adapter_fusion_config.json").read_text())
+    assert fusion["adapter_names"] == ["score", "first"] and fusion["name"] == "fusion(first-2)"
+    assert (fusion["config"]["query"], fusion["config"]["key"], fusion["config"]["value"]) == (True, True, True)
+    weights = load_file(folder / "fusion" / "model_adapter_fusion.safetensors")
+    assert len(weights) == 2 * 2 * 5
+    for name, tensor in weights.items():  # layer 0 has one adapter: its output is handed on as it is
+        if name.startswith("encoder.layer.0."):
+            assert torch.equal(tensor, torch.eye(32) if name.endswith("value.weight") else torch.zeros_like(tensor))
+
+
+@pytest.mark.parametrize("build", [attending, fused])
+def test_exports_of_fusion_have_equal_bytes_and_change_nothing(
+    cases: dict[tuple[str, str, str], Case], encoder: Path, tmp_path: Path, build: Any
+) -> None:
+    variant = "adapterfusion" if build is attending else "fuse"
+    method = build(encoder)
+    if build is attending:
+        method.begun = list(TASKS)  # so that `state` has them all
+    before = {name: tensor.clone() for name, tensor in method.state()[0].items()}
+    for round in range(2):
+        for task in TASKS:
+            method.export(task, tmp_path / str(round) / task)
+            for name in fused_files(variant):
+                expected = (cases["bert", variant, task].folder / name).read_bytes()
+                assert (tmp_path / str(round) / task / name).read_bytes() == expected, name
+    after = method.state()[0]
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_head_config(cases: dict[tuple[str, str, str], Case]) -> None:

@@ -20,7 +20,6 @@ from torch import nn
 from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.errors import Interrupted, RunError
-from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.methods.random_plan import permuted
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -30,7 +29,7 @@ from adaptershare_cli.training.evaluation import predict
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.schedule import task_order, task_shares, total_steps
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, random_parts, random_sources
 
 TASKS = tuple(INFOS)
 SETTINGS = TrainingSettings(
@@ -42,9 +41,9 @@ SPLITTING = {"guard": "none", "max_interference": -1.0, "first_check": 4, "check
 
 @dataclass
 class Run:
-    """What a run left: its method, weights, records, and clones of its checkpoints by step."""
+    """What a run left: its method, weights, records, and clones of its checkpoints by the run's update."""
 
-    method: PlannedMethod
+    method: Any
     tensors: dict[str, torch.Tensor]
     records: dict[str, list[dict[str, Any]]]
     checkpoints: dict[int, Checkpoint]
@@ -71,15 +70,16 @@ def train(
     parts: dict[str, TaskParts] | None = None,
     hooks: Hooks | None = None,
     plan_history: tuple[tuple[int, SharingPlan], ...] = (),
+    given: dict[str, Any] | None = None,
     **options: object,
 ) -> Run:
     """Train from the start or from `resume`."""
-    method, parts = build_method(folder, name, parts, training, plan_history=plan_history, **options)
+    method, parts = build_method(folder, name, parts, training, plan_history=plan_history, given=given, **options)
     if plan is not None:
         method.model.bank.set_plan(plan)
     hooks = hooks or Hooks()
     checkpoints: dict[int, Checkpoint] = {}
-    hooks.save = lambda checkpoint: checkpoints.update({checkpoint.step: cloned(checkpoint)})
+    hooks.save = lambda checkpoint: checkpoints.update({checkpoint.updates: cloned(checkpoint)})
     try:
         Trainer(method, parts, training, "fp32", checkpoint_steps, hooks).run(resume)
     except Interrupted:
@@ -353,6 +353,76 @@ def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) ->
         assert_equal(resumed.checkpoints[step].tensors, whole.checkpoints[step].tensors)  # moments too
     scored = train(encoder, name, settings, checkpoint_steps=8, resume=whole.checkpoints[18], **options)
     assert scored.records == whole.records and not scored.checkpoints  # only the scoring was left to do
+
+
+@pytest.mark.parametrize("step", [2, 5, 6, 9, 13])
+def test_resume_in_every_phase_of_adapterfusion(encoder: Path, step: int) -> None:
+    """Within the first, second and third phase, and right at the end of the first."""
+    names = ("first", "second", "score")
+    given = {"sources": random_sources(encoder, names), "task_steps": {"first": 5, "second": 3, "score": 7}}
+    parts = random_parts(names)
+    options = {"parts": parts, "given": given, "fusion_learning_rate": 0.01}
+    settings = replace(SETTINGS, eval_steps=2)
+    whole = train(encoder, "adapterfusion", settings, 1, **options)
+    assert set(whole.checkpoints) == set(range(1, 16))
+    checkpoint = whole.checkpoints[step]
+    assert checkpoint.phase == "fusion-" + names[(step > 5) + (step > 8)]
+    resumed = train(encoder, "adapterfusion", settings, 1, resume=checkpoint, **options)
+    assert_equal(resumed.tensors, whole.tensors)
+    assert resumed.records == whole.records
+    assert set(resumed.checkpoints) == set(range(step + 1, 16))
+    assert_equal(resumed.checkpoints[15].tensors, whole.checkpoints[15].tensors)
+    for task, count in given["task_steps"].items():
+        rows = [row for row in whole.records["steps"] if row["task"] == task]
+        assert [row["step"] for row in rows] == list(range(1, count + 1))
+        assert {row["phase"] for row in rows} == {f"fusion-{task}"}
+        assert {row["step"] for row in whole.records["metrics"] if row["task"] == task and row["final"]} == {count}
+        assert max(row["learning_rate"] for row in rows) <= 0.01
+
+
+def test_each_phase_keeps_its_own_best_step(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("first", "second")
+    given = {"sources": random_sources(encoder, names), "task_steps": {"first": 5, "second": 6}}
+    options = {"parts": random_parts(names), "given": given, "fusion_learning_rate": 0.05}
+    settings = replace(SETTINGS, eval_steps=1, load_best_model_at_end=True)
+    scripts = {"first": [0.1, 0.9, 0.2, 0.3, 0.4], "second": [0.1, 0.2, 0.3, 0.2, 0.1, 0.1]}
+
+    def scripted(info: Any, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+        values = left[info.name]
+        return dict.fromkeys(info.metrics, values.pop(0) if values else 0.5)
+
+    monkeypatch.setattr(loop, "score", scripted)
+    left = {task: list(values) for task, values in scripts.items()}
+    whole = train(encoder, "adapterfusion", settings, 1, **options)
+    final = {row["task"]: row["step"] for row in whole.records["metrics"] if row["final"]}
+    assert final == {"first": 2, "second": 3}
+    for done, task in ((2, "first"), (8, "second")):  # 5 + 3 updates
+        then = whole.checkpoints[done].tensors
+        ours = {f"method/{name}": t for name, t in whole.tensors.items() if f"/{task}/" in name}
+        assert_equal(ours, {name: t for name, t in then.items() if name in ours})
+    for step in (4, 7, 10):
+        left = {task: list(values) for task, values in scripts.items()}
+        left["first"] = left["first"][min(step, 5) :]
+        left["second"] = left["second"][max(step - 5, 0) :]
+        resumed = train(encoder, "adapterfusion", settings, 1, whole.checkpoints[step], **options)
+        assert_equal(resumed.tensors, whole.tensors)
+        assert resumed.records == whole.records
+
+
+def test_resume_of_adaptershare_with_fusion(encoder: Path) -> None:
+    options = {**SPLITTING, "fuse": True}
+    whole = train(encoder, "adaptershare", checkpoint_steps=8, **options)
+    assert {row["step"] for row in whole.records["sharing"]} == {0, 4, 12}
+    for step in (8, 16):  # after the first split, and after the second
+        resumed = train(encoder, "adaptershare", checkpoint_steps=8, resume=whole.checkpoints[step], **options)
+        assert_equal(resumed.tensors, whole.tensors)
+        assert resumed.records == whole.records
+    assert_equal(resumed.tensors, whole.tensors)
+    fusion = [name for name in whole.tensors if name.startswith("fusion/")]
+    fused = sum(len(groups) > 1 for groups in whole.method.plan.layers)
+    assert len(fusion) == 5 * len(TASKS) * fused > 0
+    moments = [name for name in whole.checkpoints[16].tensors if name.startswith("optimizer/fusion/")]
+    assert len(moments) == 3 * len(fusion)
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamax"])

@@ -1,0 +1,164 @@
+"""What a run may start from besides its tasks' rows: an earlier run's sharing plan, or a task's trained adapter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.model.given import WEIGHTS, read_adapter, read_head
+from adaptershare_cli.settings import MethodSettings, PlanSettings, StartSettings
+from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.stages.common import StageContext, select_runs
+from adaptershare_cli.stages.runs import Origin
+from adaptershare_cli.workspace import Artefact
+
+
+def pick_run(matches: list[Artefact], spec: str, option: str, seed: int) -> Artefact:
+    """The run that `option` means for a seed: the only match, or the one match with the same seed.
+
+    Where several match, runs that started from a plan themselves are left out, so that a command that names a method
+    means the same run when it is given again. Raises UserError unless one is left.
+    """
+    found = matches
+    if len(found) > 1:
+        found = [run for run in found if run.info["seed"] == seed]
+    if len(found) > 1:
+        found = [run for run in found if "init_plan" not in run.meta["request"]]
+    if len(found) != 1:
+        names = ", ".join(f"{run.path.name} (seed {run.info['seed']})" for run in matches)
+        raise UserError(
+            f"{option} {spec} must name one run for seed {seed}",
+            where=f"it names {names}",
+            fix="Give one run's full name.",
+        )
+    return found[0]
+
+
+# ------------------------------------------------------------------------------------------------ an earlier run's plan
+
+
+def plan_origins(
+    context: StageContext, method: str, settings: MethodSettings, tasks: list[str], seeds: list[int]
+) -> dict[int, Origin]:
+    """For each seed the run whose plan --init-plan names (`pick_run`); none for a method that was given no plan."""
+    spec = settings.init_plan if isinstance(settings, PlanSettings) else None
+    if spec is None:
+        if METHODS[method].needs_plan:
+            raise UserError(f"--method {method} needs --init-plan", fix="Name an earlier run, e.g. adaptershare.")
+        return {}
+    found = select_runs(context.workspace, spec, newest_only=False, option="--init-plan")
+    matches = [run for run in found if run.meta["stage"] == "train-share" and run.info["plan"]]
+    fitting = [run for run in matches if sorted(run.info["tasks"]) == sorted(tasks)]
+    if not fitting:
+        others = "; ".join(f"{run.path.name}: {', '.join(run.info['tasks'])}" for run in matches[-3:])
+        raise UserError(
+            f"No run that --init-plan {spec} names has the tasks {', '.join(tasks)}",
+            where=others or "no joint runs under a plan",
+        )
+    return {seed: _plan_origin(context, pick_run(fitting, spec, "--init-plan", seed), spec) for seed in seeds}
+
+
+def _plan_origin(context: StageContext, run: Artefact, spec: str) -> Origin:
+    layers = len(run.info["plan"]["layers"])
+    if layers != context.encoder.layers:
+        raise UserError(
+            f"The plan of {run.path.name} has {layers} layers, this encoder has {context.encoder.layers}",
+            where=f"--init-plan {spec}, --model {context.model}",
+            fix="Name a run on an encoder with as many layers.",
+        )
+    return Origin(
+        {"init_plan": run.content}, (run,), {"init_plan": run.label},
+        read=lambda encoder, infos: read_plans(run, tuple(infos)),
+    )  # fmt: skip
+
+
+def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
+    """`init_plan` and `plan_history` of `MethodContext` from an earlier run of the same tasks, in any order.
+
+    Where the run kept an earlier step at its end, its history ends there.
+    """
+    table = run.table("sharing.parquet").to_pandas()
+    final = table[table["phase"] == "final"]
+    if len(final):
+        table = table[(table["phase"] != "final") & (table["step"] <= final["step"].max())]
+    history = []
+    for step, rows in table.groupby("step"):
+        groups = rows.groupby(["layer", "group"])["task"].agg(tuple)
+        layers = tuple(tuple(groups[layer]) for layer in sorted(rows["layer"].unique()))
+        history.append((int(step), SharingPlan(tasks, layers)))
+    return {"init_plan": history[-1][1], "plan_history": tuple(history)}
+
+
+# -------------------------------------------------------------------------------------------- a task's trained adapter
+
+
+def start_origins(context: StageContext, start: StartSettings, seeds: list[int]) -> dict[int, Origin]:
+    """For each seed the run whose adapter --from-run and --init name (`pick_run`); none if --from-run is not given.
+
+    A group's adapters are those of any of its tasks. Raises UserError where there is no such adapter, or it was
+    trained on another encoder or is of another shape.
+    """
+    if start.from_run is None:
+        for name, given in (("--init", start.init), ("--init-head", start.init_head)):
+            if given:
+                raise UserError(f"{name} needs --from-run", fix="Name the run that holds the adapter.")
+        return {}
+    found = select_runs(context.workspace, start.from_run, newest_only=False, option="--from-run")
+    tasks = sorted({task for run in found for task in run.info["tasks"]})
+    init = start.init or (tasks[0] if len(tasks) == 1 else None)
+    if init is None or init not in tasks:
+        what = "Whose adapter is meant?" if init is None else f"--from-run {start.from_run} has no task {init!r}"
+        raise UserError(what, where=f"--from-run {start.from_run}", fix=f"Give --init one of: {', '.join(tasks)}.")
+    fitting = [run for run in found if init in run.info["tasks"]]
+    origins = {}
+    for seed in seeds:
+        run = pick_run(fitting, start.from_run, "--from-run", seed)
+        check_adapters_of(run, [init], context, "--from-run")
+        origins[seed] = adapter_origin(context, run, init, start.init_head)
+    return origins
+
+
+def check_adapters_of(run: Artefact, tasks: list[str], context: StageContext, option: str) -> None:
+    """Raise UserError unless the run holds an adapter of each task, for this encoder and of the shape asked for."""
+    for task in tasks:
+        if f"tasks/{task}/{WEIGHTS}" not in run.meta["files"]:
+            raise UserError(
+                f"{run.path.name} has no adapter that is {task}'s alone: its tasks attend over several",
+                where=option,
+                fix="Name the run that trained the adapters.",
+            )
+    if run.info["encoder"]["weights"] != context.encoder.weights:
+        raise UserError(
+            f"{run.path.name} was trained on another encoder ({run.info['encoder']['name']})",
+            where=f"{option}, --model {context.model}",
+            fix="Name that encoder with --model.",
+        )
+    for name in ("adapter_config", "reduction_factor"):
+        theirs, ours = run.info["training"][name], getattr(context.training, name)
+        if theirs != ours:
+            flag = "--" + name.replace("_", "-")
+            raise UserError(
+                f"The adapters of {run.path.name} have {flag} {theirs}, this run has {ours}",
+                where=option,
+                fix=f"Give {flag} {theirs}.",
+            )
+
+
+def adapter_origin(context: StageContext, run: Artefact, init: str, with_head: bool = False) -> Origin:
+    """The adapter of task `init` of a run, and perhaps its head: what all tasks start from."""
+    folder = run.path / "tasks" / init
+
+    def read(encoder: PreTrainedModel, infos: dict[str, TaskInfo]) -> dict[str, Any]:
+        pooling = context.training.pooling
+        heads = {task: read_head(folder, info, pooling) for task, info in infos.items()} if with_head else {}
+        return {"init_adapter": read_adapter(folder, encoder), "init_heads": heads}
+
+    start = {"task": init, "head": with_head}
+    return Origin(
+        {"origin": [run.content], "start": start}, (run,), {"start": {"run": run.label, **start}}, read,
+        settings={"init": init, "init_head": with_head}, examples=run.info["examples"],
+    )  # fmt: skip

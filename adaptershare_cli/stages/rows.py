@@ -1,0 +1,77 @@
+"""The rows of prepared tasks that a training may learn from: none of those that it, or what it belongs to, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, Set
+
+import pyarrow as pa
+
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.stages.common import StageContext
+from adaptershare_cli.stages.prepro import PARTS
+from adaptershare_cli.training.loop import TaskParts
+from adaptershare_cli.workspace import Artefact
+
+
+def scored_contents(context: StageContext, prepared: Iterable[Artefact]) -> frozenset[str]:
+    """Contents of the rows of all scored splits of the tasks, if --leak-scope is run: not to be trained on."""
+    if context.training.leak_scope == "task":
+        return frozenset()
+    return _contents(prepared, _scored)
+
+
+def train_sizes(context: StageContext, prepared: Sequence[Artefact]) -> dict[str, int]:
+    """Train rows of each task that are left when the tasks are trained in one run."""
+    forbidden = scored_contents(context, prepared)
+    return {a.name: sum(row not in forbidden for row in _column(a, "train")) for a in prepared}
+
+
+def dropped(prepared: Iterable[Artefact], avoid: Set[str]) -> list[str]:
+    """Contents of rows that `avoid` takes out of a training beyond those that its own scored splits do, sorted."""
+    if not avoid:
+        return []
+    return sorted((_contents(prepared, lambda artefact: PARTS) & avoid) - _contents(prepared, _scored))
+
+
+def _scored(artefact: Artefact) -> Iterable[str]:
+    return artefact.info["scored"]
+
+
+def _contents(prepared: Iterable[Artefact], parts: Callable[[Artefact], Iterable[str]]) -> frozenset[str]:
+    return frozenset(content for a in prepared for part in parts(a) for content in _column(a, part))
+
+
+def _column(artefact: Artefact, part: str) -> list[str]:
+    return artefact.table(f"{part}.parquet", ["content"])["content"].to_pylist()
+
+
+def read_parts(
+    context: StageContext, prepared: list[Artefact], avoid: Set[str] = frozenset()
+) -> tuple[dict[str, TaskParts], dict[str, int]]:
+    """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
+
+    Rows whose content is in `avoid` are left out of train, held-out and select, too. Returns the parts and how many of
+    these rows each task lost.
+    """
+    tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
+    forbidden = avoid | scored_contents(context, prepared)
+    parts: dict[str, TaskParts] = {}
+    lost: dict[str, int] = {}
+    for artefact in prepared:
+        kept: dict[str, Rows] = {}
+        lost[artefact.name] = 0
+        for part, table in tables[artefact.name].items():
+            if part in PARTS:
+                mask = [content not in forbidden for content in table["content"].to_pylist()]
+                lost[artefact.name] += mask.count(False)
+                table = table.filter(pa.array(mask, pa.bool_()))
+                if not table.num_rows:
+                    raise UserError(
+                        f"Every {part} row of task {artefact.name} stands in a scored split of a task of this run",
+                        fix="Leave a task out, or use --leak-scope task.",
+                    )
+            kept[part] = Rows(table)
+        scored = {split: kept[split] for split in artefact.info["scored"]}
+        parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
+    return parts, lost
