@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -20,14 +22,12 @@ from adaptershare_cli.errors import AdapterShareError
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
-LONGEST_TEXT = 4000  # characters of a part of an error
 
 
-def _shown(text: str) -> str:
-    """Text that may come from a user's files: no control character reaches the terminal, and it has an end."""
-    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
-    plain = (sign if sign.isprintable() or sign == "\n" else sign.encode("unicode_escape").decode() for sign in cut)
-    return escape("".join(plain))
+def shown(text: str) -> str:
+    """Text of a user's or a file's for the console: without markup, control characters written as Python does."""
+    odd = {ord(sign) for sign in text if unicodedata.category(sign) in ("Cc", "Cs") and sign != "\n"}
+    return escape(text.translate({sign: ascii(chr(sign))[1:-1] for sign in odd}))
 
 
 class Reporter:
@@ -44,21 +44,21 @@ class Reporter:
 
     def line(self, text: str) -> None:
         """One plain line."""
-        self.console.print(escape(text))
+        self.console.print(shown(text))
 
     def kept_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact is there already."""
         self.kept.append(label)
-        self.console.print(f"[dim]kept[/dim]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        self.console.print(f"[dim]kept[/dim]  {shown(label)}{'  ' + shown(detail) if detail else ''}")
 
     def made_artefact(self, label: str, detail: str = "") -> None:
         """Say that an artefact was made."""
         self.made.append(label)
-        self.console.print(f"[green]made[/green]  {escape(label)}{'  ' + escape(detail) if detail else ''}")
+        self.console.print(f"[green]made[/green]  {shown(label)}{'  ' + shown(detail) if detail else ''}")
 
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""
-        self.console.print(f"  {escape(text)}", style="cyan")
+        self.console.print(f"  {shown(text)}", style="cyan")
 
     def table(self, table: Table) -> None:
         """A table."""
@@ -74,11 +74,11 @@ class Reporter:
     def error(self, error: AdapterShareError) -> None:
         """What happened, where, and what to do."""
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {_shown(error.what)}")
+        console.print(f"[red]error:[/red] {shown(error.what)}")
         if error.where:
-            console.print(f"  where: {_shown(error.where)}")
+            console.print(f"  where: {shown(error.where)}")
         if error.fix:
-            console.print(f"  fix:   {_shown(error.fix)}")
+            console.print(f"  fix:   {shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:
@@ -105,7 +105,7 @@ class TrainingView:
     def __enter__(self) -> TrainingView:
         if self.bar:
             self.bar.start()
-            self.line = self.bar.add_task(escape(self.name), total=self.total, completed=self.first, state="")
+            self.line = self.bar.add_task(shown(self.name), total=self.total, completed=self.first, state="")
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -115,7 +115,8 @@ class TrainingView:
     def step(self, step: int, task: str, loss: float, rows: int) -> None:
         """One update was made."""
         self.rows += rows
-        self.loss = loss if step == self.first + 1 else 0.98 * self.loss + 0.02 * loss
+        if math.isfinite(loss):  # that of a skipped update is not
+            self.loss = loss if step == self.first + 1 else 0.98 * self.loss + 0.02 * loss
         now = time.monotonic()
         rate = self.rows / max(now - self.started, 1e-9)
         left = (now - self.started) / max(step - self.first, 1) * (self.total - step)
@@ -128,7 +129,7 @@ class TrainingView:
                 )
         if self.bar:
             state = f"{task[:20]:<20} loss {self.loss:.3f}  {rate:.0f} rows/s"
-            self.bar.update(self.line, completed=step, state=escape(state))
+            self.bar.update(self.line, completed=step, state=shown(state))
         elif now - self.printed >= PLAIN_EVERY_SECONDS:
             self.printed = now
             self.reporter.line(
@@ -152,4 +153,4 @@ class TrainingView:
     def scoring(self, task: str, split: str, rows: int) -> None:
         """Scoring of a part begins."""
         if self.bar:
-            self.bar.update(self.line, state=escape(f"scoring {task} {split} ({rows} rows)"))
+            self.bar.update(self.line, state=shown(f"scoring {task} {split} ({rows} rows)"))
