@@ -13,6 +13,7 @@ from adaptershare_cli.errors import UserError
 
 _LARGEST = 2**20  # bytes
 _DEEPEST = 8  # a definition needs four levels
+_MESSAGE = 500  # characters
 
 
 class _Loader(getattr(yaml, "CBaseLoader", yaml.BaseLoader)):  # type: ignore[misc]
@@ -52,11 +53,17 @@ def load_yaml(file: Path, keys: Sequence[str]) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         place = f"{file}, line {mark.line + 1}" if mark else str(file)
         problem = getattr(error, "problem", None) or str(error)
-        raise UserError(f"the task definition is not valid YAML: {problem}", place, "Correct that line.") from error
+        what = f"the task definition is not valid YAML: {problem}"
+        raise UserError(_cut(what), place, "Correct that line.") from error
     if not isinstance(values, dict):
         fix = f"It begins with `{keys[0]}: …` and goes on with {', '.join(keys[1:])}."
         raise UserError("a task definition is a mapping of keys to values", str(file), fix)
     return values
+
+
+def _cut(message: str) -> str:
+    """A message that a file's own words cannot make endless."""
+    return message if len(message) <= _MESSAGE else message[:_MESSAGE] + "…"
 
 
 def _check_events(text: str) -> None:
@@ -88,7 +95,7 @@ class Block:
         return f"{self.prefix}.{key}" if self.prefix and key != self.prefix else key
 
     def error(self, what: str, fix: str = "") -> UserError:
-        return UserError(what, str(self.file), fix)
+        return UserError(_cut(what), str(self.file), fix)
 
     def fail(self, key: str, what: str, fix: str = "") -> Any:
         raise self.error(f"`{self.name(key)}` {what}", fix or "Correct the definition.")

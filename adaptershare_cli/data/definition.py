@@ -248,6 +248,9 @@ def _columns(block: Block, header: bool) -> dict[str, Any]:
             if role not in given:
                 block.fail(f"columns.{role}", "is missing", "Without a header each column needs its number, from 0.")
         columns.update({"text_pair": columns.get("text_pair"), "pair_if_present": False})
+    used = [columns.get(role, role) for role in ROLES if columns.get(role, role) is not None]
+    if len(set(used)) < len(used):
+        block.fail("columns", "names one column for two things")
     return columns
 
 

@@ -78,7 +78,7 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
         if role == "text_pair" and spec.pair_if_present and name not in present:
             continue
         if present.count(name) != 1:
-            there = [_readable(column) for column in present[:_COLUMNS]]
+            there = [readable(column[:SHOWN]) for column in present[:_COLUMNS]]
             more = f" and {len(present) - _COLUMNS} more" if len(present) > _COLUMNS else ""
             state = "there twice" if name in present else "missing"
             fix = near_names(name, there) if name not in present else "Rename one of them. "
@@ -88,5 +88,6 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
     return wanted
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes that were none come out as \\udcXX."""
     return text.encode("utf-8", "backslashreplace").decode()

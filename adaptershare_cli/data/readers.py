@@ -91,7 +91,8 @@ def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     present = list(dict.fromkeys(key for value, reason in looked_at if not reason for key in value))
     if not present:
         wrong = f" (line {head[0][0]} {looked_at[0][1] or 'has no key'})" if head else ""
-        fix = "The reader `jsonl` takes one JSON object a line."
+        fix = "The reader `jsonl` takes one JSON object a line"
+        fix += ", not one list of them." if head and (head[0][1] or "").lstrip().startswith("[") else "."
         raise UserError(f"the file holds no rows{wrong}", str(place.path), fix)
     names = {role: present[index] for role, index in wanted_columns(present, spec, str(place.path)).items()}
     if spec.pair_if_present:  # a key that comes late, or not in every line

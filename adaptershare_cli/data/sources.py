@@ -19,7 +19,7 @@ from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefiniti
 from adaptershare_cli.data.files import Place, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.names import folded
-from adaptershare_cli.data.raw import SHOWN, Fault, RawRows
+from adaptershare_cli.data.raw import SHOWN, Fault, RawRows, readable
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.errors import UserError
 
@@ -55,6 +55,8 @@ def resolve_source(definition: TaskDefinition, from_folder: Path | None) -> Sour
     if from_folder is not None:
         if not is_folder(from_folder):
             raise UserError(f"`{from_folder}` is not a folder", "--from", "Give the folder that holds the data.")
+        if str(from_folder.resolve()) != readable(str(from_folder.resolve())):  # the workspace remembers it
+            raise UserError("the folder's path is not UTF-8", "--from", "Rename the folder, or make a link to it.")
         if definition.files:
             return Source("folder", from_folder)
         if not definition.embedded:
@@ -228,7 +230,7 @@ def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str
 
 
 def _sentence(fault: Fault, split: str) -> str:
-    column = f", column {_clean(fault.column)}" if fault.column else ""
+    column = f", column {readable(fault.column)}" if fault.column else ""
     value = fault.value if len(fault.value) <= 60 else fault.value[:60] + "…"
     return f"{fault.file}{split}, row {fault.row}{column}: {value!r} {fault.reason}"
 
@@ -239,18 +241,13 @@ def _rejected_table(faults: list[tuple[str, Fault]]) -> pa.Table:
             "split": split,
             "file": fault.file,
             "row": fault.row,
-            "column": _clean(fault.column),
-            "value": _clean(fault.value)[:SHOWN],
-            "reason": _clean(fault.reason),
+            "column": readable(fault.column),
+            "value": readable(fault.value)[:SHOWN],
+            "reason": readable(fault.reason),
         }
         for split, fault in faults
     ]
     return pa.Table.from_pylist(rows, schema=schemas.REJECTED)
-
-
-def _clean(text: str) -> str:
-    """Text that UTF-8 can hold: bytes that were none come out as \\udcXX."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sha256(path: Path) -> str:

@@ -306,7 +306,9 @@ def test_jsonl_rows_at_fault(tmp_path: Path) -> None:
 
 def test_jsonl_without_the_column_or_without_objects(tmp_path: Path) -> None:
     assert "Columns there: sentence, label" in refused(tmp_path, "jsonl", '{"sentence": "a", "label": 1}\n')
-    assert "one JSON object a line" in refused(tmp_path, "jsonl", '[\n{"text": "a", "label": 1}\n]'.replace("\n", ""))
+    assert "one JSON object a line, not one list of them" in refused(
+        tmp_path, "jsonl", '[\n{"text": "a", "label": 1}\n]'.replace("\n", "")
+    )
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=8), st.booleans())

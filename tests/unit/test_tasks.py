@@ -169,6 +169,9 @@ OUTSIDE = [
     [
         ({"lables": ["a"]}, ["unknown key `lables`", "`labels`"]),
         (files_with(colums={}), ["unknown key `files.colums`", "`columns`"]),
+        (files_with(columns={"text": "label"}), ["`files.columns` names one column for two things"]),
+        (files_with(columns={"text": "a", "text_pair": "a"}), ["`files.columns` names one column for two things"]),
+        (files_with(header=False, columns={"text": 1, "label": "01"}), ["names one column for two things"]),
         (files_with(columns={"txt": "a"}), ["unknown key `files.columns.txt`", "`text`"]),
         ({"kind": "tagging"}, ["`kind` cannot be `tagging`", "classification, regression"]),
         ({"kind": "clasification"}, ["Did you mean `classification`"]),
