@@ -93,7 +93,7 @@ def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter
     from adaptershare_cli.workspace import Workspace as WorkspaceFolder
 
     return StageContext(
-        workspace=WorkspaceFolder(values["workspace"], command=values["invocation"].replace(" --force", "")),
+        workspace=WorkspaceFolder(values["workspace"], command=values["invocation"]),
         reporter=reporter,
         force=stage if values["force"] else "",
         no_wait=values["no_wait"],

@@ -22,6 +22,7 @@ from adaptershare_cli.errors import AdapterShareError
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
+LONGEST_TEXT = 4000  # characters of a part of an error
 
 
 def shown(text: str) -> str:

@@ -37,7 +37,7 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
 
     A group is a settings class, or (panel title, classes) whose fields are joined. Values from --config fill in what
     the command line leaves out; an unknown key or a wrong value there is a UserError. The command also receives, as
-    `invocation`, the shell command that repeats it.
+    `invocation`, the shell command that repeats it (without --force).
     """
 
     def decorate(command: Callable) -> Callable:
@@ -59,7 +59,7 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
                     _choose_alternatives(ctx, {*own, *names}, config)
                     values |= {name: value for name, value in config.items() if _untouched(ctx, name)}
                     given = {name: value for name in names if (value := values.pop(name)) is not None}
-                    command(**values, given=given, invocation=_invocation(ctx, values))
+                    command(**values, given=given, invocation=_invocation(ctx, values, leave_out="--force"))
             except Interrupted as error:
                 _end(replace(error, fix=f"Run the same command again to go on: {_invocation(ctx, values)}"))
             except AdapterShareError as error:  # a program's own fault keeps its traceback
@@ -91,9 +91,9 @@ class Program(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-def _invocation(ctx: typer.Context, values: Mapping[str, Any]) -> str:
+def _invocation(ctx: typer.Context, values: Mapping[str, Any], leave_out: str = "") -> str:
     """The command line that was given, as it can be given again; a workspace from the environment is written out."""
-    words = list(ctx.meta.get(_WORDS, []))
+    words = [word for word in ctx.meta.get(_WORDS, []) if word != leave_out]
     source = ctx.get_parameter_source("workspace")
     if source is not None and source.name == "ENVIRONMENT":
         words += ["--workspace", str(values["workspace"])]

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 
 from adaptershare_cli.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
-from adaptershare_cli.console import Reporter
+from adaptershare_cli.console import Reporter, shown
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.data.sources import resolve_source, source_request
 from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
@@ -89,7 +89,8 @@ class _Survey:
         busy = self._is_busy(path)
         if path.name.startswith((PARTIAL, ASIDE)):
             after = "removed" if path.name.startswith(PARTIAL) else "put back, unless its successor stands,"
-            return "partial", ["being made now" if busy else f"left by a process that was stopped; {after} at the next"]
+            left = f"left by a process that was stopped; {after} when the workspace is next written to"
+            return "partial", ["being made now" if busy else left]
         try:
             self.workspace.inside(path)
             artefact = read_artefact(path)
@@ -183,7 +184,7 @@ def print_status(reporter: Reporter, entries: list[Entry]) -> None:
         table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
     for entry in entries:
         state = f"[{_COLOURS[entry.state]}]{entry.state}[/]"
-        table.add_row(entry.label, state, f"{entry.bytes:,}", "; ".join(entry.why))
+        table.add_row(shown(entry.label), state, f"{entry.bytes:,}", shown("; ".join(entry.why)))
     if entries:
         reporter.table(table)
     for command, labels in _remedies(entries).items():

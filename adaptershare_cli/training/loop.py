@@ -153,8 +153,7 @@ class Trainer:
             self._select_scores(phase, step)
             stop = self.hooks.stop()
             if stop or self.checkpoints.due(self.done, phase_ends=step == phase.max_steps):
-                checkpoint = self._checkpoint(phase, step, optimizer, streams)
-                self.checkpoints.save(lambda saved=checkpoint: self.hooks.save(saved))  # type: ignore[misc]
+                self._save(phase, step, optimizer, streams)
             if stop:
                 raise Interrupted(f"Stopped after update {self.done} of {self.total}; the checkpoint is saved")
 
@@ -264,6 +263,9 @@ class Trainer:
                 {"task": task, "split": split, "phase": phase, "step": step, "metric": metric, "value": value,
                  "rows": rows, "main": index == 0, "final": final}
             )  # fmt: skip
+
+    def _save(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> None:
+        self.checkpoints.save(lambda: self.hooks.save(self._checkpoint(phase, step, optimizer, streams)))
 
     def _checkpoint(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> Checkpoint:
         tensors, method_meta = self.method.state()
