@@ -62,30 +62,41 @@ class Optimizer:
 
     def step(self, norm: float) -> None:
         """Clip (given the gradients' norm), update what has a gradient, and move the schedule on."""
-        self._update(norm)
+        self._clip(norm)
+        self._update()
         self.schedule.step()
 
-    def _update(self, norm: float) -> None:
+    def _clip(self, norm: float) -> None:
         if 0 < self.max_grad_norm < norm:
             touched = [p for p in self.parameters if p.grad is not None]
             nn.utils.clip_grads_with_norm_(touched, self.max_grad_norm, torch.tensor(norm))
+
+    def _update(self) -> None:
         self.torch.step()
         self.torch.zero_grad(set_to_none=True)
 
     @contextmanager
     def trial_step(self, gradients: Mapping[nn.Parameter, torch.Tensor]) -> Iterator[None]:
-        """The given parameters as one update with these gradients would leave them, for as long as the context lasts.
+        """The given parameters as one update by these gradients alone would leave them, while the context lasts.
 
-        The update is what `step` would do now: its learning rate, clipping and moments. Afterwards the parameters and
-        their moments are bit for bit what they were; the schedule does not move, and no gradient is left.
+        The update is what `step` would do now, with its learning rate, clipping and scale of each parameter, but
+        without momentum, which is the gradients of updates before (of other tasks, mostly). Afterwards the parameters
+        and their moments are bit for bit what they were; the schedule does not move, and no gradient is left.
         """
         before = {parameter: parameter.detach().clone() for parameter in gradients}
-        moments = {p: {name: value.clone() for name, value in self.torch.state[p].items()}
-                   for p in gradients if p in self.torch.state}  # fmt: skip
+        moments = {p: dict(self.torch.state[p]) for p in gradients if p in self.torch.state}
+        decay = self.torch.param_groups[0]["betas"][0]
         for parameter, gradient in gradients.items():
-            parameter.grad = gradient
+            parameter.grad = gradient.clone()
         try:
-            self._update(self.gradient_norm())
+            self._clip(self.gradient_norm())
+            for parameter, state in moments.items():
+                assert parameter.grad is not None
+                copies = {name: value.clone() for name, value in state.items()}
+                # With this first moment the update's, corrected for its bias, is the gradient itself.
+                copies["exp_avg"] = parameter.grad * (1 - decay ** float(state["step"]))
+                self.torch.state[parameter] = copies
+            self._update()
             yield
         finally:
             with torch.no_grad():

@@ -26,11 +26,13 @@ from tests.core import build_method
 from tests.unit.test_training import SETTINGS, assert_equal, train
 
 TASKS = ("first", "second", "score", "first-2")
-TRAINING = TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2, weight_decay=0.1)
+TRAINING = TrainingSettings(
+    max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2, weight_decay=0.1, max_grad_norm=1e-3
+)
 
 
 def warmed_up(folder: Path, plan: SharingPlan | None = None) -> tuple[PlannedMethod, Optimizer]:
-    """A float64 method and its optimizer after a few updates, so that there are moments."""
+    """A float64 method and its optimizer after a few updates, so that there are moments, with clipping in force."""
     method, parts = build_method(folder, training=TRAINING, double=True)
     if plan is not None:
         method.model.bank.set_plan(plan)
@@ -43,7 +45,7 @@ def warmed_up(folder: Path, plan: SharingPlan | None = None) -> tuple[PlannedMet
 
 
 def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str, int], tuple[float, float]]:
-    """The same by a deep copy of model and optimizer for every step, and one row at a time."""
+    """The same by a copy of model and moments for every step, AdamW written out, and one row at a time."""
     index, found = row_index(method.heldout), {}
 
     def loss(model, task: str, half: int) -> torch.Tensor:
@@ -55,15 +57,20 @@ def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str
 
     for source in method.heldout:
         for half in range(2):
-            model, other = copy.deepcopy((method.model, optimizer.torch))
+            model, moments = copy.deepcopy((method.model, optimizer.torch.state))
             model.eval()
             adapters = [tensor for _, tensor in model.bank.named_parameters(source)]
             before = {target: loss(model, target, 1 - half).item() for target in method.heldout}
             gradients = torch.autograd.grad(loss(model, source, half), adapters)
-            for tensor, gradient in zip(adapters, gradients, strict=True):
-                tensor.grad = gradient
-            nn.utils.clip_grad_norm_(adapters, TRAINING.max_grad_norm)
-            other.step()
+            norm = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients))
+            assert norm > optimizer.max_grad_norm
+            with torch.no_grad():
+                for tensor, gradient in zip(adapters, gradients, strict=True):
+                    step, square = moments[tensor]["step"].item() + 1, moments[tensor]["exp_avg_sq"]
+                    clipped = gradient * (optimizer.max_grad_norm / (torch.tensor(norm) + 1e-6))  # as PyTorch clips
+                    scale = ((0.999 * square + 0.001 * clipped**2) / (1 - 0.999**step)).sqrt() + 1e-8
+                    rate = optimizer.learning_rate
+                    tensor.copy_(tensor * (1 - rate * TRAINING.weight_decay) - rate * clipped / scale)
             for target in method.heldout:
                 found[source, target, half] = (before[target], loss(model, target, 1 - half).item())
     return found
@@ -116,6 +123,35 @@ def test_a_trial_step_leaves_no_trace(encoder: Path, fails: bool) -> None:
     optimizer.parameters.pop()
     assert_equal(everything(method, optimizer), before)
     assert (optimizer.learning_rate, optimizer.schedule.last_epoch) == (rate, schedule)
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamax"])
+def test_a_trial_step_is_an_update_without_momentum(optim: str) -> None:
+    settings = replace(
+        TRAINING, optim=optim, max_grad_norm=0.0, weight_decay=0.0, lr_scheduler_type="constant_with_warmup"
+    )
+    parameter = nn.Parameter(torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64))
+    optimizer = Optimizer([parameter], replace(settings, warmup_ratio=0.0), 10)
+    gradient = torch.tensor([0.3, -5.0, 0.0], dtype=torch.float64)
+
+    def tried() -> torch.Tensor:
+        with optimizer.trial_step({parameter: gradient}):
+            return parameter.detach().clone()
+
+    first = tried()
+    parameter.grad = gradient.clone()
+    optimizer.step(0.0)  # a first update has no momentum
+    torch.testing.assert_close(tried() - parameter.detach(), first - torch.tensor([1.0, -2.0, 3.0]), rtol=1e-6, atol=0)
+    assert torch.equal(parameter.detach(), first)
+    for other in (torch.tensor([-1.0, 1.0, 1.0]), torch.tensor([2.0, 0.1, 4.0])):  # others, which must not count
+        parameter.grad = other.double()
+        optimizer.step(0.0)
+    state, step = optimizer.torch.state[parameter], 4
+    if optim == "adamw_torch":
+        scale = ((0.999 * state["exp_avg_sq"] + 0.001 * gradient**2) / (1 - 0.999**step)).sqrt()
+    else:
+        scale = torch.maximum(0.999 * state["exp_inf"], gradient.abs())
+    torch.testing.assert_close(tried(), parameter.detach() - 1e-2 * gradient / scale, rtol=1e-6, atol=0)
 
 
 def test_training_goes_on_bit_for_bit_as_without(encoder: Path) -> None:
