@@ -67,7 +67,7 @@ def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str
             with torch.no_grad():
                 for tensor, gradient in zip(adapters, gradients, strict=True):
                     step, square = moments[tensor]["step"].item() + 1, moments[tensor]["exp_avg_sq"]
-                    clipped = gradient * min(1.0, optimizer.max_grad_norm / norm)
+                    clipped = gradient * min(1.0, optimizer.max_grad_norm / (norm + 1e-6))  # as PyTorch clips
                     scale = ((0.999 * square + 0.001 * clipped**2) / (1 - 0.999**step)).sqrt() + 1e-8
                     rate = optimizer.learning_rate
                     tensor.copy_(tensor * (1 - rate * TRAINING.weight_decay) - rate * clipped / scale)
