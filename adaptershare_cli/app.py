@@ -270,7 +270,7 @@ def train_share(
     context = _context("train-share", locals(), given, reporter)
     definitions = context.tasks(_need_tasks(tasks))
     if preset:
-        given = preset_values(preset, len(definitions), given)
+        given = preset_values(preset, len(definitions), given, METHODS)
         options = {name: value for name, value in given.items() if name in method_options(method)} | options
         context = _context("train-share", locals(), given, reporter)
     from adaptershare_cli.stages.train_share import train_share as run

@@ -8,6 +8,7 @@ not make old artefacts stale. No torch here: `--help` must answer at once.
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 
@@ -339,6 +340,9 @@ class AdapterFusionSettings(MethodSettings):
             raise UserError("--adapters and --fusion-over name two sets of adapters", fix="Give one of them.")
 
 
+STAGE_ONE = ("learning_rate", "stage_one_share")  # options of `adapterfusion` that given adapters leave without effect
+
+
 def fusion_preset(tasks: int) -> dict[str, Any]:
     """AdapterFusion's published settings, by option: 30 epochs for the adapters, at most 10 for the fusion.
 
@@ -384,9 +388,14 @@ def hyperformer_preset(tasks: int) -> dict[str, Any]:
 PRESETS = {"paper": paper_preset, "hyperformer-paper": hyperformer_preset, "adapterfusion-paper": fusion_preset}
 
 
-def preset_values(preset: str, tasks: int, given: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, and those of a preset for `tasks` tasks that have an effect beside them."""
+def preset_values(preset: str, tasks: int, given: dict[str, Any], methods: Container[str]) -> dict[str, Any]:
+    """The options that were given, and those of a preset for `tasks` tasks that have an effect beside them.
+
+    `methods` are the names of all methods: --fusion-over something else means adapters that are there already.
+    """
     values = PRESETS[preset](tasks)
+    if "adapters" in given or ("fusion_over" in given and given["fusion_over"] not in methods):
+        values = {name: value for name, value in values.items() if name not in STAGE_ONE}
     if "max_steps" in given:
         values.pop("num_train_epochs", None)
     if given.get("observe") is False:

@@ -136,16 +136,16 @@ class PlannedMethod:
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of a batch under its task's adapters: L, or exp(-v) L + v with the task's uncertainty v.
 
-        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3). With fusion L
-        has AdapterFusion's penalty on the task's value matrices.
+        Source of the weighting: Kendall et al. 2018, as in the original's `hwu_loss` (specs section 3). With fusion
+        AdapterFusion's penalty on the task's value matrices is added.
         """
         loss = self.model.loss(batch)
+        if self.uncertainty:
+            v = self.uncertainty[batch.task]
+            loss = torch.exp(-v) * loss + v
         if self.fusion is not None:
             loss = loss + PENALTY * self.fusion.penalty(batch.task)
-        if not self.uncertainty:
-            return loss
-        v = self.uncertainty[batch.task]
-        return torch.exp(-v) * loss + v
+        return loss
 
     def logits(self, batch: Batch) -> torch.Tensor:
         """Head outputs under the batch's task's adapters."""

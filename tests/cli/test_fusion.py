@@ -175,6 +175,29 @@ def test_shares_of_the_stages(share: Share, own: Path) -> None:
     assert snapshot(own) == before
 
 
+def test_the_papers_preset(share: Share, attending: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def fake(context: Any, definitions: Any, method: str, options: dict, seeds: list[int]) -> list:
+        seen.update(training=context.training, options=options)
+        return []
+
+    monkeypatch.setattr("adaptershare_cli.stages.train_share.train_share", fake)
+    base = ("train-share", "-t", "first,second,score", *share(attending)[3:7], "-w", attending)
+    base = (*base, "--method", "adapterfusion", "--preset", "adapterfusion-paper")
+    good(*base, "--warmup-ratio", "0.2")
+    training, options = seen["training"], seen["options"]
+    assert (training.learning_rate, training.num_train_epochs, training.warmup_ratio) == (1e-4, 30, 0.2)
+    assert training.encoder_dropout and training.load_best_model_at_end and training.reduction_factor == 16
+    assert options == {"fusion_learning_rate": 5e-5, "stage_one_share": 1.0, "stage_two_share": 1 / 3}
+    good(*base, "--fusion-over", "private")
+    assert seen["training"].learning_rate == 1e-4 and seen["options"]["stage_one_share"] == 1.0
+    for given in (("--adapters", "x"), ("--fusion-over", "adaptershare-1234")):
+        good(*base, *given)  # no stage one, so none of its values
+        assert seen["training"].learning_rate == 1e-3 and "stage_one_share" not in seen["options"]
+        assert seen["options"]["stage_two_share"] == 1 / 3
+
+
 # ----------------------------------------------------------------------------------------- jointly trained, and given
 
 

@@ -386,6 +386,7 @@ class PlanOnly:
 
     plan: SharingPlan
     checks: int = 1
+    fusion: Any = None
 
     def __post_init__(self) -> None:
         tensor = torch.zeros(10)
