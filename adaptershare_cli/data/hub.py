@@ -11,7 +11,7 @@ from typing import Any
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec, is_hub_id
 from adaptershare_cli.data.files import Place
 from adaptershare_cli.data.parquet import rows_of_batches
-from adaptershare_cli.data.raw import Fault, RawRows, Row, wanted_columns
+from adaptershare_cli.data.raw import Fault, RawRows, Row, first_line, wanted_columns
 from adaptershare_cli.errors import UserError
 
 _BATCH = 1000  # rows that become Python values at once
@@ -98,11 +98,11 @@ def _load(spec: SourceSpec, split: SplitSpec) -> Any:
         raise UserError(what, _called(spec), _FIX) from error
     except ConnectionError as error:
         what = f"the hub could not be reached for the dataset `{spec.path}`"
-        raise UserError(what, _first_line(error), "Try again, or give the files with --from FOLDER.") from error
+        raise UserError(what, first_line(error), "Try again, or give the files with --from FOLDER.") from error
     except (DatasetsError, OSError, RuntimeError, ValueError) as error:
         if split.optional and "Unknown split" in str(error):
             return None
-        what = f"the dataset `{spec.path}` cannot be loaded: {_first_line(error)}"
+        what = f"the dataset `{spec.path}` cannot be loaded: {first_line(error)}"
         raise UserError(what, f"{_called(spec)}, split {wanted}", _FIX) from error
 
 
@@ -121,8 +121,3 @@ def _cache(datasets: Any, revision: str | None) -> str | None:
 def _called(spec: SourceSpec) -> str:
     parts = [f"hub dataset {spec.path}", spec.name, f"revision {spec.revision}" if spec.revision else None]
     return ", ".join(part for part in parts if part)
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:300]

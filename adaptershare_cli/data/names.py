@@ -9,10 +9,11 @@ from pathlib import PurePosixPath, PureWindowsPath
 LONGEST_NAME = 100  # a folder's name holds a task's name and a key; file systems take 255 bytes
 LONGEST_LABEL = 200
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
-    f"{port}{n}" for port in ("com", "lpt") for n in range(10)
-}
+_PORTS = {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
+_DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *_PORTS}
 _LIKE_SEPARATORS = set("\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\u2024\u2025\u2026\uff0e\ufe52")
+_TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNSEEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}
 # Letters and symbols that are blank though Unicode does not class them so.
 _BLANK = set("\u115f\u1160\u3164\uffa0\u2800")
 
@@ -53,18 +54,14 @@ def is_visible(text: str) -> bool:
     return any(sign.isalnum() or unicodedata.category(sign) not in _UNSEEN for sign in text if sign not in _BLANK)
 
 
-_UNSEEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}
-
-
 def folded(text: str) -> str:
     """The text as people compare it: Unicode NFKC, case folded, white space folded."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def _part_fault(part: str) -> str:
-    return (
-        "a part of it is longer than 255 bytes" if len(part.encode("utf-8", "replace")) > 255 else _windows_fault(part)
-    )
+    long = len(part.encode("utf-8", "replace")) > 255
+    return "a part of it is longer than 255 bytes" if long else _windows_fault(part)
 
 
 def _windows_fault(part: str) -> str:
@@ -75,10 +72,7 @@ def _windows_fault(part: str) -> str:
 
 def _unprintable(sign: str) -> bool:
     """Control characters, surrogates, line separators, and signs that turn or hide what stands around them."""
-    return (
-        unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp")
-        or sign in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    )
+    return unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") or sign in _TURNING
 
 
 def _code(sign: str) -> str:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import Place, check_file
-from adaptershare_cli.data.raw import Fault, Files, RawRows, Row, in_one_file, wanted_columns
+from adaptershare_cli.data.raw import Fault, Files, RawRows, Row, first_line, in_one_file, wanted_columns
 from adaptershare_cli.errors import UserError
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # of a Parquet file: rows that are decoded at once, and their bytes
@@ -60,7 +60,7 @@ def _parquet_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: names that are no UTF-8
-        what = f"the file cannot be read as Parquet: {str(error).splitlines()[0]}"
+        what = f"the file cannot be read as Parquet: {first_line(error)}"
         raise UserError(what, str(place.path), "Give a whole Parquet file.") from error
 
 

@@ -27,9 +27,8 @@ class Fault:
     reason: str
 
 
-Row = tuple[
-    int, int, list[Any]
-]  # 1-based line (or row) it begins on; 0-based number, faulty ones counted; a value a role
+# The 1-based line (or row) it begins on, its 0-based number (faulty ones counted), and a value a role.
+Row = tuple[int, int, list[Any]]
 
 
 @dataclass(frozen=True)
@@ -91,3 +90,9 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
 def readable(text: str) -> str:
     """Text that UTF-8 can hold: bytes that were none come out as \\udcXX."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, on one line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]

@@ -35,8 +35,6 @@ from adaptershare_cli.errors import UserError
 
 _HEAD_ROWS = 1000  # rows that are looked at first where the file does not name its columns
 _WHOLE_FILE = 64 * 2**20  # bytes of a file that must be held at once
-
-
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
@@ -104,8 +102,7 @@ def read_jsonl(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
             value, reason = _object(line)
             absent = next((name for name in needed if name not in value), "") if not reason else ""
             if absent or reason:
-                shown = bare(line[1] or "")
-                yield fault_of(place, line[0], shown, reason or f"has no key `{absent}`", absent)
+                yield fault_of(place, line[0], bare(line[1] or ""), reason or f"has no key `{absent}`", absent)
             else:
                 yield line[0], position, [value.get(name) for name in names.values()]
 
@@ -204,9 +201,8 @@ def _header(records: Iterator[Record], place: Place, delimiter: str) -> list[str
     other = next((sign for sign in _DELIMITERS if sign in header[0]), "") if len(header) == 1 else ""
     if other:
         what = f"the first line is not split by {_DELIMITERS[delimiter]}, but perhaps by {_DELIMITERS[other]}"
-        raise UserError(
-            what, str(place.path), "The reader `csv` splits at commas, `tsv` at tabs: choose, or convert it."
-        )
+        fix = "The reader `csv` splits at commas, `tsv` at tabs: choose, or convert the file."
+        raise UserError(what, str(place.path), fix)
     return header
 
 

@@ -166,7 +166,7 @@ def any_bytes(form: str) -> st.SearchStrategy[dict[str, bytes]]:
     return st.fixed_dictionaries({name: st.binary(min_size=1, max_size=300) for name in names})
 
 
-@pytest.mark.parametrize("examples", [40, pytest.param(3000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_files_after_accidents(task: tuple[str, TaskDefinition, Path], examples: int) -> None:
     form, definition, folder = task
 
@@ -178,7 +178,7 @@ def test_files_after_accidents(task: tuple[str, TaskDefinition, Path], examples:
     run()
 
 
-@pytest.mark.parametrize("examples", [20, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [20, pytest.param(500, marks=pytest.mark.slow)])
 def test_any_bytes(task: tuple[str, TaskDefinition, Path], examples: int) -> None:
     form, definition, folder = task
 
@@ -202,7 +202,7 @@ YAML_PIECES += [b"\n", b"\t", b" ", b": ", b"- ", b"\0", b"\xff", b"[" * 500]
 YAML_EDIT = EDIT | st.tuples(st.just("put"), PLACE, st.sampled_from(YAML_PIECES))
 
 
-@pytest.mark.parametrize("examples", [100, pytest.param(5000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [100, pytest.param(2000, marks=pytest.mark.slow)])
 def test_any_definition(tmp_path: Path, examples: int) -> None:
     file = tmp_path / "mine.yaml"
 
