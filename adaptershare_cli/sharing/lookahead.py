@@ -1,10 +1,11 @@
 """Look-ahead: what one update on a task would do to every task's held-out loss.
 
 At a moment of a joint training, for each task s, one update of the adapters that s uses is tried with the gradient of
-half of its held-out rows: the update that the optimizer would make now, with its learning rate, clipping and scale of
-each parameter, but without momentum. (The momentum is the gradients of the tasks before; with it, every s would do
-nearly the same to t.) Every task's loss is taken on the other half of its rows before and after; then all is put back.
-With the halves turned round, each row gives a step once and a loss once for each source. Heads stay as they are.
+half of its held-out rows: what it adds to the update that the optimizer would make now, with its learning rate,
+clipping and scale of each parameter. The momentum of the updates before is left out: it is the gradients of all tasks,
+and with it every s would do nearly the same to t. Every task's loss is taken on the other half of its rows before and
+after; then all is put back. With the halves turned round, each row gives a step once and a loss once for each source.
+Heads stay as they are.
 
 Source: task affinity of TAG (Fifty et al. 2021, "Efficiently Identifying Task Groupings for Multi-Task Learning",
 section 3), on held-out rows instead of the training batch.

@@ -86,25 +86,21 @@ class Optimizer:
 
     @contextmanager
     def trial_step(self, gradients: Mapping[nn.Parameter, torch.Tensor]) -> Iterator[None]:
-        """The given parameters as one update by these gradients alone would leave them, while the context lasts.
+        """The given parameters as what these gradients add to an update would leave them, while the context lasts.
 
         The update is what `step` would do now, with its learning rate, clipping and scale of each parameter, but
-        without momentum, which is the gradients of updates before (of other tasks, mostly). Afterwards the parameters
-        and their moments are bit for bit what they were; the schedule does not move, and no gradient is left.
+        without the momentum of the updates before. Afterwards the parameters and their moments are bit for bit what
+        they were; the schedule does not move, and no gradient is left.
         """
         before = {parameter: parameter.detach().clone() for parameter in gradients}
         moments = {p: dict(self.torch.state[p]) for p in gradients if p in self.torch.state}
-        decay = self.torch.param_groups[0]["betas"][0]
         for parameter, gradient in gradients.items():
             parameter.grad = gradient.clone()
         try:
-            self._clip(self.gradient_norm())
             for parameter, state in moments.items():
-                assert parameter.grad is not None
-                copies = {name: value.clone() for name, value in state.items()}
-                # With this first moment the update's, corrected for its bias, is the gradient itself.
-                copies["exp_avg"] = parameter.grad * (1 - decay ** float(state["step"]))
-                self.torch.state[parameter] = copies
+                self.torch.state[parameter] = {name: value.clone() for name, value in state.items()}
+                self.torch.state[parameter]["exp_avg"].zero_()
+            self._clip(self.gradient_norm())
             self._update()
             yield
         finally:

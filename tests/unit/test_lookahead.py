@@ -69,8 +69,8 @@ def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str
                     step, square = moments[tensor]["step"].item() + 1, moments[tensor]["exp_avg_sq"]
                     clipped = gradient * min(1.0, optimizer.max_grad_norm / (norm + 1e-6))  # as PyTorch clips
                     scale = ((0.999 * square + 0.001 * clipped**2) / (1 - 0.999**step)).sqrt() + 1e-8
-                    rate = optimizer.learning_rate
-                    tensor.copy_(tensor * (1 - rate * TRAINING.weight_decay) - rate * clipped / scale)
+                    rate, share = optimizer.learning_rate, 0.1 / (1 - 0.9**step)
+                    tensor.copy_(tensor * (1 - rate * TRAINING.weight_decay) - rate * share * clipped / scale)
             for target in method.heldout:
                 found[source, target, half] = (before[target], loss(model, target, 1 - half).item())
     return found
@@ -141,7 +141,6 @@ def test_a_trial_step_is_an_update_without_momentum(optim: str) -> None:
     first = tried()
     parameter.grad = gradient.clone()
     optimizer.step(0.0)  # a first update has no momentum
-    torch.testing.assert_close(tried() - parameter.detach(), first - torch.tensor([1.0, -2.0, 3.0]), rtol=1e-6, atol=0)
     assert torch.equal(parameter.detach(), first)
     for other in (torch.tensor([-1.0, 1.0, 1.0]), torch.tensor([2.0, 0.1, 4.0])):  # others, which must not count
         parameter.grad = other.double()
@@ -151,7 +150,8 @@ def test_a_trial_step_is_an_update_without_momentum(optim: str) -> None:
         scale = ((0.999 * state["exp_avg_sq"] + 0.001 * gradient**2) / (1 - 0.999**step)).sqrt()
     else:
         scale = torch.maximum(0.999 * state["exp_inf"], gradient.abs())
-    torch.testing.assert_close(tried(), parameter.detach() - 1e-2 * gradient / scale, rtol=1e-6, atol=0)
+    moved = 1e-2 * 0.1 / (1 - 0.9**step) * gradient / scale
+    torch.testing.assert_close(tried(), parameter.detach() - moved, rtol=1e-6, atol=0)
 
 
 def test_training_goes_on_bit_for_bit_as_without(encoder: Path) -> None:
