@@ -50,7 +50,11 @@ def poisoned(project: Project) -> Project:
     return bad
 
 
-@pytest.mark.parametrize("method", METHODS)
+# A bad row stops adapterfusion's stage one, which is a train-single run of its own, in the same loop.
+ONE_STAGE = [method for method in METHODS if method != "adapterfusion"]
+
+
+@pytest.mark.parametrize("method", ONE_STAGE)
 def test_stop_then_skip(method: str, poisoned: Project, place: Path) -> None:
     """Stopped at the bad row; then the same run goes on, skips it, is killed on the way, and ends as if at one go."""
     stage = f"train-share {method}"
@@ -180,7 +184,7 @@ def arguments(odd: Project, stage: str, workspace: Path, *more: str) -> tuple[An
     return (*odd.command(stage, workspace, *more), "-t", "one-class,constant,six-rows")
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ONE_STAGE)
 def test_tasks_that_give_little_to_measure(method: str, odd: Project, place: Path) -> None:
     workspace = place / "w"
     best = ("--load-best-model-at-end",)
@@ -203,6 +207,11 @@ def test_tasks_that_give_little_to_measure(method: str, odd: Project, place: Pat
     results = pd.read_parquet(workspace / "report" / "results.parquet").set_index(["task", "metric"])["value"]
     assert results.xs("constant").isna().all()
     assert "n/a" in (workspace / "report" / "report.md").read_text()
+
+
+def test_a_task_too_small_for_two_stages(odd: Project, place: Path) -> None:
+    says = ("Nothing is left for stage one on task six-rows", "--max-steps")
+    refused(*arguments(odd, "train-share adapterfusion", place / "w", "--seed", "1"), says=says)
 
 
 def test_held_out_rows_are_at_most_a_fifth(odd: Project, place: Path) -> None:

@@ -109,7 +109,7 @@ def test_a_trial_step_leaves_no_trace(encoder: Path, fails: bool) -> None:
     before, rate, schedule = everything(method, optimizer), optimizer.learning_rate, optimizer.schedule.last_epoch
     parameters = [tensor for _, tensor in method.model.bank.named_parameters("first")]
     unseen = nn.Parameter(torch.ones(3))  # has no moments yet
-    optimizer.parameters.append(unseen)
+    optimizer.adopt([unseen])
     weights = [tensor.detach().clone() for tensor in parameters]
     try:
         with optimizer.trial_step({tensor: torch.ones_like(tensor) for tensor in (*parameters, unseen)}):
