@@ -120,7 +120,7 @@ def test_a_trial_step_leaves_no_trace(encoder: Path, fails: bool) -> None:
     except ArithmeticError:
         assert fails
     assert torch.equal(unseen, torch.ones(3)) and unseen not in optimizer.torch.state
-    optimizer.parameters.pop()
+    assert optimizer.torch.param_groups[0]["params"].pop() is unseen
     assert_equal(everything(method, optimizer), before)
     assert (optimizer.learning_rate, optimizer.schedule.last_epoch) == (rate, schedule)
 
