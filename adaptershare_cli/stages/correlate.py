@@ -292,7 +292,8 @@ def _draw(frame: Frame, name: str, answer: pd.DataFrame, folder: Path) -> list[P
     pictures = heat_map(answer, folder / "heatmap", title, spec.directed)
     for run in frame.runs.values() if name == "plan" else []:
         table = run.table("sharing.parquet").to_pandas()
-        pictures += sharing_picture(table, folder / f"sharing-{run.key}", f"{run.path.name}: who shares what")
+        about = f"{run.path.name}: who shares what"
+        pictures += sharing_picture(table, folder / f"sharing-{run.key}", about, run.info["steps"])
     return pictures
 
 
