@@ -66,15 +66,15 @@ def cut_of(count: int, source: str, workspace: Path) -> Cut:
     return Cut(f"*-a,*-b,{TINY}", 200, 16, ("--from", str(halves), "--task-dir", str(halves)))
 
 
-def joint_run(cut: Cut, count: int, workspace: Path, updates: int, threads: str) -> Used:
+def joint_run(cut: Cut, count: int, workspace: Path, options: argparse.Namespace) -> Used:
     """A shared run with a few checks and two look-aheads."""
-    steps = updates * count
+    steps = options.updates * count
     return command(
         "train-share", "--method", "shared", "--tasks", cut.tasks, *cut.places, "-w", str(workspace),
         "--max-train-examples", str(cut.rows), "--max-eval-examples", "50", "--max-seq-length", "64",
         "--heldout-size", str(cut.heldout), "--select-size", "16", "--max-steps", str(steps),
         "--task-sampling", "uniform", "--first-check", str(steps // 4), "--check-every", str(steps // 4),
-        "--lookahead-every", str(steps // 3), "--threads", threads,
+        "--lookahead-every", str(steps // 3), "--threads", options.threads, "--model", options.model,
     )  # fmt: skip
 
 
@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--measures", default=",".join(MEASURES))
     parser.add_argument("--updates", type=int, default=4, help="Updates on each task in every training.")
     parser.add_argument("--threads", default="2")
+    parser.add_argument("--model", default="embedded")
     options = parser.parse_args()
     print("| tasks | step | seconds | peak MiB |\n|--:|---|--:|--:|", flush=True)
     for count in map(int, options.counts.split(",")):
@@ -96,12 +97,14 @@ def main() -> None:
         def show(name: str, used: Used, count: int = count) -> None:
             print(f"| {count} | {name} | {used.seconds:.1f} | {used.peak:.0f} |", flush=True)
 
-        show("train-share --method shared", joint_run(cut, count, workspace, options.updates, options.threads))
-        show("single-task runs", command("correlate", "--measure", "adapter-weights", "-w", str(workspace)))
+        show("train-share --method shared", joint_run(cut, count, workspace, options))
+        own = ("-w", str(workspace), "--model", options.model)
+        show("single-task runs", command("correlate", "--measure", "adapter-weights", *own))
         for name in options.measures.split(","):
-            if MEASURES[name].needs in ("trainings", "truth") and count > 3:
+            spec = MEASURES[name]
+            if spec.needs in ("trainings", "truth") and count > 3:
                 continue
-            show(name, command("correlate", "--measure", name, "--force", "-w", str(workspace)))
+            show(name, command("correlate", "--measure", name, "--force", *(own if spec.computes else own[:2])))
 
 
 if __name__ == "__main__":
