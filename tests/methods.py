@@ -7,6 +7,8 @@ from adaptershare_cli.methods import METHODS
 # A method that is not named here needs nothing; one that needs a plan takes it from an adaptershare run.
 EXTRA: dict[str, tuple[str, ...]] = {
     "adaptershare": ("--guard", "none", "--max-interference", "-0.5"),
+    # Two stages: of few updates a small task would get none, and the published rate would change nothing.
+    "adapterfusion": ("--task-sampling", "uniform", "--fusion-learning-rate", "0.01"),
 }
 
 
