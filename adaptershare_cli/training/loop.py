@@ -97,7 +97,7 @@ class Trainer:
         self.best = Best()
         self.kept: dict[str, int] = {}  # the step of its phase that each task ended with
         self.total = 0  # updates of all phases
-        self.seconds = {"training": 0.0, "scoring": 0.0}
+        self.seconds = {"training": 0.0, "scoring": 0.0, "checkpoint": 0.0}
 
     def run(self, resume: Checkpoint | None = None) -> None:
         """Train all phases (from `resume` on), each up to its best step if asked for, and score. Fills `records`."""
@@ -266,6 +266,7 @@ class Trainer:
 
     def _save(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> None:
         self.checkpoints.save(lambda: self.hooks.save(self._checkpoint(phase, step, optimizer, streams)))
+        self.seconds["checkpoint"] += self.checkpoints.seconds
 
     def _checkpoint(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> Checkpoint:
         tensors, method_meta = self.method.state()
@@ -295,7 +296,7 @@ class Trainer:
             best = checkpoint.meta["best"]
             self.best = Best(best["step"], best["value"], without_prefix("best", checkpoint.tensors), best["meta"])
         self.kept = dict(checkpoint.meta["kept"])
-        self.seconds = dict(checkpoint.meta["seconds"])
+        self.seconds |= checkpoint.meta["seconds"]
         for name, rows in checkpoint.records.items():
             self.records[name][:] = rows
         if self.skipped > self.max_nonfinite:

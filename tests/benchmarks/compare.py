@@ -21,6 +21,8 @@ DRAWS = 10_000
 
 def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
     """The method and the settings of it that are not defaults."""
+    if info["method"] == "single":
+        return "train-single"
     settings = dict(request["method_settings"])
     if request.get("fusion_over", "train-single") != "train-single":
         settings["fusion_over"] = request["fusion_over"]
@@ -39,32 +41,46 @@ def costs(info: dict[str, Any], task: str) -> dict[str, float]:
     return {"stored": info["costs"]["stored"], "inference": 100 * more}
 
 
+def examples(folder: Path, task: str, info: dict[str, Any]) -> int:
+    """Train rows of `task` that updates saw, those of the first of two stages included."""
+    folders = [folder, *(folder.parents[1] / label for label in info.get("stage_one", []))]
+    steps = pd.concat([pd.read_parquet(place / "steps.parquet", columns=["task", "rows"]) for place in folders])
+    return int(steps.loc[steps["task"] == task, "rows"].sum())
+
+
 def read_runs(workspace: Path) -> pd.DataFrame:
     """One row a run, task and part (select, dev): the main score in percent, groups a layer, costs."""
     rows = []
-    found = {
-        file: json.loads(file.read_text(encoding="utf-8")) for file in workspace.glob("train-share/[!.]*/artefact.json")
-    }
+    files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
+    found = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
     made_for = [meta["info"] for meta in found.values() if meta["request"].get("fusion_over") != "run"]
     stage_one = {label for info in made_for for label in info.get("stage_one", [])}
     for file, meta in sorted(found.items()):
-        info = meta["info"]
-        if f"train-share/{file.parent.name}" in stage_one:  # a part of another run, with a part of its updates
+        info, folder = meta["info"], file.parent
+        if folder.relative_to(workspace).as_posix() in stage_one:  # a part of another run, with a part of its updates
             continue
-        metrics = pd.read_parquet(file.parent / "metrics.parquet")
+        metrics = pd.read_parquet(folder / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
-        layers = info["plan"]["layers"] if info["plan"] else []
+        layers = info["plan"]["layers"] if info["plan"] and folder.parent.name == "train-share" else []
         groups = np.mean([len(groups) for groups in layers]) if layers else np.nan
-        seconds = json.loads((file.parent / "timing.json").read_text(encoding="utf-8"))["training_seconds"]
+        timing = json.loads((folder / "timing.json").read_text(encoding="utf-8"))
         for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
             rows.append(
                 {
                     "variant": variant(info, meta["request"]), "seed": info["seed"], "task": task,
                     "part": "select" if selected else "dev", "value": 100 * part["value"].fillna(0.0).mean(),
-                    "groups": groups, "parameters": info["trained_parameters"], "seconds": seconds, **costs(info, task),
+                    "groups": groups, "parameters": info["trained_parameters"], **costs(info, task),
+                    "seconds": timing["training_seconds"], "saving": timing.get("checkpoint_seconds", np.nan),
+                    "examples": examples(folder, task, info), "run": folder.name,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def whole_system(runs: pd.DataFrame, columns: list[str]) -> pd.Series:
+    """What the runs of a seed cost together (train-single has one a task), mean over seeds."""
+    once = runs.drop_duplicates(["seed", "run"])
+    return once.groupby("seed")[columns].sum(min_count=1).mean()
 
 
 def paired_bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, float]:
@@ -86,14 +102,16 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
     rows = []
     for name in dict.fromkeys(runs["variant"]):
         mine, own = dev.loc[name], runs[runs["variant"] == name]
+        total = whole_system(own, ["parameters", "stored", "seconds", "saving"])
         row = {
             "variant": name, "seeds": len(mine), "select": f"{select.loc[name].mean():.2f}",
             "dev": f"{mine.mean(axis=1).mean():.2f}",
             "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
             "groups": "" if own["groups"].isna().all() else f"{own['groups'].mean():.2f}",
-            "parameters": f"{own['parameters'].mean():,.0f}",
-            "stored": f"{own['stored'].mean():,.0f}", "inference": f"{own['inference'].mean():+.2f} %",
-            "seconds": f"{own['seconds'].mean():,.0f}",
+            "examples": f"{own['examples'].mean():,.0f}",
+            "parameters": f"{total['parameters']:,.0f}", "stored": f"{total['stored']:,.0f}",
+            "inference": f"{own['inference'].mean():+.2f} %", "seconds": f"{total['seconds']:,.0f}",
+            "saving": f"{100 * total['saving'] / total['seconds']:.2f} %",
         }  # fmt: skip
         if name != baseline and baseline in dev.index:
             both = mine.index.intersection(dev.loc[baseline].index)
