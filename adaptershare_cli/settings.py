@@ -161,7 +161,9 @@ class StartSettings:
         None, "Start from an adapter of this earlier run (name, key prefix, glob or path), not from random weights."
     )
     init: str | None = option(
-        None, "The task of --from-run whose adapter it is (for a group, any of its tasks); not needed if it has one."
+        None,
+        "The task of --from-run whose adapter it is (for a group, any of its tasks); not needed if it has one task, "
+        "nor of a HyperFormer run, whose generators then write one from a new task embedding.",
     )
     init_head: bool = option(False, "Start from that task's head too; the two tasks' labels must be the same.")
 

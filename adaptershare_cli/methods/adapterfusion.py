@@ -46,7 +46,9 @@ class AdapterFusion:
         self.context, self.settings = context, context.settings
         training, seed, targets = context.training, context.seed, tuple(context.infos)
         plan = SharingPlan.private(tuple(context.sources), context.encoder.config.num_hidden_layers)
-        bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, seed)
+        bank = AdapterBank(
+            context.encoder, plan, training.adapter_config, training.reduction_factor, seed, **context.adapter_changes
+        )
         for name, tensors in context.sources.items():
             bank.fill(name, tensors)
         bank.tie_equal()

@@ -44,7 +44,8 @@ class MethodContext:
     `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
     under, each with the step from which it held. `init_adapter` are the tensors that adapters start from,
     `init_heads` those of heads (`weight`, `bias`) by task, `sources` adapters that stay as they are, by name; tensors
-    of adapters are named as by `AdapterBank.named_parameters`.
+    of adapters are named as by `AdapterBank.named_parameters`. `adapter_changes` are fields of the adapters' config
+    in which those that are given differ from the library's.
     `plan_changed(step, before, after)` shows the user a new plan; `records` go into the artefact's tables.
     """
 
@@ -59,6 +60,7 @@ class MethodContext:
     task_steps: Mapping[str, int] = field(default_factory=dict)
     select: Mapping[str, Rows] = field(default_factory=dict)
     init_adapter: Mapping[str, torch.Tensor] | None = None
+    adapter_changes: Mapping[str, Any] = field(default_factory=dict)
     init_heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     sources: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     init_plan: SharingPlan | None = None

@@ -75,8 +75,9 @@ def tied_model(context: MethodContext, plan: SharingPlan, fuse: bool = False) ->
     """Adapters that are tied by `plan`, a head for each task, and with `fuse` AdapterFusion where a layer has split."""
     training, seed = context.training, context.seed
     bank = AdapterBank(
-        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.init_adapter
-    )
+        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.init_adapter,
+        **context.adapter_changes,
+    )  # fmt: skip
     return MultiTaskModel(
         context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, seed,
         fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.init_heads,

@@ -159,8 +159,14 @@ class AdapterBank:
 
     @torch.no_grad()
     def fill(self, task: str, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Copy `tensors`, named as by `named_parameters(task)`, into the adapter tensors that `task` uses."""
-        for name, parameter in self.named_parameters(task):
+        """Copy `tensors`, named as by `named_parameters(task)`, into the adapter tensors that `task` uses.
+
+        Raises ValueError unless they are all of those tensors and no others.
+        """
+        own = dict(self.named_parameters(task))
+        if own.keys() != tensors.keys():
+            raise ValueError(f"another adapter's tensors: {sorted(own.keys() ^ tensors.keys())}")
+        for name, parameter in own.items():
             parameter.copy_(tensors[name])
 
     def parameters(self) -> list[nn.Parameter]:

@@ -19,6 +19,7 @@ from adaptershare_cli.model.adapters import ADAPTER_FOLDER_FILES, CONFIGS, check
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.settings import TrainingSettings
 
 CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
 PICKLED = "pytorch_adapter.bin"
@@ -83,6 +84,17 @@ def check_adapter(folder: Path, encoder: EncoderSource, config: str, reduction_f
                 where=str(folder / CONFIG),
                 fix=f"Give --reduction-factor {given[name]}." if name == "reduction_factor" else fix,
             )
+
+
+def changed_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]:
+    """In what the folder's adapter differs from those that `training` asks for, of what shapes its function.
+
+    What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `changes`.
+    """
+    file = folder / CONFIG
+    given = _bottleneck(_read_json(file).get("config"), file)
+    usual = CONFIGS[training.adapter_config](reduction_factor=training.reduction_factor).to_dict()
+    return {name: given[name] for name in SHAPING if given[name] != usual[name]}
 
 
 def _bottleneck(config: Any, file: Path) -> dict[str, Any]:

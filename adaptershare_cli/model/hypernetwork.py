@@ -166,14 +166,11 @@ def load_hypernetwork(folder: Path) -> tuple[HyperNetwork, dict[str, torch.Tenso
     return network.requires_grad_(False).eval(), {task: tensors[f"embedding/{task}"] for task in config["tasks"]}
 
 
-def adapter_of_new_task(folder: Path, task: str, source: str | None, seed: int) -> dict[str, torch.Tensor]:
-    """An adapter for a task that the run in `folder` has not seen, written by its generators as they are.
+def adapter_of_new_task(folder: Path, task: str, seed: int) -> dict[str, torch.Tensor]:
+    """An adapter for a task that the run in `folder` has not seen: what its generators write for a fresh embedding.
 
-    From the embedding of the run's task `source` (the adapter is then that task's), or from a fresh one. The names
-    are those that `AdapterBank.fill` takes. Raises KeyError if the run has no such task.
+    The names are those that `AdapterBank.fill` takes.
     """
     network, embeddings = load_hypernetwork(folder)
-    if source is not None:
-        return network(embeddings[source])
     (dimension,) = next(iter(embeddings.values())).shape
     return network(fresh_embedding(dimension, task, seed))

@@ -20,7 +20,15 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
 from adaptershare_cli.model.fusion import check_fusible
-from adaptershare_cli.model.given import CONFIG, WEIGHTS, check_adapter, find_adapters, read_adapter, read_head
+from adaptershare_cli.model.given import (
+    CONFIG,
+    WEIGHTS,
+    changed_fields,
+    check_adapter,
+    find_adapters,
+    read_adapter,
+    read_head,
+)
 from adaptershare_cli.settings import AdapterFusionSettings, TrainingSettings
 from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.origins import check_adapters_of, pick_run
@@ -148,11 +156,12 @@ def _origin(
     context: StageContext, settings: AdapterFusionSettings, runs: list[Artefact], over: str, updates: dict[str, int]
 ) -> Origin:
     folders = {task: run.path / "tasks" / task for run in runs for task in run.info["tasks"]}
+    changes = changed_fields(next(iter(folders.values())), context.training)  # one method's: all are alike
     return Origin(
-        {"fusion_over": over, "origin": [run.content for run in runs]},
+        {"fusion_over": over, "origin": [run.content for run in runs], **({"changes": changes} if changes else {})},
         tuple(runs),
         {"sources": list(folders), "stage_one": [run.label for run in runs]},
-        _reader(context, settings, folders),
+        _reader(context, settings, folders, changes),
         settings={"fusion_over": over},
         examples={task: count for run in runs for task, count in run.info["examples"].items()},
         parameters=sum(run.info["costs"]["trained"] for run in runs),
@@ -169,13 +178,13 @@ def _from_folders(
     prepared: list[Artefact],
     seed: int,
 ) -> Origin:
-    """Adapters of which nothing is known but their files; what they were trained on is not counted."""
+    """Plain adapters of which nothing is known but their files; what they were trained on is not counted."""
     used = (CONFIG, WEIGHTS, *((HEAD_FILE, HEAD_CONFIG) if settings.fusion_head == "copied" else ()))
     return Origin(
         {"fusion_over": "adapters", "adapters": {name: _digest(path, used) for name, path in folders.items()}},
         (),
         {"sources": list(folders)},
-        _reader(context, settings, folders),
+        _reader(context, settings, folders, {}),
         settings={"fusion_over": "adapters"},
         updates=_updates(context, settings, prepared)[1],
     )
@@ -187,7 +196,7 @@ def _digest(folder: Path, names: tuple[str, ...]) -> str:
 
 
 def _reader(
-    context: StageContext, settings: AdapterFusionSettings, folders: Mapping[str, Path]
+    context: StageContext, settings: AdapterFusionSettings, folders: Mapping[str, Path], changes: dict[str, Any]
 ) -> Callable[[PreTrainedModel, dict[str, TaskInfo]], dict[str, Any]]:
     """Reads the adapters, and where heads are copied, each task's own."""
 
@@ -201,6 +210,7 @@ def _reader(
                     fix="Use --fusion-head fresh.",
                 )
             heads[task] = read_head(folders[task], info, context.training.pooling)
-        return {"sources": {n: read_adapter(path, encoder) for n, path in folders.items()}, "init_heads": heads}
+        sources = {name: read_adapter(path, encoder) for name, path in folders.items()}
+        return {"sources": sources, "adapter_changes": changes, "init_heads": heads}
 
     return read

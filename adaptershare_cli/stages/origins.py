@@ -9,7 +9,10 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS
-from adaptershare_cli.model.given import WEIGHTS, read_adapter, read_head
+from adaptershare_cli.model.export import NORM_FILE
+from adaptershare_cli.model.given import WEIGHTS, changed_fields, read_adapter, read_head
+from adaptershare_cli.model.hypernetwork import FILE as GENERATORS
+from adaptershare_cli.model.hypernetwork import adapter_of_new_task
 from adaptershare_cli.settings import MethodSettings, PlanSettings, StartSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.common import StageContext, select_runs
@@ -99,7 +102,8 @@ def read_plans(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
 def start_origins(context: StageContext, start: StartSettings, seeds: list[int]) -> dict[int, Origin]:
     """For each seed the run whose adapter --from-run and --init name (`pick_run`); none if --from-run is not given.
 
-    A group's adapters are those of any of its tasks. Raises UserError where there is no such adapter, or it was
+    A group's adapters are those of any of its tasks. The generators of a HyperFormer run write an adapter without
+    --init too, from a task embedding that is drawn anew. Raises UserError where there is no such adapter, or it was
     trained on another encoder or is of another shape.
     """
     if start.from_run is None:
@@ -110,15 +114,18 @@ def start_origins(context: StageContext, start: StartSettings, seeds: list[int])
     found = select_runs(context.workspace, start.from_run, newest_only=False, option="--from-run")
     tasks = sorted({task for run in found for task in run.info["tasks"]})
     init = start.init or (tasks[0] if len(tasks) == 1 else None)
-    if init is None or init not in tasks:
+    generators = all(GENERATORS in run.meta["files"] for run in found)
+    if init not in tasks and not (init is None and generators):
         what = "Whose adapter is meant?" if init is None else f"--from-run {start.from_run} has no task {init!r}"
         raise UserError(what, where=f"--from-run {start.from_run}", fix=f"Give --init one of: {', '.join(tasks)}.")
-    fitting = [run for run in found if init in run.info["tasks"]]
+    if init is None and start.init_head:
+        raise UserError("--init-head needs --init", fix=f"Give --init one of: {', '.join(tasks)}.")
+    fitting = [run for run in found if init is None or init in run.info["tasks"]]
     origins = {}
     for seed in seeds:
         run = pick_run(fitting, start.from_run, "--from-run", seed)
-        check_adapters_of(run, [init], context, "--from-run")
-        origins[seed] = adapter_origin(context, run, init, start.init_head)
+        check_adapters_of(run, [init or run.info["tasks"][0]], context, "--from-run")
+        origins[seed] = adapter_origin(context, run, init, start.init_head, seed)
     return origins
 
 
@@ -137,6 +144,12 @@ def check_adapters_of(run: Artefact, tasks: list[str], context: StageContext, op
             where=f"{option}, --model {context.model}",
             fix="Name that encoder with --model.",
         )
+    if any(file.endswith(NORM_FILE) for file in run.meta["files"]):
+        raise UserError(
+            f"{run.path.name} trained the encoder's layer norms too; its adapters are nothing without them",
+            where=option,
+            fix="Name a run without --train-layer-norms.",
+        )
     for name in ("adapter_config", "reduction_factor"):
         theirs, ours = run.info["training"][name], getattr(context.training, name)
         if theirs != ours:
@@ -148,17 +161,27 @@ def check_adapters_of(run: Artefact, tasks: list[str], context: StageContext, op
             )
 
 
-def adapter_origin(context: StageContext, run: Artefact, init: str, with_head: bool = False) -> Origin:
-    """The adapter of task `init` of a run, and perhaps its head: what all tasks start from."""
-    folder = run.path / "tasks" / init
+def adapter_origin(
+    context: StageContext, run: Artefact, init: str | None, with_head: bool = False, seed: int = 0
+) -> Origin:
+    """The adapter of task `init` of a run, and perhaps its head: what all tasks start from.
+
+    Without `init` the adapter that the run's generators write for a task embedding drawn with `seed`.
+    """
+    folder = run.path / "tasks" / (init or run.info["tasks"][0])
+    changes = changed_fields(folder, context.training)
 
     def read(encoder: PreTrainedModel, infos: dict[str, TaskInfo]) -> dict[str, Any]:
         pooling = context.training.pooling
         heads = {task: read_head(folder, info, pooling) for task, info in infos.items()} if with_head else {}
-        return {"init_adapter": read_adapter(folder, encoder), "init_heads": heads}
+        written = adapter_of_new_task(run.path, next(iter(infos)), seed) if init is None else None
+        return {
+            "init_adapter": written or read_adapter(folder, encoder), "adapter_changes": changes, "init_heads": heads
+        }  # fmt: skip
 
     start = {"task": init, "head": with_head}
+    request = {"origin": [run.content], "start": start | ({"changes": changes} if changes else {})}
     return Origin(
-        {"origin": [run.content], "start": start}, (run,), {"start": {"run": run.label, **start}}, read,
+        request, (run,), {"start": {"run": run.label, **start}}, read,
         settings={"init": init, "init_head": with_head}, examples=run.info["examples"],
     )  # fmt: skip

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from adaptershare_cli import schemas
 from adaptershare_cli.methods import method_settings
+from adaptershare_cli.model.hypernetwork import fresh_embedding, load_hypernetwork
 from adaptershare_cli.settings import PRESETS, HyperFormerPlusPlusSettings, HyperFormerSettings, TrainingSettings
+from adaptershare_cli.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, good, only, refused
 
 CHECKS = ("--check-every", "3", "--first-check", "3")
@@ -116,3 +120,77 @@ def test_the_measure_task_embedding_is_their_cosine(runs: Path, tmp_path: Path) 
         one, two = (vectors[task].astype(float) for task in (source, target))
         assert value == pytest.approx(one @ two / np.sqrt((one @ one) * (two @ two)))
     assert values.nunique() == 3  # symmetric, and no two pairs alike
+
+
+# --------------------------------------------------------------------------------------- their adapters in other runs
+
+RATES = (
+    "--learning-rate",
+    "0.001",
+    "--fusion-learning-rate",
+    "0.01",
+)  # where adapters are given, there is no stage one
+SAME_SHAPE = ("--adapter-config", "double_seq_bn")
+
+
+def start(share: Share, runs: Path, *more: str) -> tuple[Any, ...]:
+    """A train-single of one update without effect: what it ends with is what it started from."""
+    still = ("--learning-rate", "0", "--max-steps", "1", *SAME_SHAPE)
+    return ("train-single", *share(runs, *still, *more, tasks="first")[1:])
+
+
+def adapter(folder: Path, task: str) -> dict[str, torch.Tensor]:
+    tensors = load_file(folder / "tasks" / task / "adapter.safetensors")
+    return {name.replace(f"adapters.{task}.", "adapters.first."): tensor for name, tensor in tensors.items()}
+
+
+def test_a_new_task_starts_from_an_embedding(share: Share, runs: Path, tmp_path: Path) -> None:
+    """From that of a task of the run, bit by bit, with its non-linearity and layer norm; or from a fresh one."""
+    workspace = Path(shutil.copytree(runs, tmp_path / "w"))
+    origin = only(workspace, "train-share/hyperformer++-*")
+    ended = []
+    for seed, more in (("0", ("--init", "score")), ("0", ()), ("1", ())):
+        good(*start(share, workspace, "--from-run", origin.name, "--seed", seed, *more))
+        found = Workspace(workspace).artefacts("train-single")
+        ended.append(max((run.path for run in found), key=lambda path: path.stat().st_mtime))
+    described = [
+        json.loads((run / "tasks/first/adapter_config.json").read_text())["config"] for run in (origin, *ended)
+    ]
+    assert all(config == described[0] for config in described) and described[0]["ln_after"]
+    theirs, copied, fresh, other = (
+        adapter(run, task) for run, task in zip((origin, *ended), ("score", *["first"] * 3), strict=True)
+    )
+    assert theirs.keys() == copied.keys() == fresh.keys()
+    assert all(torch.equal(theirs[name], copied[name]) for name in theirs)
+    network, embeddings = load_hypernetwork(origin)
+    for seed, tensors in enumerate((fresh, other)):
+        written = network(fresh_embedding(len(embeddings["score"]), "first", seed))
+        assert sorted(t.sum().item() for t in written.values()) == pytest.approx(
+            sorted(t.sum().item() for t in tensors.values()), abs=1e-6
+        )
+        assert any(not torch.equal(tensors[name], theirs[name]) for name in theirs)
+
+
+def test_starts_that_do_not_fit(share: Share, runs: Path) -> None:
+    plus = ("--from-run", "hyperformer++")
+    refused(*start(share, runs, *plus, "--init-head"), says=("--init-head needs --init", "first, score, second"))
+    refused(*start(share, runs, *plus, "--init", "third"), says=("no task 'third'",))
+    norms = ("--from-run", "hyperformer", "--adapter-config", "seq_bn")
+    refused(*start(share, runs, *norms, "--init", "first"), says=("layer norms too", "--train-layer-norms"))
+
+
+def test_fusion_attends_over_what_they_wrote(share: Share, runs: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(runs, tmp_path / "w"))
+    origin = only(workspace, "train-share/hyperformer++-*")
+    fusing = ("--method", "adapterfusion", "--fusion-over", origin.name, *RATES, *SAME_SHAPE)
+    good(*share(workspace, *fusing))
+    fusion = only(workspace, "train-share/adapterfusion-*")
+    for task in TASKS:
+        for name in ("adapter_config.json", "adapter.safetensors"):
+            theirs, ours = origin / "tasks" / task / name, fusion / "tasks" / "first" / "adapters" / task / name
+            assert theirs.read_bytes() == ours.read_bytes()
+    folders = tmp_path / "adapters"
+    for task, run in (("first", origin), ("score", only(workspace, "train-share/hyperformer-*"))):
+        shutil.copytree(run / "tasks" / task, folders / task)
+    given = ("--method", "adapterfusion", "--adapters", folders, *RATES, *SAME_SHAPE)
+    refused(*share(workspace, *given), says=("The adapter has", str(folders)))
