@@ -345,19 +345,24 @@ def run_results(run: Artefact) -> list[dict[str, Any]]:
 
 
 def print_run(reporter: Reporter, runs: list[Artefact], title: str) -> None:
-    """A table of the main scores of runs: a row a run, a column for each task and scored split."""
+    """A table of the main scores of runs: a column a method and seed, a row for each task and scored split.
+
+    Runs of single tasks stand in one column, as those of a seed belong together.
+    """
     from rich.table import Table
 
-    scores = {run.label: {f"{r['task']} {r['split']}": r for r in run_results(run) if r["main"]} for run in runs}
-    columns = list(dict.fromkeys(column for row in scores.values() for column in row))
+    scores: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in runs:
+        column = scores.setdefault(f"{run.info['method']} seed {run.info['seed']}", {})
+        column |= {f"{row['task']} {row['split']}": row for row in run_results(run) if row["main"]}
     table = Table(title=title)
     table.add_column("task and split")
-    for run in runs:
-        table.add_column(f"{run.info['method']} seed {run.info['seed']}", justify="right")
+    for name in scores:
+        table.add_column(name, justify="right")
     table.add_column("metric")
-    for column in columns:
-        found = [scores[run.label].get(column) for run in runs]
+    for line in dict.fromkeys(line for column in scores.values() for line in column):
+        found = [column.get(line) for column in scores.values()]
         metric = next(row["metric"] for row in found if row is not None)
         cells = ["–" if r is None else "n/a" if r["value"] is None else f"{100 * r['value']:.1f}" for r in found]
-        table.add_row(column, *cells, metric)
+        table.add_row(line, *cells, metric)
     reporter.table(table)

@@ -184,6 +184,8 @@ def test_train_single(share: Share, workspace: Path) -> None:
     arguments = [part for part in share(workspace) if part != "train-share"]
     result = good("train-single", *arguments, "--seeds", "0,1")
     assert len(made(result.stdout)) == 6
+    (header,) = [line for line in result.stdout.splitlines() if "task and split" in line]
+    assert header.count("single seed") == 2  # a column a seed, whatever the number of tasks
     for task in TASKS:
         (one, two) = sorted(workspace.glob(f"train-single/{task}-*"))
         assert {path.name for path in one.iterdir()} >= {"artefact.json", "tasks", "steps.parquet", "metrics.parquet"}
