@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adaptershare_cli.settings import TrainingSettings
+
 DRAWS = 10_000
+USUAL = TrainingSettings().learning_rate
 
 
 def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
@@ -28,6 +31,8 @@ def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
         settings["fusion_over"] = request["fusion_over"]
     if request["training"].get("encoder_dropout"):
         settings["encoder_dropout"] = True
+    if request["training"].get("learning_rate", USUAL) != USUAL:
+        settings["learning_rate"] = request["training"]["learning_rate"]
     words = [f"{name.replace('_', '-')} {value}" for name, value in sorted(settings.items())]
     return " ".join([info["method"], *(f"({word})" for word in words)])
 
