@@ -105,7 +105,8 @@ class CheckpointStore:
 
     def clear(self, keep_forced: bool = False) -> None:
         """Remove all checkpoints of the run; with `keep_forced`, unless all are those of an interrupted --force."""
-        if keep_forced and all(artefact.info["forced"] for artefact in self._whole()):
+        whole = self._whole()
+        if keep_forced and whole and all(artefact.info["forced"] for artefact in whole):
             return
         for folder in (*self.workspace.folders(self.stage), self.workspace.root / self.stage):
             discard(folder)

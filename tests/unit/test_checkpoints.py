@@ -54,6 +54,9 @@ def test_another_runs_checkpoints_are_not_gone_on_from(tmp_path: Path) -> None:
 
 
 def test_clear(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / "m-0123abcd").mkdir(parents=True)  # killed while it cleared up
+    store(tmp_path).clear(keep_forced=True)
+    assert not (tmp_path / "checkpoints" / "m-0123abcd").exists()
     for forced, kept in ((False, []), (True, ["main-00000004"])):
         store(tmp_path, forced).save(checkpoint("main", 4, 4))
         store(tmp_path).clear(keep_forced=True)
