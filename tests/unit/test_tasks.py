@@ -173,7 +173,7 @@ OUTSIDE = [
         (files_with(columns={"text": "a", "text_pair": "a"}), ["`files.columns` names one column for two things"]),
         (files_with(header=False, columns={"text": 1, "label": "01"}), ["names one column for two things"]),
         (files_with(columns={"txt": "a"}), ["unknown key `files.columns.txt`", "`text`"]),
-        ({"kind": "tagging"}, ["`kind` cannot be `tagging`", "classification, regression"]),
+        ({"kind": "parsing"}, ["`kind` cannot be `parsing`", "classification, regression, tagging"]),
         ({"kind": "clasification"}, ["Did you mean `classification`"]),
         ({"kind": None}, ["`kind` is missing"]),
         ({"metrics": ["acuracy"]}, ["`metrics` cannot be `acuracy`", "`accuracy`"]),
@@ -380,16 +380,16 @@ def test_an_alias_cannot_be_anything(builtin: Path, tmp_path: Path) -> None:
 def test_a_faulty_definition_is_an_error_when_it_is_asked_for(builtin: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     write(own, "mine")
-    bad = [write(own, "bad", kind="tagging"), own / "worse.yaml", write(own, "my first")]
+    bad = [write(own, "bad", kind="parsing"), own / "worse.yaml", write(own, "my first")]
     bad[1].write_bytes(b"kind: [\xff")
     assert names("mine,alpha", own) == ["mine", "cola", "rte", "rte-2"]
     assert names("m*e", own) == ["mine"]
-    for name, file, told in zip(("bad", "worse", "my first"), bad, ("`tagging`", "UTF-8", "task's name"), strict=True):
+    for name, file, told in zip(("bad", "worse", "my first"), bad, ("`parsing`", "UTF-8", "task's name"), strict=True):
         error = fault(f"mine,{name}", own)
         assert told in str(error) and str(file) in error.where
     for spec in ("own", "b*", "mine,*d"):
         error = fault(spec, own)
-        assert "`tagging`" in error.what
+        assert "`parsing`" in error.what
         assert f"name the other tasks instead of `{spec.split(',')[-1]}`" in error.fix
     assert "own (bad (faulty), mine, my first (faulty), worse (faulty))" in fault("unknown", own).fix
     assert "Did you mean `worse`" in fault("wors", own).fix
