@@ -229,7 +229,9 @@ def test_a_batch_points_at_its_words(rows: Rows) -> None:
     batch = make_batch("tags", rows, order, 0)
     assert batch.words is not None
     lines, tokens = batch.words
-    expected = [(line, rows.words.starts[word]) for line, row in enumerate(order) for word in rows.answers(np.array([row]))]
+    expected = [
+        (line, rows.words.starts[word]) for line, row in enumerate(order) for word in rows.answers(np.array([row]))
+    ]
     assert list(zip(lines.tolist(), tokens.tolist(), strict=True)) == expected
     assert batch.labels.tolist() == rows.labels[rows.answers(order)].tolist()
     assert batch.inputs["input_ids"][lines, tokens].min() > 3  # no special token, no padding
