@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from adaptershare_cli.correlation.importance import row_importance
-from adaptershare_cli.data.batches import make_batch
+from adaptershare_cli.data.batches import Rows, make_batch
+from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.counting import count_costs
+from adaptershare_cli.model.given import read_head
 from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.gradients import gram_matrices, row_index
-from adaptershare_cli.sharing.interference import task_products, unit_rows
+from adaptershare_cli.sharing.interference import unit_rows
 from adaptershare_cli.training.evaluation import predict
-from tests.core import MIXED, WORD_INFOS, build_method, random_parts
+from tests.core import MIXED, WORD_INFOS, build_method, random_parts, random_sources, scramble
+from tests.unit.test_words import save_tokenizer, table
 
 TAGS = WORD_INFOS["tags"]
 
@@ -50,12 +60,12 @@ def test_rows_gradients_add_up_to_the_tasks(encoder: Path) -> None:
     index = row_index(heldout)
     grams = gram_matrices(method.model, heldout, 0, chunk_rows=7)
     for layer, gram in enumerate(grams):
-        products = task_products(gram, index)
         for number, (task, rows) in enumerate(heldout.items()):
             tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
             loss = method.loss(make_batch(task, rows, np.arange(len(rows)), 0))
             square = sum((part**2).sum().item() for part in torch.autograd.grad(loss, tensors))
-            assert products[number, number] == pytest.approx(square, rel=1e-10), (layer, task)
+            own = index.rows(number)
+            assert gram[np.ix_(own, own)].mean() == pytest.approx(square, rel=1e-10), (layer, task)
         assert np.isfinite(unit_rows(gram)).all()
 
 
@@ -112,6 +122,64 @@ def test_head_importances_of_words(encoder: Path, signal: str) -> None:
     alone = row_importance(method.model, "tags", rows, 0, signal, chunk_rows=1)  # type: ignore[arg-type]
     assert together.shape == (11, 2, 2) and together.min() > 0
     assert np.allclose(together, alone, rtol=1e-9)
+
+
+# ---- exports ----
+
+SENTENCES = [
+    ["the", "film", "was", "good"],
+    ["i"],
+    ["we", "hated", "the", "awful", "service", "but", "it", "was", "good"],
+]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "method_name"),
+    [("bert", "shared"), ("bert", "adapterfusion"), ("roberta", "shared"), ("bytes", "shared")],
+)
+def test_the_readme_snippet_gives_our_logits_bit_for_bit(
+    encoders: dict[str, Path], tmp_path: Path, model_type: str, method_name: str
+) -> None:
+    """What stands in an exported folder loads with plain `adapters` and torch alone."""
+    encoder = encoders.get(model_type)
+    if encoder is None:  # a RoBERTa with a byte-level tokenizer, to which a blank before a word matters
+        encoder = Path(shutil.copytree(encoders["roberta"], tmp_path / "encoder"))
+        save_tokenizer(encoder, "bytes")
+    training, given = TrainingSettings(max_steps=5, reduction_factor=4), {}
+    parts = random_parts(("first", "tags"))
+    if method_name == "adapterfusion":
+        given = {"sources": random_sources(encoder, ("first", "tags"), training), "task_steps": dict.fromkeys(parts, 1)}
+    method, _ = build_method(encoder, method_name, parts, training, given=given)
+    scramble(method.names(), 6)
+    method.eval_mode()
+    method.export("tags", tmp_path / "exported")
+    splits = {"train": table([]), "dev": table(SENTENCES)}
+    tokenizer = load_tokenizer(encoder, words=True)
+    prepared = prepare_task(splits, ("B-x", "I-x", "O"), tokenizer, 64, 2, 1, None, None)
+    batch = make_batch("tags", Rows(prepared.parts["dev"]), np.arange(3), 0)
+    text = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {"ENCODER": str(encoder), "FOLDER": str(tmp_path / "exported"), "SENTENCES": SENTENCES}
+    exec(snippet, names)
+    assert torch.equal(names["inputs"]["input_ids"], batch.inputs["input_ids"])
+    assert [len(found) for found in names["logits"]] == [len(words) for words in SENTENCES]
+    found = torch.cat(names["logits"]).detach()
+    assert torch.equal(found, method.logits(batch).detach())
+    assert found.std(0).min() > 0.01
+
+
+def test_head_file(encoder: Path, tmp_path: Path) -> None:
+    method, _ = build_method(encoder, parts=random_parts(MIXED))
+    method.export("tags", tmp_path)
+    head = json.loads((tmp_path / "head.json").read_text())
+    assert head == {
+        "task": "tags", "kind": "tagging", "labels": ["B-x", "I-x", "O"], "range": None, "pooling": "first-subword",
+        "encoder_type": "bert", "hidden_size": 32,
+    }  # fmt: skip
+    info = WORD_INFOS["tags"]
+    assert read_head(tmp_path, info, "cls").keys() == {"weight", "bias"}  # pooling is of no account
+    with pytest.raises(UserError, match="kind tagging there, classification here"):
+        read_head(tmp_path, replace(info, kind="classification"), "mean")
 
 
 def test_costs_count_the_head_at_every_token(encoder: Path) -> None:

@@ -75,19 +75,19 @@ def test_split_words() -> None:
 
 
 def save_tokenizer(folder: Path, kind: str, **changes: Any) -> Path:
-    """One with sub-words: `wordpiece` has a token a letter, `bytes` one a byte, with the blank before a word in it."""
+    """One with sub-words: `wordpiece` has a token a letter, `bytes` one a byte, the blank before a word too."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    letters = [chr(97 + number) for number in range(26)]
     if kind == "wordpiece":
-        letters = [chr(97 + number) for number in range(26)]
         names = [*special, *letters, *(f"##{letter}" for letter in letters)]
         tokenizer = Tokenizer(models.WordPiece({n: i for i, n in enumerate(names)}, unk_token="[UNK]"))
         tokenizer.normalizer = normalizers.BertNormalizer()
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     else:
-        names = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+        names = [*special, "Ġ", *letters]
         tokenizer = Tokenizer(models.BPE({n: i for i, n in enumerate(names)}, []))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
