@@ -51,11 +51,13 @@ inputs = tokenizer(
     SENTENCES, is_split_into_words=True, padding=True, truncation=True, max_length=128, return_tensors="pt"
 )
 hidden = encoder(**inputs).last_hidden_state
-logits = []  # a tensor (words, labels) for each sentence
-for number, states in enumerate(hidden):
-    of_token = inputs.word_ids(number)
-    first = [token for token, word in enumerate(of_token) if word is not None and word not in of_token[:token]]
-    logits.append(torch.nn.functional.linear(states[first], head["weight"], head["bias"]))
+rows, first = [], []  # of each word its sentence, and the token of its first sub-word
+for row in range(len(SENTENCES)):
+    of_token = inputs.word_ids(row)
+    found = [token for token, word in enumerate(of_token) if word is not None and word not in of_token[:token]]
+    rows, first = rows + [row] * len(found), first + found
+# One row a word, sentence after sentence.
+logits = torch.nn.functional.linear(hidden[rows, first], head["weight"], head["bias"])
 """
 
 
