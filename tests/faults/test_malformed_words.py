@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from adaptershare_cli.data.definition import parse_definition
+from adaptershare_cli.data.names import is_visible
+from adaptershare_cli.data.raw import Fault
+from adaptershare_cli.data.readers import read_rows
+from adaptershare_cli.data.sources import _places, read_task, resolve_source
+from adaptershare_cli.errors import UserError
 from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected
+from tests.faults.test_any_bytes import EDIT, QUICKLY, decoded, edited
 
 FORMATS = ("conll", "lines", "jsonl", "parquet")
 WORDS = [["a", "fine", "film"], ["die", "Suppe"], ["the", "plot", "was", "dull"], ["ivan"]]
@@ -267,6 +278,67 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
         assert outcome.reason in fault["reason"] and len(fault["value"]) <= 200
     else:
         assert not found
+
+
+# ---- whatever bytes ----
+
+
+def look(form: str, files: dict[str, bytes], rows: list[int], lines: dict[int, int]) -> list[tuple[Any, Any]]:
+    """Words and labels of the given rows by a plain look at the files."""
+    if form == "parquet":
+        table = pq.read_table(io.BytesIO(files[""]))
+        return [(table["text"][row].as_py(), table["label"][row].as_py()) for row in rows]
+    text = {name: decoded(content).split("\n") for name, content in files.items()}
+    if form == "jsonl":
+        found = [json.loads(text[""][lines[row] - 1]) for row in rows]
+        return [tuple(v.split() if isinstance(v, str) else v for v in (f["text"], f["label"])) for f in found]
+    if form == "lines":
+        return [
+            tuple(re.split("[ \t\r]+", text[name][row].strip(" \t\r")) for name in ("text", "label")) for row in rows
+        ]
+    sentences = []
+    for row in rows:
+        words = itertools.takewhile(
+            lambda line: line.strip(" \t\r") and not line.startswith("-DOCSTART-"), text[""][lines[row] - 1 :]
+        )
+        columns = [re.split("[ \t\r]+", line.strip(" \t\r")) for line in words]
+        sentences.append(([fields[0] for fields in columns], [fields[2] for fields in columns]))
+    return sentences
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("examples", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_files_after_accidents(form: str, examples: int, tmp_path: Path) -> None:
+    """A clear error, or a table that holds what a plain look at the files finds there."""
+    lay_out(tmp_path, form, Spoilt())
+    task, folder = parse_definition(tmp_path / "spoilt.yaml"), tmp_path / "data"
+    content = write(form, WORDS, LABELS)
+    spoilt = {n: st.lists(EDIT, max_size=6).map(lambda edits, c=c: edited(c, edits)) for n, c in content.items()}
+
+    @settings(QUICKLY, max_examples=examples)
+    @given(st.fixed_dictionaries(spoilt))
+    def run(files: dict[str, bytes]) -> None:
+        for name, data in files.items():
+            (folder / "train" / name if name else folder / "train").write_bytes(data)
+        try:
+            train = read_task(task, resolve_source(task, folder), 100).splits["train"]
+        except UserError as error:
+            assert error.what and error.where and error.fix
+            return
+        train.validate(full=True)
+        split = task.files.split("train")  # type: ignore[union-attr]
+        raw = read_rows(_places(resolve_source(task, folder), split) or {}, split, task.files)  # type: ignore[arg-type]
+        lines = {row[1]: row[0] for row in raw.rows if not isinstance(row, Fault)}
+        found = train.to_pylist()
+        assert [(row["text"], row["label"]) for row in found] == [
+            (list(words), [str(label).strip() for label in labels])
+            for words, labels in look(form, files, [row["row"] for row in found], lines)
+        ]
+        for row in found:
+            assert len(row["text"]) == len(row["label"]) > 0 and set(row["label"]) <= set(KNOWN)
+            assert all(map(is_visible, row["text"]))
+
+    run()
 
 
 def test_a_sentence_without_end_is_one_row_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
