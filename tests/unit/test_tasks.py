@@ -477,3 +477,20 @@ def test_fingerprint_sees_defaults_as_written_and_changes_as_changes(tmp_path: P
     ]
     prints = {base, *(task.fingerprint for task in others)}
     assert len(prints) == len(others) + 1
+
+
+def test_fingerprints_stay_what_they_were(tmp_path: Path) -> None:
+    """A new kind of task, or a new field of a definition, leaves the artefacts of other tasks their keys."""
+    known = {
+        "classification": "892cf48c19310219410b02e07466c1d88ee06903ef6033c65c1b0242e0870111",
+        "regression": "9e651f09275088ec7a2564625429a3b815304a5c47e04b3bf9210df4ba0bce23",
+    }
+    for kind, expected in known.items():
+        file = tmp_path / "mine.yaml"
+        values = (
+            "labels: [a, b]\nmetrics: [accuracy]" if kind == "classification" else "range: [0, 5]\nmetrics: [pearson]"
+        )
+        file.write_text(
+            f"kind: {kind}\n{values}\nreport_on: [dev]\nfiles: {{reader: csv, splits: {{train: t, dev: d}}}}\n"
+        )
+        assert parse_definition(file).fingerprint == expected
