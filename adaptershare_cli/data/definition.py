@@ -22,7 +22,6 @@ METRICS = {
     "regression": ("pearson", "spearman"),
     "tagging": ("span_f1", "span_precision", "span_recall", "accuracy", "macro_f1"),
 }
-KINDS = tuple(METRICS)
 # What a block may say beside reader, splits and label_map, for each reader.
 READER_KEYS: dict[str, tuple[str, ...]] = {
     "tsv": ("columns", "quoting", "header"),
@@ -122,7 +121,7 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
     if fault := name_fault(name):
         raise UserError(f"`{name}` cannot be a task's name: {fault}", str(file), "Rename the file.")
     top = Block(file, "", load_yaml(file, _TASK_KEYS), _TASK_KEYS)
-    kind = top.choice("kind", KINDS)
+    kind = top.choice("kind", tuple(METRICS))
     labels, from_train = _labels(top, kind)
     metrics = top.choices("metrics", METRICS[kind])
     if labels:

@@ -192,7 +192,7 @@ def _strata(table: pa.Table) -> list[Any]:
 
 
 def _has_words(table: pa.Table) -> bool:
-    return pa.types.is_list(table.schema.field("text").type)
+    return pa.types.is_list(table.schema.field("label").type)
 
 
 def _contents(table: pa.Table) -> list[str]:
@@ -250,9 +250,10 @@ def _encode_words(
     table: pa.Table, keys: list[str], labels: tuple[str, ...], tokenizer: Any, max_length: int, progress: Any
 ) -> pa.Table:
     done: list[pa.Table] = []
-    for start in range(0, table.num_rows, TOKENIZE_ROWS):
-        rows = table.slice(start, TOKENIZE_ROWS)
-        done.append(tokenise_words(rows, keys[start : start + TOKENIZE_ROWS], labels, tokenizer, max_length))
+    start = 0
+    for rows in _slices(table):
+        done.append(tokenise_words(rows, keys[start : start + rows.num_rows], labels, tokenizer, max_length))
+        start += rows.num_rows
         progress(rows.num_rows)
     return pa.concat_tables(done).combine_chunks() if done else schemas.prepared("tagging").empty_table()
 
@@ -269,8 +270,12 @@ def _beginning(text: str | None, tokenizer: Any, max_length: int) -> str | None:
 
 def _slices(table: pa.Table) -> Iterator[pa.Table]:
     """The table in slices of so few rows and bytes of text that tokenising one takes little memory."""
-    sizes = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
-    ends = np.cumsum(sizes, dtype=np.int64)
+    if _has_words(table):
+        ends_of_words = np.cumsum([0, *pc.binary_length(pc.list_flatten(table["text"])).to_numpy()])
+        ends = ends_of_words[np.cumsum(pc.list_value_length(table["text"]).to_numpy())]
+    else:
+        sizes = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
+        ends = np.cumsum(sizes, dtype=np.int64)
     start = 0
     while start < table.num_rows:
         most = TOKENIZE_BYTES + (ends[start - 1] if start else 0)

@@ -18,6 +18,7 @@ from adaptershare_cli.stages.common import StageContext, ensure
 from adaptershare_cli.workspace import Artefact, canonical, write_parquet
 
 _BATCH = 10_000  # rows that are text at once
+_TOLD = 8  # labels that a line names
 
 
 def download_task(context: StageContext, definition: TaskDefinition) -> Artefact:
@@ -76,8 +77,8 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
 def _unseen(splits: dict[str, dict[str, int]]) -> str:
     """What is said of words whose labels train never has."""
     return "".join(
-        f"; in {name} {sum(labels.values())} words have labels that train never has, so they count as wrong "
-        f"({', '.join(labels)})"
+        f"; words of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
+        f"({', '.join(list(labels)[:_TOLD])}{', …' if len(labels) > _TOLD else ''})"
         for name, labels in splits.items()
     )
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
+from adaptershare_cli.data import encoding
 from adaptershare_cli.data.batches import Rows, TaskInfo, make_batch
 from adaptershare_cli.data.encoding import Prepared, content_hash, load_tokenizer, prepare_task
 from adaptershare_cli.data.words import OVERLAP, Window, split_words, windows
@@ -147,6 +148,20 @@ def test_the_first_sub_word_of_each_word_is_found(tmp_path: Path, kind: str, len
         {row for row in seen if prepared.parts["dev"]["row"].to_pylist().count(row) > 1}
     )
     assert (counts["dev_windowed"] > 0) == (length < 64)
+
+
+def test_few_sentences_are_tokenised_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rows and by bytes; what comes out is the same."""
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    train, dev = table(some(12, 4)), table(some(20))
+    whole = prepare(tokenizer, train, dev).parts["dev"]
+    for name, value, most in (("TOKENIZE_ROWS", 4, 4), ("TOKENIZE_BYTES", 40, 20)):
+        calls: list[int] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(encoding, name, value)
+            found = prepare_task({"train": train, "dev": dev}, LABELS, tokenizer, 12, 2, 2, None, None, calls.append)
+        assert found.parts["dev"].equals(whole)
+        assert max(calls) <= most and len(calls) > 5
 
 
 def test_a_word_longer_than_an_input_is_cut_and_labelled(tmp_path: Path) -> None:
