@@ -12,7 +12,19 @@ ALL_LAYERS = -1  # the value of `layer` in rows that summarise over all layers
 
 
 def downloaded(kind: str) -> pa.Schema:
-    """Rows of one split as a source gave them; `label` is the label's name, or the score of a regression."""
+    """Rows of one split as a source gave them; `label` is the label's name, or the score of a regression.
+
+    Of a tagging, `text` are a sentence's words, and `label` the names of their labels.
+    """
+    if kind == "tagging":
+        texts = pa.list_(pa.field("item", pa.string(), nullable=False))
+        return pa.schema(
+            [
+                pa.field("row", pa.int64(), nullable=False),
+                pa.field("text", texts, nullable=False),
+                pa.field("label", texts, nullable=False),
+            ]
+        )
     return pa.schema(
         [
             pa.field("row", pa.int64(), nullable=False),  # 0-based position in the source
@@ -36,16 +48,32 @@ REJECTED = pa.schema(
 
 
 def prepared(kind: str) -> pa.Schema:
-    """Tokenised rows of one part (train, heldout, select or a scored split)."""
+    """Tokenised rows of one part (train, heldout, select or a scored split).
+
+    A sentence of a tagging that is longer than an input has several rows, one after the other; each of its words is
+    labelled in one of them, and the others are there to be read.
+    """
+    of_row = [
+        pa.field("row", pa.int64(), nullable=False),  # `row` of the downloaded split
+        pa.field("content", pa.string(), nullable=False),  # hash of the normalised texts, 32 hex digits
+        pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
+        pa.field("token_type_ids", pa.list_(pa.int8())),  # null where the encoder knows no segments
+        pa.field("length", pa.int32(), nullable=False),  # tokens, special ones included
+        pa.field("truncated", pa.bool_(), nullable=False),
+    ]
+    if kind != "tagging":
+        return pa.schema(
+            [*of_row, pa.field("label", pa.float64() if kind == "regression" else pa.int64(), nullable=False)]
+        )
     return pa.schema(
         [
-            pa.field("row", pa.int64(), nullable=False),  # `row` of the downloaded split
-            pa.field("content", pa.string(), nullable=False),  # hash of the normalised texts, 32 hex digits
-            pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
-            pa.field("token_type_ids", pa.list_(pa.int8())),  # null where the encoder knows no segments
-            pa.field("length", pa.int32(), nullable=False),  # tokens, special ones included
-            pa.field("truncated", pa.bool_(), nullable=False),
-            pa.field("label", pa.float64() if kind == "regression" else pa.int64(), nullable=False),
+            *of_row,
+            pa.field("stratum", pa.int64(), nullable=False),  # 1 if the sentence has a label other than O, else 0
+            pa.field("first_word", pa.int32(), nullable=False),  # place in the sentence of the first labelled word
+            pa.field("words", pa.list_(pa.string()), nullable=False),  # those that are labelled here
+            pa.field("starts", pa.list_(pa.int32()), nullable=False),  # the token of each one's first sub-word
+            # The number of each one's label; above those of the task's labels stand labels that train never has.
+            pa.field("label", pa.list_(pa.int64()), nullable=False),
         ]
     )
 
@@ -56,7 +84,7 @@ STEPS = pa.schema(
         ("step", pa.int64()),  # 1-based update within the phase
         ("task", pa.string()),
         ("rows", pa.int64()),
-        ("loss", pa.float64()),  # mean over the rows of the batch
+        ("loss", pa.float64()),  # mean over the rows of the batch (of a tagging row: mean over its words)
         ("learning_rate", pa.float64()),
         ("grad_norm", pa.float64()),  # before clipping
         ("skipped", pa.bool_()),  # loss or gradient was not finite, so nothing was changed (--on-nonfinite skip)
@@ -71,7 +99,7 @@ METRICS = pa.schema(
         ("step", pa.int64()),  # updates done when scored
         ("metric", pa.string()),
         ("value", pa.float64()),  # null where the metric is undefined
-        ("rows", pa.int64()),
+        ("rows", pa.int64()),  # of a tagging: sentences
         ("main", pa.bool_()),  # the task's first metric: averages and selections use it
         ("final", pa.bool_()),  # scored with the exported weights, in fp32
     ]
@@ -85,6 +113,20 @@ PREDICTIONS = pa.schema(
         ("label", pa.string()),  # gold label's name, or the score as text
         ("prediction", pa.string()),
         ("logits", pa.list_(pa.float32())),  # head outputs before softmax; one value for a regression
+    ]
+)
+
+# Of tagging tasks: a row a word, in the order of the sentences.
+WORD_PREDICTIONS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("split", pa.string()),
+        ("row", pa.int64()),  # the sentence: `row` of the downloaded split
+        ("place", pa.int64()),  # the word's place in its sentence, from 0
+        ("word", pa.string()),
+        ("label", pa.string()),
+        ("prediction", pa.string()),
+        ("logits", pa.list_(pa.float32())),
     ]
 )
 
@@ -156,6 +198,7 @@ RUN_TABLES = {
     "steps": STEPS,
     "metrics": METRICS,
     "predictions": PREDICTIONS,
+    "word_predictions": WORD_PREDICTIONS,
     "sharing": SHARING,
     "interference": INTERFERENCE,
     "embeddings": EMBEDDINGS,

@@ -28,6 +28,9 @@ INFOS = {
     "score": TaskInfo("score", "regression", (), (0.0, 5.0), ("pearson",)),
     "first-2": TaskInfo("first-2", "classification", ("no", "yes"), None, ("matthews",)),
 }
+WORD_INFOS = {"tags": TaskInfo("tags", "tagging", ("B-x", "I-x", "O"), None, ("span_f1", "accuracy"))}
+ALL_INFOS = INFOS | WORD_INFOS
+MIXED = tuple(ALL_INFOS)  # tasks of every kind
 
 
 def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:
@@ -36,29 +39,36 @@ def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) ->
     ids = [random.integers(4, 40, random.integers(4, 18)).tolist() for _ in range(count)]
     sums = [sum(row) for row in ids]
     labels = [s % info.outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
-    table = pa.table(
-        {
-            "row": list(range(count)),
-            "content": [f"{info.name}-{seed}-{number}" for number in range(count)],
-            "input_ids": ids,
-            "token_type_ids": [[0] * len(row) if segments else None for row in ids],
-            "length": [len(row) for row in ids],
-            "truncated": [False] * count,
-            "label": labels,
-        },
-        schema=schemas.prepared(info.kind),
-    )
-    return Rows(table)
+    columns = {
+        "row": list(range(count)),
+        "content": [f"{info.name}-{seed}-{number}" for number in range(count)],
+        "input_ids": ids,
+        "token_type_ids": [[0] * len(row) if segments else None for row in ids],
+        "length": [len(row) for row in ids],
+        "truncated": [False] * count,
+        "label": labels,
+    }
+    if info.kind == "tagging":  # words of one to three tokens between two special ones
+        starts = [np.cumsum([1, *random.integers(1, 4, 18)]).astype(int) for _ in ids]
+        starts = [found[found < len(row) - 1].tolist() for found, row in zip(starts, ids, strict=True)]
+        columns |= {
+            "stratum": [int(number % 3 > 0) for number in range(count)],
+            "first_word": [0] * count,
+            "words": [[f"w{row[start]}" for start in found] for found, row in zip(starts, ids, strict=True)],
+            "starts": starts,
+            "label": [[row[start] % info.outputs for start in found] for found, row in zip(starts, ids, strict=True)],
+        }
+    return Rows(pa.table(columns, schema=schemas.prepared(info.kind)))
 
 
 def random_parts(names: tuple[str, ...] = tuple(INFOS), rows: int = 40, segments: bool = True) -> dict[str, TaskParts]:
     """Parts of random rows for the named tasks."""
     return {
         name: TaskParts(
-            random_rows(INFOS[name], rows, 1, segments),
-            random_rows(INFOS[name], 11, 2, segments),
-            random_rows(INFOS[name], 12, 3, segments),
-            {"dev": random_rows(INFOS[name], 15, 4, segments)},
+            random_rows(ALL_INFOS[name], rows, 1, segments),
+            random_rows(ALL_INFOS[name], 11, 2, segments),
+            random_rows(ALL_INFOS[name], 12, 3, segments),
+            {"dev": random_rows(ALL_INFOS[name], 15, 4, segments)},
         )
         for name in names
     }
@@ -83,7 +93,7 @@ def build_method(
     training = training or TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2)
     context = MethodContext(
         encoder=load_encoder(locate_encoder(str(folder)), torch.device("cpu")),
-        infos={name: INFOS[name] for name in parts},
+        infos={name: ALL_INFOS[name] for name in parts},
         heldout={name: part.heldout for name, part in parts.items()},
         training=training,
         settings=method_settings(method, options),

@@ -25,7 +25,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import Rows, ordered_batches
 from adaptershare_cli.model.encoder import attention_sites
-from adaptershare_cli.model.heads import MultiTaskModel, row_losses
+from adaptershare_cli.model.heads import MultiTaskModel
 
 CHUNK_ROWS = 16  # each row's gradient on one weight at a time: 16 x 768 x 768 floats are 38 MB
 Signal = Literal["weight-grad", "head-gate"]
@@ -48,9 +48,7 @@ def row_importance(
     take = _weight_gradients(model, head_axis) if signal == "weight-grad" else _gate_gradients(model)
     with take as (watched, importance), model.bank.active(task):
         for batch in ordered_batches(task, rows, chunk_rows, pad_token):
-            logits = model.heads[task](model.pooled(batch.inputs))
-            loss = row_losses(model.infos[task], logits, batch.labels.to(model.device)).sum()
-            gradients = torch.autograd.grad(loss, watched())
+            gradients = torch.autograd.grad(model.losses(batch).sum(), watched())
             found[batch.indices] = importance(gradients).double().cpu().numpy()
     return found
 

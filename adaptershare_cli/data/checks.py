@@ -7,7 +7,7 @@ import re
 from array import array
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,10 +17,12 @@ from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
 from adaptershare_cli.data.names import folded, is_visible, label_fault
 from adaptershare_cli.data.raw import Fault, RawRows, shown
+from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError
 
 _CHUNK_ROWS, _CHUNK_SIZE = 5000, 4 * 2**20  # rows and characters that are held before they become Arrow's
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+_SHOWN_WORDS = 20
 _TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -30,13 +32,14 @@ class _Kept:
 
     schema: pa.Schema
     chunks: list[pa.RecordBatch] = field(default_factory=list)
-    rows: list[tuple[int, str, str | None, Any]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
     size: int = 0  # characters in `rows`
     total: int = 0  # characters in all
 
-    def add(self, position: int, text: str, text_pair: str | None, label: Any) -> None:
-        self.rows.append((position, text, text_pair, label))
-        self.size += len(text) + len(text_pair or "")
+    def add(self, row: dict[str, Any]) -> None:
+        self.rows.append([row.get(name) for name in self.schema.names])
+        self.size += len(row.get("text_pair") or "")
+        self.size += len(row["text"]) if isinstance(row["text"], str) else sum(map(len, row["text"]))
         if len(self.rows) >= _CHUNK_ROWS or self.size >= _CHUNK_SIZE:
             self.flush()
 
@@ -53,11 +56,22 @@ class _Kept:
         return pa.Table.from_batches(self.chunks, self.schema)
 
 
+class Wrong(NamedTuple):
+    """A row's first fault; `word` is the place in its sentence of the word that has it."""
+
+    role: str
+    value: Any
+    reason: str
+    word: int = 0
+
+
 class RowCheck:
     """Checks raw rows against a definition and makes them a table."""
 
     def __init__(self, definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...]) -> None:
         self.kind = definition.kind
+        # Labels of words that train never has are let through: a sentence is not to be lost for one of them.
+        self.may_be_new = definition.labels_from_train and definition.kind == "tagging"
         self.range = definition.range
         self.names = dict(spec.label_map)
         self.labels = frozenset(labels)
@@ -86,25 +100,53 @@ class RowCheck:
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
-            role, reason = self._check(row)
-            if reason:
-                faults.append(Fault(raw.files[role], line, raw.names[role], shown(row[role]), reason))
+            wrong = self._check_words(row) if self.kind == "tagging" else self._check(row)
+            if wrong:
+                place = line + wrong.word if raw.word_lines else line
+                faults.append(
+                    Fault(raw.files[wrong.role], place, raw.names[wrong.role], shown(wrong.value), wrong.reason)
+                )
                 continue
             if no_pair:
                 single.append(line)
-            kept.add(position, row["text"], row.get("text_pair"), row["label"])
+            kept.add({**row, "row": position})
             if kept.total > raw.most:
                 what = f"the texts take {kept.total // 2**20} MiB, far more than their file"
                 raise UserError(what, raw.files["text"], "Is it the right file? Save it as JSONL if it is.")
         return _all_pairs_or_none(kept.table(), raw, single, faults)
 
-    def _check(self, row: dict[str, Any]) -> tuple[str, str]:
-        """The role and the reason of a row's first fault, ("", "") if it has none; its label becomes what is kept."""
+    def _check(self, row: dict[str, Any]) -> Wrong | None:
+        """A row's first fault, if it has one; its label becomes what is kept."""
         for role in ("text", "text_pair"):
             if role in row and (reason := text_fault(row[role])):
-                return role, reason
+                return Wrong(role, row[role], reason)
         row["label"], reason = self._number(row["label"]) if self.kind == "regression" else self._label(row["label"])
-        return ("label", reason) if reason else ("", "")
+        return Wrong("label", row["label"], reason) if reason else None
+
+    def _check_words(self, row: dict[str, Any]) -> Wrong | None:
+        """The same for a sentence: lists, or texts of as many words as labels, each of which passes."""
+        for role in ("text", "label"):
+            if isinstance(row[role], str):
+                row[role] = split_words(row[role])
+            if not isinstance(row[role], list):
+                return Wrong(role, row[role], text_fault(row[role]).replace("not text", "not a list"))
+        words, labels = row["text"], row["label"]
+        if not words:
+            return Wrong("text", "", "holds no word")
+        if len(words) != len(labels):
+            value = " ".join(map(shown, labels[:_SHOWN_WORDS]))
+            return Wrong("label", value, f"has {_count(labels, 'label')} for {_count(words, 'word')}")
+        if sum(len(word) for word in words if isinstance(word, str)) > LONGEST_ROW:
+            return Wrong("text", words[0], TOO_LONG)
+        row["label"] = []
+        for place, (word, label) in enumerate(zip(words, labels, strict=True)):
+            if reason := text_fault(word):
+                return Wrong("text", word, f"{reason} (word {place + 1} of its sentence)", place)
+            named, reason = self._label(label)
+            if reason:
+                return Wrong("label", label, f"{reason} (word {place + 1} of its sentence)", place)
+            row["label"].append(named)
+        return None
 
     def _label(self, raw: Any) -> tuple[Any, str]:
         if isinstance(raw, bool):
@@ -120,6 +162,8 @@ class RowCheck:
         if label in self.labels:
             return label, ""
         near = self.alike.get(folded(label))
+        if self.may_be_new and not near:
+            return label, label_fault(label)
         return raw, self.no_label + (f", but `{near}` in all but case, white space or Unicode form" if near else "")
 
     def _number(self, raw: Any) -> tuple[Any, str]:
@@ -153,6 +197,10 @@ def text_fault(raw: Any) -> str:
     if is_visible(raw):
         return ""
     return "holds no visible character" if raw.strip() else "is empty"
+
+
+def _count(items: list[Any], name: str) -> str:
+    return f"{len(items)} {name}" if len(items) == 1 else f"{len(items)} {name}s"
 
 
 def _is_absent(value: Any) -> bool:

@@ -14,11 +14,13 @@ from typing import Any
 
 from adaptershare_cli.data.blocks import Block, load_yaml, near_names
 from adaptershare_cli.data.names import label_fault, name_fault, path_fault
+from adaptershare_cli.data.spans import is_span_label
 from adaptershare_cli.errors import UserError
 
 METRICS = {
     "classification": ("accuracy", "f1", "macro_f1", "matthews"),
     "regression": ("pearson", "spearman"),
+    "tagging": ("span_f1", "span_precision", "span_recall", "accuracy", "macro_f1"),
 }
 # What a block may say beside reader, splits and label_map, for each reader.
 READER_KEYS: dict[str, tuple[str, ...]] = {
@@ -28,8 +30,11 @@ READER_KEYS: dict[str, tuple[str, ...]] = {
     "parquet": ("columns",),
     "lines": ("columns",),
     "clinc": (),
+    "conll": ("columns",),
 }
+SENTENCE_READERS, WORD_READERS = ("clinc",), ("conll",)  # readers for tasks of one kind of rows only
 ROLES = ("text", "text_pair", "label")
+WORD_ROLES = ("text", "label")  # of a tagging: words, and a label for each
 _TASK_KEYS = (
     "kind", "description", "aliases", "labels", "range", "metrics", "report_on", "hub", "files", "embedded",
 )  # fmt: skip
@@ -70,6 +75,7 @@ class SourceSpec:
     path: str = ""  # the three of a hub block
     name: str | None = None
     revision: str | None = None
+    words: bool = False  # of a tagging: text and label are lists, or texts whose words are parted by blanks
 
     def split(self, name: str) -> SplitSpec | None:
         """The split of that name, or None if the block does not list it."""
@@ -102,6 +108,9 @@ class TaskDefinition:
         content = dataclasses.asdict(self)
         for unimportant in ("suite", "folder", "path", "description", "aliases"):
             del content[unimportant]
+        for spec in (content["hub"], content["files"], content["embedded"]):
+            if spec and not spec["words"]:
+                del spec["words"]  # as it was before there were words, so that artefacts keep their keys
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -138,9 +147,13 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
 
 
 def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> None:
-    """Raise UserError for `f1` (of the second label) where there are not exactly two labels."""
+    """Raise UserError for `f1` (of the second label) without exactly two labels, or spans of labels that name none."""
     if "f1" in metrics and len(labels) != 2:
         raise UserError(f"the metric `f1` needs two labels, here are {len(labels)}", where, "Use macro_f1.")
+    spans = next((metric for metric in metrics if metric.startswith("span_")), "")
+    if spans and (wrong := [label for label in labels if not is_span_label(label)]):
+        what = f"the metric `{spans}` needs labels of spans (O, and B-, I-, E-, S- before a name), not {wrong[0]!r}"
+        raise UserError(what, where, "Use accuracy, or translate the labels with a label_map.")
 
 
 def _labels(top: Block, kind: str) -> tuple[tuple[str, ...], bool]:
@@ -183,6 +196,7 @@ def _range(top: Block, kind: str) -> tuple[float, float] | None:
 def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> SourceSpec | None:
     if kind not in top:
         return None
+    words = task_kind == "tagging"
     if kind == "hub":
         block = top.block(kind, ("path", "name", "revision", "splits", "columns", "label_map"))
         own: dict[str, Any] = {
@@ -194,16 +208,20 @@ def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> S
         every = tuple(dict.fromkeys(key for keys in READER_KEYS.values() for key in keys))
         block = top.block(kind, ("reader", "splits", *every, "label_map"))
         reader = block.choice("reader", tuple(READER_KEYS))
+        if reader in (SENTENCE_READERS if words else WORD_READERS):
+            block.fail("reader", f"cannot be `{reader}` in a task of kind {task_kind}", "Choose another reader.")
         for key in every:
             if key in block and key not in READER_KEYS[reader]:
                 block.fail(key, f"means nothing to the reader `{reader}`", "Take it out.")
         delimited = "quoting" in READER_KEYS[reader]
         quoting = block.choice("quoting", ("none", "standard"), "none" if reader == "tsv" else "standard")
-        own = {"reader": reader, "quoting": quoting if delimited else "", "header": block.flag("header", True)}
+        header = reader != "conll" and block.flag("header", True)
+        own = {"reader": reader, "quoting": quoting if delimited else "", "header": header}
     label_map = _label_map(block, labels, task_kind)
-    columns = _columns(block, own.get("header", True))
-    splits = _splits(block, own.get("reader", ""), columns)
-    return SourceSpec(kind=kind, splits=splits, label_map=label_map, **columns, **own)
+    roles = WORD_ROLES if words else ROLES
+    columns = _columns(block, own.get("header", True), roles)
+    splits = _splits(block, own.get("reader", ""), columns, roles)
+    return SourceSpec(kind=kind, splits=splits, label_map=label_map, words=words, **columns, **own)
 
 
 def is_hub_id(path: str) -> bool:
@@ -235,18 +253,19 @@ def _label_map(block: Block, labels: tuple[str, ...], task_kind: str) -> tuple[t
     return tuple(sorted(pairs))
 
 
-def _columns(block: Block, header: bool) -> dict[str, Any]:
-    written = block.block("columns", ROLES) if "columns" in block else None
-    given: dict[str, Any] = {role: written.text(role) for role in ROLES if written and role in written}
+def _columns(block: Block, header: bool, roles: tuple[str, ...]) -> dict[str, Any]:
+    written = block.block("columns", roles) if "columns" in block else None
+    given: dict[str, Any] = {role: written.text(role) for role in roles if written and role in written}
     columns: dict[str, Any] = {"pair_if_present": "text_pair" not in given, **given}
     if not header:
         for role, value in given.items():
             if not value.isascii() or not value.isdigit():
-                block.fail(f"columns.{role}", "must be a column number, counted from 0, as header is false")
+                block.fail(f"columns.{role}", "must be a column number, counted from 0, as there is no header")
             columns[role] = int(value)
         for role in ("text", "label"):
             if role not in given:
                 block.fail(f"columns.{role}", "is missing", "Without a header each column needs its number, from 0.")
+    if not header or roles is WORD_ROLES:
         columns.update({"text_pair": columns.get("text_pair"), "pair_if_present": False})
     used = [columns.get(role, role) for role in ROLES if columns.get(role, role) is not None]
     if len(set(used)) < len(used):
@@ -254,7 +273,7 @@ def _columns(block: Block, header: bool) -> dict[str, Any]:
     return columns
 
 
-def _splits(block: Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSpec, ...]:
+def _splits(block: Block, reader: str, columns: dict[str, Any], roles: tuple[str, ...]) -> tuple[SplitSpec, ...]:
     if "splits" not in block:
         block.fail("splits", "is missing", "Write it so: splits: {train: PATH, dev: PATH}.")
     splits = block.block("splits", block.values["splits"])
@@ -266,7 +285,7 @@ def _splits(block: Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSp
             splits.fail(name, f"cannot be a split's name: {fault}", "Give the split another name.")
     if len({name.lower() for name in splits.values}) < len(splits.values):
         block.fail("splits", "has names that differ only in case", "Some file systems take their files for one.")
-    found = tuple(_split(splits, name, reader, columns) for name in sorted(splits.values))
+    found = tuple(_split(splits, name, reader, columns, roles) for name in sorted(splits.values))
     for split in found if block.prefix != "hub" else ():
         for _, path in split.files:
             if fault := path_fault(path):
@@ -277,7 +296,7 @@ def _splits(block: Block, reader: str, columns: dict[str, Any]) -> tuple[SplitSp
     return found
 
 
-def _split(splits: Block, name: str, reader: str, columns: dict[str, Any]) -> SplitSpec:
+def _split(splits: Block, name: str, reader: str, columns: dict[str, Any], roles: tuple[str, ...]) -> SplitSpec:
     """One split: a path (or hub split), {path, optional}, for `clinc` a key too, for `lines` a file a role.
 
     Shorter forms: a `lines` split that is a path is a folder whose files are named in `columns`; a `clinc`
@@ -287,18 +306,18 @@ def _split(splits: Block, name: str, reader: str, columns: dict[str, Any]) -> Sp
     if isinstance(value, str):
         value = {"path": splits.text(name)}
     by_role = reader == "lines" and isinstance(value, dict) and "path" not in value
-    allowed = [*(ROLES if by_role else ["path"]), *(["key"] if reader == "clinc" else []), "optional"]
+    allowed = [*(roles if by_role else ["path"]), *(["key"] if reader == "clinc" else []), "optional"]
     block = Block(splits.file, splits.name(name), value, allowed)
     optional = block.flag("optional", False)
     if optional and name == "train":
         splits.fail(name, "cannot be optional")
-    roles = [role for role in ROLES if role != "text_pair" or role in block or not columns["pair_if_present"]]
-    if by_role and any(role in columns for role in ROLES):
+    wanted = [role for role in roles if role != "text_pair" or role in block or columns.get(role)]
+    if by_role and any(columns.get(role) for role in roles):
         splits.fail(name, "names its files, and columns names them too", "Take columns out.")
     if by_role:
-        files = {role: block.text(role) for role in roles}
+        files = {role: block.text(role) for role in wanted}
     elif reader == "lines":
-        files = {role: f"{block.text('path')}/{columns.get(role, role)}" for role in roles}
+        files = {role: f"{block.text('path')}/{columns.get(role, role)}" for role in wanted}
     else:
         files = {"": block.text("path")}
     key = block.text("key", name) if reader == "clinc" else ""

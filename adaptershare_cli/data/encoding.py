@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.names import folded
+from adaptershare_cli.data.words import stratum, tokenise_words
 from adaptershare_cli.errors import UserError
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
@@ -31,7 +32,8 @@ class Prepared:
     """The parts of one task (tables of `schemas.prepared`) and what was counted on the way.
 
     Counted are `leaked_rows`, the different texts of the train rows that are left (`train_contents`), and of each part
-    its rows, those truncated, and those that are `blank`: only the special tokens that every row has.
+    its rows, those truncated, and those that are `blank`: only the special tokens that every row has. Of a tagging the
+    rows are sentences; counted are also the words of each part, and its `windowed` sentences, of more than one input.
     """
 
     parts: dict[str, pa.Table]
@@ -110,12 +112,16 @@ def _salted(content: str) -> bytes:
     return hashlib.sha256(f"{SPLIT_SALT}{content}".encode()).digest()
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The encoder's fast tokenizer from a local folder. Raises UserError where it cannot be loaded."""
+def load_tokenizer(folder: Path, words: bool = False) -> Any:
+    """The encoder's fast tokenizer from a local folder. Raises UserError where it cannot be loaded.
+
+    With `words` it takes sentences as lists of words: byte-level ones (RoBERTa's) then put a blank before each word.
+    """
     from transformers import AutoTokenizer
 
+    options = {"add_prefix_space": True} if words else {}
     try:
-        return AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, use_fast=True, local_files_only=True, **options)
     except Exception as error:  # of a spoilt file `tokenizers` says just that, and `transformers` then many things
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
@@ -138,9 +144,12 @@ def prepare_task(
 ) -> Prepared:
     """Cut and tokenise one downloaded task.
 
-    `splits` are its tables (`schemas.downloaded`), `labels` its label names in order (empty for a regression). Scored
-    splits keep their first `max_eval` rows by content hash, so that a sample is not the file's beginning.
+    `splits` are its tables (`schemas.downloaded`), `labels` its label names in order (empty for a regression; of a
+    tagging with those that train never has at the end). Scored splits keep their first `max_eval` rows by content hash,
+    so that a sample is not the file's beginning.
     """
+    words = _has_words(splits["train"])
+    encode = _encode_words if words else _tokenise
     content = {name: _contents(table) for name, table in splits.items()}
     scored = [name for name in splits if name != "train"]
     leaks = {key for name in scored for key in content[name]}
@@ -153,9 +162,15 @@ def prepare_task(
     for part, (split, indices) in rows.items():
         table = splits[split].take(pa.array(indices, pa.int64()))
         keys = [content[split][index] for index in indices]
-        prepared.parts[part] = _tokenise(table, keys, labels, tokenizer, max_seq_length, progress)
+        prepared.parts[part] = encode(table, keys, labels, tokenizer, max_seq_length, progress)
         prepared.counts[f"{part}_rows"] = len(indices)
         prepared.counts[f"{part}_truncated"] = sum(prepared.parts[part]["truncated"].to_pylist())
+        if words:
+            inputs = Counter(prepared.parts[part]["row"].to_pylist())
+            prepared.counts[f"{part}_words"] = int(pc.sum(pc.list_value_length(table["text"])).as_py() or 0)
+            prepared.counts[f"{part}_windowed"] = sum(count > 1 for count in inputs.values())
+            prepared.counts[f"{part}_blank"] = 0  # every word has a token
+            continue
         special = tokenizer.num_special_tokens_to_add(pair=bool(indices) and table["text_pair"].null_count == 0)
         lengths = prepared.parts[part]["length"].to_numpy()
         prepared.counts[f"{part}_blank"] = int((lengths <= special).sum())
@@ -163,7 +178,12 @@ def prepare_task(
 
 
 def _strata(table: pa.Table) -> list[Any]:
-    """The label of each row; of a regression which of `SCORE_BINS` equally filled bins its score lies in."""
+    """The label of each row; of a regression which of `SCORE_BINS` equally filled bins its score lies in.
+
+    Of a tagging whether a sentence has a label other than O: a row of many words has its labels nearly in proportion.
+    """
+    if _has_words(table):
+        return [stratum(found) for found in table["label"].to_pylist()]
     labels = table["label"].to_numpy(zero_copy_only=False)
     if not len(labels) or labels.dtype == object:
         return labels.tolist()
@@ -171,7 +191,14 @@ def _strata(table: pa.Table) -> list[Any]:
     return np.searchsorted(edges, labels, side="right").tolist()
 
 
+def _has_words(table: pa.Table) -> bool:
+    return pa.types.is_list(table.schema.field("label").type)
+
+
 def _contents(table: pa.Table) -> list[str]:
+    """The content hash of each row; a sentence of words counts as the text in which blanks part them."""
+    if _has_words(table):
+        return [content_hash(" ".join(words), None) for words in table["text"].to_pylist()]
     return [
         content_hash(text, text_pair)
         for batch in table.select(["text", "text_pair"]).to_batches(max_chunksize=TOKENIZE_ROWS)
@@ -219,6 +246,18 @@ def _tokenise(
     return pa.concat_tables(done).combine_chunks() if done else schema.empty_table()
 
 
+def _encode_words(
+    table: pa.Table, keys: list[str], labels: tuple[str, ...], tokenizer: Any, max_length: int, progress: Any
+) -> pa.Table:
+    done: list[pa.Table] = []
+    start = 0
+    for rows in _slices(table):
+        done.append(tokenise_words(rows, keys[start : start + rows.num_rows], labels, tokenizer, max_length))
+        start += rows.num_rows
+        progress(rows.num_rows)
+    return pa.concat_tables(done).combine_chunks() if done else schemas.prepared("tagging").empty_table()
+
+
 def _beginning(text: str | None, tokenizer: Any, max_length: int) -> str | None:
     """Of a very long text enough whole words to fill an input and more; the tokens of what follows would be cut off."""
     most = BEGINNING * max_length
@@ -231,8 +270,12 @@ def _beginning(text: str | None, tokenizer: Any, max_length: int) -> str | None:
 
 def _slices(table: pa.Table) -> Iterator[pa.Table]:
     """The table in slices of so few rows and bytes of text that tokenising one takes little memory."""
-    sizes = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
-    ends = np.cumsum(sizes, dtype=np.int64)
+    if _has_words(table):
+        ends_of_words = np.cumsum([0, *pc.binary_length(pc.list_flatten(table["text"])).to_numpy()])
+        ends = ends_of_words[np.cumsum(pc.list_value_length(table["text"]).to_numpy())]
+    else:
+        sizes = sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
+        ends = np.cumsum(sizes, dtype=np.int64)
     start = 0
     while start < table.num_rows:
         most = TOKENIZE_BYTES + (ends[start - 1] if start else 0)

@@ -34,8 +34,9 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
     table = dataset.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
     if not table.num_rows:
         raise UserError("the split holds no rows", where, _FIX)
-    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place)
-    class_names = getattr(dataset.features[wanted["label"]], "names", None)
+    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place, spec.words)
+    feature = dataset.features[wanted["label"]]
+    class_names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: those of its items
     meaning = _meaning(class_names, labels, dict(spec.label_map))
     return replace(raw, rows=_renamed(raw.rows, list(wanted).index("label"), meaning))
 
@@ -43,7 +44,8 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
 def _renamed(rows: Iterator[Row | Fault], at: int, meaning: Callable[[Any], Any]) -> Iterator[Row | Fault]:
     for row in rows:
         if not isinstance(row, Fault):
-            row[2][at] = meaning(row[2][at])
+            value = row[2][at]
+            row[2][at] = [meaning(item) for item in value] if isinstance(value, list) else meaning(value)
         yield row
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -28,16 +29,20 @@ def read_parquet(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
         schema = pq.read_schema(place.path)
         most = max(_UNPACKED, _UNPACKED_TIMES * place.path.stat().st_size)
     names = {role: schema.names[index] for role, index in wanted_columns(schema.names, spec, str(place.path)).items()}
-    return replace(rows_of_batches(_batches(place, names), schema, names, place), most=most)
+    return replace(rows_of_batches(_batches(place, names), schema, names, place, spec.words), most=most)
 
 
 def rows_of_batches(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place, words: bool
 ) -> RawRows:
-    """The named columns of Arrow batches as raw rows; UserError for a column of a type that no text or label has."""
+    """The named columns of Arrow batches as raw rows; UserError for a column of a type that no text or label has.
+
+    With `words` columns may be lists of texts or labels.
+    """
     for role, name in names.items():
         of = schema.field(name).type
-        kind = of.value_type if pa.types.is_dictionary(of) else of
+        item = of.value_type if words and _is_list(of) else of
+        kind = item.value_type if pa.types.is_dictionary(item) else item
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
         fits = textual or pa.types.is_null(kind) or (role == "label" and (numeric or pa.types.is_decimal(kind)))
@@ -91,13 +96,22 @@ def _batches(place: Place, names: Mapping[str, str]) -> Iterator[pa.RecordBatch]
 def _check_indices(batch: pa.RecordBatch) -> None:
     """Raise ArrowInvalid where a damaged file's indices lie outside their dictionary (Arrow does not look)."""
     for column in batch.columns:
+        while _is_list(column.type):
+            column = column.flatten()
         if pa.types.is_dictionary(column.type) and len(column) > column.null_count:
             bounds = pc.min_max(column.indices).as_py()
             if bounds["min"] < 0 or bounds["max"] >= len(column.dictionary):
                 raise pa.ArrowInvalid("an index lies outside its dictionary")
 
 
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
 def _values(array: pa.Array) -> list[Any]:
+    if _is_list(array.type):
+        items = iter(_values(array.flatten()))
+        return [None if size is None else list(islice(items, size)) for size in pc.list_value_length(array).to_pylist()]
     if pa.types.is_dictionary(array.type):
         known = _values(array.dictionary)
         return [None if index is None else known[index] for index in array.indices.to_pylist()]

@@ -36,13 +36,15 @@ class RawRows:
     """The rows of one split in their order, each with a value for each role or with its fault.
 
     `names` and `files` tell, by role, how its column and file are called in messages. `rows` is read from the files
-    while it is asked for, once; it raises UserError where it finds the files' structure at fault.
+    while it is asked for, once; it raises UserError where it finds the files' structure at fault. With `word_lines`
+    each word of a row stands on a line of its own.
     """
 
     names: dict[str, str]
     files: dict[str, str]
     rows: Iterator[Row | Fault]
     most: float = math.inf  # characters that its texts may have in all
+    word_lines: bool = False
 
 
 Files = Mapping[str, Place]  # by role; "" for a split in one file
@@ -74,7 +76,7 @@ def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str
     wanted: dict[str, int] = {}
     for role in ROLES:
         name = getattr(spec, role)
-        if role == "text_pair" and spec.pair_if_present and name not in present:
+        if name is None or (role == "text_pair" and spec.pair_if_present and name not in present):
             continue
         if present.count(name) != 1:
             there = [readable(column[:SHOWN]) for column in present[:_COLUMNS]]

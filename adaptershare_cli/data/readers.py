@@ -31,10 +31,12 @@ from adaptershare_cli.data.files import (
 )
 from adaptershare_cli.data.parquet import read_parquet
 from adaptershare_cli.data.raw import SHOWN, Fault, Files, RawRows, Row, fault_of, in_one_file, shown, wanted_columns
+from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError
 
 _HEAD_ROWS = 1000  # rows that are looked at first where the file does not name its columns
 _WHOLE_FILE = 64 * 2**20  # bytes of a file that must be held at once
+_DOCUMENT = "-DOCSTART-"  # begins a line of CoNLL's files that is no word
 _DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
@@ -158,6 +160,53 @@ def read_clinc(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
     return in_one_file({"text": "text", "label": "intent"}, place, rows())
 
 
+def read_conll(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
+    """One word a line, its columns parted by blanks or tabs; an empty line, or one of -DOCSTART-, parts sentences.
+
+    A row is a sentence, whose lines all have as many columns as most lines at the file's beginning.
+    """
+    place = files[""]
+    lines = read_lines(place)
+    head = _head(lines)
+    widths = Counter(len(split_words(line or "")) for _, line in head)
+    widths.pop(0, None)
+    width = widths.most_common(1)[0][0] if widths else 0
+    wanted = _numbered_columns(width, spec, place)
+
+    def rows() -> Iterator[Row | Fault]:
+        for position, sentence in enumerate(_sentences(chain(head, lines))):
+            words: list[list[str]] = []
+            for number, line in sentence:
+                fields = split_words(line or "")
+                if line is None or len(fields) != width:
+                    reason = TOO_LONG if line is None else f"has {_fields(len(fields))} where {width} are expected"
+                    yield fault_of(place, number, bare(line or ""), reason)
+                    break
+                words.append(fields)
+            else:
+                yield sentence[0][0], position, [[fields[index] for fields in words] for index in wanted.values()]
+
+    names = {role: str(index) for role, index in wanted.items()}
+    return replace(in_one_file(names, place, rows()), word_lines=True)
+
+
+def _sentences(lines: Iterator[Line]) -> Iterator[list[Line]]:
+    """The lines of each sentence. One of more than `LONGEST_ROW` characters ends with a line that is too long."""
+    sentence: list[Line] = []
+    size = 0
+    for number, line in lines:
+        if line is not None and (not line.strip(" \t\r\n") or line.startswith(_DOCUMENT)):
+            if sentence:
+                yield sentence
+            sentence, size = [], 0
+            continue
+        size += LONGEST_ROW + 1 if line is None else len(line)
+        if size <= LONGEST_ROW or not sentence or sentence[-1][1] is not None:
+            sentence.append((number, line if size <= LONGEST_ROW else None))
+    if sentence:
+        yield sentence
+
+
 READERS: dict[str, Callable[[Files, SplitSpec, SourceSpec], RawRows]] = {
     "tsv": read_delimited,
     "csv": read_delimited,
@@ -165,6 +214,7 @@ READERS: dict[str, Callable[[Files, SplitSpec, SourceSpec], RawRows]] = {
     "parquet": read_parquet,
     "lines": read_parallel,
     "clinc": read_clinc,
+    "conll": read_conll,
 }
 
 
@@ -172,7 +222,7 @@ def _numbered_columns(width: int, spec: SourceSpec, place: Place) -> dict[str, i
     wanted = {role: getattr(spec, role) for role in ROLES if getattr(spec, role) is not None}
     for role, index in wanted.items():
         if index >= width > 0:
-            fix = f"Columns there: 0 to {width - 1} (header is false)."
+            fix = f"Columns there: 0 to {width - 1} (there is no header)."
             raise UserError(f"the column {index} ({role}) is missing", str(place.path), fix)
     return wanted
 

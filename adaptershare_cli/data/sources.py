@@ -44,6 +44,7 @@ class ReadTask:
     rejected: pa.Table  # schemas.REJECTED
     labels: tuple[str, ...]  # of the definition, or collected from train in sorted order; () for a regression
     missing: tuple[str, ...]  # splits of report_on that the source does not have
+    unseen: dict[str, dict[str, int]]  # of a tagging: by split the labels that train never has, and their words
 
 
 def resolve_source(definition: TaskDefinition, from_folder: Path | None) -> Source:
@@ -118,7 +119,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         if len(found) > room:
             break
         if split.name == "train" and definition.labels_from_train:
-            labels = tuple(sorted(pc.unique(splits["train"]["label"]).to_pylist()))
+            labels = tuple(sorted(pc.unique(_labels(splits["train"])).to_pylist()))
     if len(faults) > max_rejected:
         raise _too_many(definition, source, faults, max_rejected)
     scored = [name for name in definition.report_on if name in splits]
@@ -128,12 +129,28 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     for name, table in splits.items():
         if not table.num_rows:
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
-    _check_pairs(definition, spec, splits)
+    if not spec.words:
+        _check_pairs(definition, spec, splits)
     if definition.labels_from_train:
-        _check_found_labels(definition, spec, labels, splits["train"].num_rows)
+        _check_found_labels(definition, spec, labels, len(_labels(splits["train"])))
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
-    return ReadTask(splits, _rejected_table(faults), labels, missing)
+    unseen = {name: new for name in scored if spec.words and (new := _unseen(splits[name], labels))}
+    for name, found_labels in unseen.items():
+        check_metrics(definition.metrics, tuple(found_labels), _whereabouts(spec, name))
+    return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
+
+
+def _labels(table: pa.Table) -> pa.ChunkedArray:
+    """The labels of all rows, of a tagging those of all words."""
+    column = table["label"]
+    return pc.list_flatten(column) if pa.types.is_list(column.type) else column
+
+
+def _unseen(table: pa.Table, labels: tuple[str, ...]) -> dict[str, int]:
+    """How many words have each label that is none of `labels`, by label."""
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(_labels(table)).to_pylist()}
+    return {label: counts[label] for label in sorted(counts) if label not in labels}
 
 
 def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str, pa.Table]) -> None:
@@ -147,17 +164,21 @@ def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str,
             raise UserError(what, where, "Give every split a column of second texts, or none.")
 
 
-def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], rows: int) -> None:
-    """Raise UserError if the labels found in train are too few, too many, or the same but for their writing."""
+def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], count: int) -> None:
+    """Raise UserError if the labels found in train are too few, too many, or the same but for their writing.
+
+    `count` are the rows (of a tagging the words) that have them.
+    """
     where = _whereabouts(spec, "train")
     task = f"train of the task `{definition.name}`"
     if len(labels) < 2:
         raise UserError(
-            f"{task} has one label only, {labels[0]!r}", where, "A classification needs at least two labels."
+            f"{task} has one label only, {labels[0]!r}", where, f"A {definition.kind} needs at least two labels."
         )
-    if len(labels) > _FEW_LABELS and 2 * len(labels) > rows:
+    if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
         fix = "Is it the right column? If so, list the labels in the definition."
-        raise UserError(f"{task} has {len(labels)} labels in {rows} rows", f"{where}, column {spec.label}", fix)
+        counted = f"{count} {'words' if spec.words else 'rows'}"
+        raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.label}", fix)
     alike: dict[str, str] = {}
     for label in labels:
         other = alike.setdefault(folded(label), label)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.model.adapters import clean_config
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -21,27 +22,42 @@ FUSION_CONFIG = "adapter_fusion_config.json"
 
 _README = """# Adapter of task `{task}`
 
-{what}; the head is one linear layer on the {pooling}-pooled
-last hidden state. `head.json` holds the labels{scale}.
+{what}; the head is one linear layer on {read}. `head.json` holds the labels{scale}.
 
 ```python
 import adapters, torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
-tokenizer, encoder = AutoTokenizer.from_pretrained(ENCODER), AutoModel.from_pretrained(ENCODER)
+tokenizer, encoder = AutoTokenizer.from_pretrained(ENCODER{blanks}), AutoModel.from_pretrained(ENCODER)
 adapters.init(encoder)
 {load}
 encoder.eval()
 head = load_file(FOLDER + "/head.safetensors")
-{norms}# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in
+{norms}{use}```
+"""
+
+_USE_ROWS = """# TEXTS is a list of texts; of a task of pairs give two lists: tokenizer(TEXTS, PAIRS, …). Truncate as in
 # training (max_length, 128 unless --max-seq-length said otherwise).
 inputs = tokenizer(TEXTS, padding=True, truncation=True, max_length=128, return_tensors="pt")
 hidden = encoder(**inputs).last_hidden_state
 mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
 pooled = {formula}
 logits = torch.nn.functional.linear(pooled, head["weight"], head["bias"])
-```
+"""
+_USE_WORDS = """# SENTENCES is a list of lists of words. Give sentences of more than max_length tokens (in training 128,
+# unless --max-seq-length said otherwise) in parts: their last words would be cut off.
+inputs = tokenizer(
+    SENTENCES, is_split_into_words=True, padding=True, truncation=True, max_length=128, return_tensors="pt"
+)
+hidden = encoder(**inputs).last_hidden_state
+rows, first = [], []  # of each word its sentence, and the token of its first sub-word
+for row in range(len(SENTENCES)):
+    of_token = inputs.word_ids(row)
+    found = [token for token, word in enumerate(of_token) if word is not None and word not in of_token[:token]]
+    rows, first = rows + [row] * len(found), first + found
+# One row a word, sentence after sentence.
+logits = torch.nn.functional.linear(hidden[rows, first], head["weight"], head["bias"])
 """
 
 
@@ -92,18 +108,31 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, what: str, load
         "kind": info.kind,
         "labels": list(info.labels),
         "range": list(info.range) if info.range else None,
-        "pooling": model.pooling,
+        "pooling": head_pooling(info, model.pooling),
         "encoder_type": model.encoder.config.model_type,
         "hidden_size": model.encoder.config.hidden_size,
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     formula = "(hidden * mask).sum(1) / mask.sum(1)" if model.pooling == "mean" else "hidden[:, 0]"
-    scale = "" if info.kind == "classification" else "; the output -1..1 stands for the range in it"
+    scale = "; the output -1..1 stands for the range in it" if info.kind == "regression" else ""
+    words = info.kind == "tagging"
+    read = (
+        "the\nlast hidden state of each word's first sub-word"
+        if words
+        else f"the {model.pooling}-pooled\nlast hidden state"
+    )
     load_norms = f'encoder.load_state_dict(load_file(FOLDER + "/{NORM_FILE}"), strict=False)\n' if norms else ""
     text = _README.format(
-        task=task, what=what, load=load, pooling=model.pooling, formula=formula, scale=scale, norms=load_norms
-    )
+        task=task, what=what, load=load, read=read, scale=scale, norms=load_norms,
+        use=_USE_WORDS if words else _USE_ROWS.format(formula=formula),
+        blanks=", add_prefix_space=True" if words else "",
+    )  # fmt: skip
     (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def head_pooling(info: TaskInfo, pooling: str) -> str:
+    """What a task's head reads, as head.json says it: the pooling of rows, or the first sub-word of each word."""
+    return "first-subword" if info.kind == "tagging" else pooling
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:

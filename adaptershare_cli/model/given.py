@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import ADAPTER_FOLDER_FILES, CONFIGS, check_adapter_name, named_tensors
-from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
+from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.settings import TrainingSettings
@@ -150,7 +150,7 @@ def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Ten
         raise UserError(f"There is no head for task {info.name}", where=str(folder))
     head = _read_json(folder / HEAD_CONFIG)
     bounds = list(info.range) if info.range else None
-    ours = {"kind": info.kind, "labels": list(info.labels), "range": bounds, "pooling": pooling}
+    ours = {"kind": info.kind, "labels": list(info.labels), "range": bounds, "pooling": head_pooling(info, pooling)}
     for name, value in ours.items():
         if head.get(name) != value:
             raise UserError(

@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Batch, TaskInfo
+from adaptershare_cli.data.batches import Batch, TaskInfo, WordTokens
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import pool
 from adaptershare_cli.model.fusion import Fusion
@@ -19,7 +19,7 @@ from adaptershare_cli.sharing.plan import SharingPlan
 
 
 class Head(nn.Module):
-    """Dropout and one linear layer on the pooled encoder output (B, H) -> (B, outputs)."""
+    """Dropout and one linear layer on pooled encoder outputs (B, H), of a tagging on those of words (W, H)."""
 
     def __init__(self, info: TaskInfo, hidden_size: int, dropout: float, seed: int) -> None:
         super().__init__()
@@ -30,15 +30,27 @@ class Head(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Logits (classification) or one scaled score (regression)."""
+        """Logits of labels, or one scaled score (regression)."""
         return self.linear(self.dropout(pooled))
 
 
-def row_losses(info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Loss of each row, (B,): cross-entropy, or squared error on the score scaled to [-1, 1]."""
-    if info.kind == "classification":
-        return nn.functional.cross_entropy(logits, labels.long(), reduction="none")
-    return (logits.squeeze(-1) - info.scaled(labels).to(logits.dtype)) ** 2
+def row_losses(
+    info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, words: WordTokens | None = None
+) -> torch.Tensor:
+    """Loss of each row, (B,): cross-entropy, or squared error on the score scaled to [-1, 1].
+
+    The loss of a tagging row is the mean of the cross-entropies of its labelled words, which `words` assigns to rows:
+    so its rows count as those of other tasks do, and rows' gradients add up to the task's. (Batches hold rows of about
+    one length; the mean over all words of a batch would be nearly the same.)
+    """
+    if info.kind == "regression":
+        return (logits.squeeze(-1) - info.scaled(labels).to(logits.dtype)) ** 2
+    losses = nn.functional.cross_entropy(logits, labels.long(), reduction="none")
+    if words is None:
+        return losses
+    lines = words[0].to(losses.device)
+    counts = torch.bincount(lines)
+    return torch.zeros(len(counts), dtype=losses.dtype, device=losses.device).index_add(0, lines, losses) / counts
 
 
 class MultiTaskModel:
@@ -79,33 +91,45 @@ class MultiTaskModel:
         (task,) = tasks
         return self.fusion.active(task)
 
-    def pooled(
+    def encode(
         self, inputs: dict[str, torch.Tensor], weights: Mapping[str, torch.Tensor] | None = None
     ) -> torch.Tensor:
-        """Encode and pool (B, H) under the adapters that are active in the caller's context.
+        """The encoder's last hidden states (B, S, H) under the adapters that are active in the caller's context.
 
         `weights`, by their names in the encoder, stand in for its own tensors in this pass.
         """
         inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
         if weights:
-            hidden = functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
-        else:
-            hidden = self.encoder(**inputs).last_hidden_state
-        return pool(hidden, inputs["attention_mask"], self.pooling)
+            return functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
+        return self.encoder(**inputs).last_hidden_state
+
+    def read(
+        self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, words: WordTokens | None
+    ) -> torch.Tensor:
+        """What the task's head makes of hidden states (B, S, H): (B, outputs) of rows, (W, outputs) of `words`."""
+        if words is None:
+            return self.heads[task](pool(hidden, attention_mask.to(self.device), self.pooling))
+        lines, tokens = (part.to(self.device) for part in words)
+        return self.heads[task](hidden[lines, tokens])
 
     def weights(self, task: str) -> dict[str, torch.Tensor]:
         """What stands in for the encoder's own tensors in a pass of `task`: nothing, its adapters hold what is used."""
         return {}
 
     def logits(self, batch: Batch) -> torch.Tensor:
-        """Logits (B, outputs) of a batch of one task."""
+        """Logits (B, outputs) of a batch of one task, of a tagging (W, outputs) of its words."""
         with self.active(batch.task):
-            return self.heads[batch.task](self.pooled(batch.inputs, self.weights(batch.task)))
+            hidden = self.encode(batch.inputs, self.weights(batch.task))
+            return self.read(batch.task, hidden, batch.inputs["attention_mask"], batch.words)
+
+    def losses(self, batch: Batch) -> torch.Tensor:
+        """The loss of each row (B,) of a batch of one task."""
+        labels = batch.labels.to(self.device)
+        return row_losses(self.infos[batch.task], self.logits(batch), labels, batch.words)
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        """Mean loss of a batch of one task."""
-        labels = batch.labels.to(self.device)
-        return row_losses(self.infos[batch.task], self.logits(batch), labels).mean()
+        """Mean loss of the rows of a batch of one task."""
+        return self.losses(batch).mean()
 
     def train(self, encoder_dropout: bool) -> None:
         """Heads and fusion modules in training mode; the frozen encoder too only with `encoder_dropout`."""

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaptershare_cli.data.batches import Rows, pad
+from adaptershare_cli.data.batches import Rows, pad, wanted
 from adaptershare_cli.data.encoding import SCORE_BINS
 from adaptershare_cli.model.heads import MultiTaskModel, row_losses
 from adaptershare_cli.sharing.interference import RowIndex
@@ -51,13 +51,14 @@ def row_index(heldout: dict[str, Rows]) -> RowIndex:
     """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
 
     Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
-    held-out rows: the labels, or `SCORE_BINS` equally filled bins of a regression's scores.
+    held-out rows: the labels, `SCORE_BINS` equally filled bins of a regression's scores, or those of a tagging.
     """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    place = [np.argsort(np.argsort(rows.labels, kind="stable")) for rows in heldout.values()]
+    strata = [rows.strata() for rows in heldout.values()]
+    place = [np.argsort(np.argsort(found, kind="stable")) for found in strata]
     stratum = [
-        rows.labels if np.issubdtype(rows.labels.dtype, np.integer) else where * SCORE_BINS // len(rows)
-        for rows, where in zip(heldout.values(), place, strict=True)
+        found if np.issubdtype(found.dtype, np.integer) else where * SCORE_BINS // len(found)
+        for found, where in zip(strata, place, strict=True)
     ]
     return RowIndex(task, np.concatenate(place) % 2, len(heldout), np.concatenate(stratum))
 
@@ -183,12 +184,14 @@ def chunk_losses(
     model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk, pad_token: int
 ) -> Iterator[torch.Tensor]:
     """The losses of the chunk's rows, one tensor (rows,) a task, inside `active_chunk`."""
-    tasks = list(heldout)
-    pooled = model.pooled(pad([(heldout[tasks[index]], rows) for index, rows in chunk], pad_token))
-    for (index, rows), states in zip(chunk, pooled.split([len(rows) for _, rows in chunk]), strict=True):
+    tasks, counts = list(heldout), [len(rows) for _, rows in chunk]
+    inputs = pad([(heldout[tasks[index]], rows) for index, rows in chunk], pad_token)
+    parts = zip(model.encode(inputs).split(counts), inputs["attention_mask"].split(counts), strict=True)
+    for (index, rows), (hidden, mask) in zip(chunk, parts, strict=True):
         task = tasks[index]
-        labels = torch.from_numpy(heldout[task].labels[rows]).to(model.device)
-        yield row_losses(model.infos[task], model.heads[task](states), labels)
+        labels, words = wanted(heldout[task], rows)
+        logits = model.read(task, hidden, mask, words)
+        yield row_losses(model.infos[task], logits, labels.to(model.device), words)
 
 
 def _run_chunk(

@@ -18,6 +18,7 @@ from adaptershare_cli.stages.common import StageContext, ensure
 from adaptershare_cli.workspace import Artefact, canonical, write_parquet
 
 _BATCH = 10_000  # rows that are text at once
+_TOLD = 8  # labels that a line names
 
 
 def download_task(context: StageContext, definition: TaskDefinition) -> Artefact:
@@ -47,6 +48,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
+        missing += _unseen(read.unseen)
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
         return {
             "content": digest.hexdigest(),
@@ -60,6 +62,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
                 "rows": rows,
                 "rejected": read.rejected.num_rows,
                 "missing": list(read.missing),
+                **({"unseen": read.unseen} if definition.kind == "tagging" else {}),
                 "source": source.kind,
                 "summary": ", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
             },
@@ -69,6 +72,15 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     if context.from_folder is not None and source.kind == "folder":
         context.workspace.remember_sources([definition.name], context.from_folder)
     return artefact
+
+
+def _unseen(splits: dict[str, dict[str, int]]) -> str:
+    """What is said of words whose labels train never has."""
+    return "".join(
+        f"; words of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
+        f"({', '.join(list(labels)[:_TOLD])}{', …' if len(labels) > _TOLD else ''})"
+        for name, labels in splits.items()
+    )
 
 
 def _json_texts(name: str, table: pa.Table) -> Iterator[str]:

@@ -29,7 +29,8 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        tokenizer = load_tokenizer(context.encoder.folder)
+        tags = download.info["kind"] == "tagging"
+        tokenizer = load_tokenizer(context.encoder.folder, words=tags)
         limit = getattr(tokenizer, "model_max_length", None)
         if limit is not None and settings.max_seq_length > limit:
             raise UserError(
@@ -45,7 +46,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             )
         prepared = prepare_task(
             {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
-            tuple(download.info["labels"]),
+            (*download.info["labels"], *unseen_labels(download)),
             tokenizer,
             settings.max_seq_length,
             settings.heldout_size,
@@ -60,6 +61,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
         return {
             "info": {
                 **{name: download.info[name] for name in names},
+                **({"unseen": unseen_labels(download)} if tags else {}),
                 "scored": [part for part in prepared.parts if part not in PARTS],
                 "counts": prepared.counts,
                 "pad_token": tokenizer.pad_token_id,
@@ -69,6 +71,11 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
         }
 
     return ensure(context, "prepro", definition.name, request, build, [download])
+
+
+def unseen_labels(download: Artefact) -> list[str]:
+    """The labels of words in scored splits that train never has, sorted."""
+    return sorted({label for found in download.info.get("unseen", {}).values() for label in found})
 
 
 def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
@@ -104,6 +111,8 @@ def _summary(counts: dict[str, int], parts: list[str]) -> str:
     text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
     truncated = sum(counts[f"{part}_truncated"] for part in parts)
     extra = [f"{truncated} truncated"] if truncated else []
+    if windowed := sum(counts.get(f"{part}_windowed", 0) for part in parts):
+        extra.append(f"{windowed} sentences longer than an input, in several")
     if blank := sum(counts[f"{part}_blank"] for part in parts):
         extra.append(f"{blank} without a token of their own")
     if counts["leaked_rows"]:

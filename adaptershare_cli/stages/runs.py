@@ -261,7 +261,8 @@ def task_info(artefact: Artefact) -> TaskInfo:
     """What training needs to know of a prepared task."""
     info = artefact.info
     bounds = tuple(info["range"]) if info["range"] else None
-    return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]))
+    unseen = tuple(info.get("unseen", ()))
+    return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]), unseen)
 
 
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView, inexact: bool) -> None:

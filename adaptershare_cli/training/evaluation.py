@@ -17,10 +17,10 @@ from adaptershare_cli.model.heads import MultiTaskModel
 def predict(
     logits: Callable[[Batch], torch.Tensor], task: str, rows: Rows, outputs: int, batch_size: int, pad_token: int
 ) -> np.ndarray:
-    """Head outputs (N, outputs) in float32, in the order of `rows`. The caller has put the model in eval mode."""
-    result = np.zeros((len(rows), outputs), dtype=np.float32)
+    """Head outputs (N, outputs) in float32, in the order of `rows.labels`. The caller has set the eval mode."""
+    result = np.zeros((len(rows.labels), outputs), dtype=np.float32)
     for batch in ordered_batches(task, rows, batch_size, pad_token):
-        result[batch.indices] = logits(batch).float().cpu().numpy()
+        result[rows.answers(batch.indices)] = logits(batch).float().cpu().numpy()
     return result
 
 
@@ -56,16 +56,29 @@ def attention_rows(
 
 
 def predictions_of(info: TaskInfo, outputs: np.ndarray) -> np.ndarray:
-    """Label indices (N,) of a classification, or scores on the task's own scale of a regression."""
-    if info.kind == "classification":
-        return outputs.argmax(1)
-    return info.unscaled(outputs[:, 0].astype(np.float64))
+    """Label indices (N,) of rows or words, or scores on the task's own scale of a regression."""
+    if info.kind == "regression":
+        return info.unscaled(outputs[:, 0].astype(np.float64))
+    return outputs.argmax(1)
 
 
-def score(info: TaskInfo, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+def score(info: TaskInfo, outputs: np.ndarray, rows: Rows) -> dict[str, float | None]:
     """Each of the task's metrics, None where undefined; the first is the main one."""
     predicted = predictions_of(info, outputs)
-    return {name: compute_metric(name, predicted, labels) for name in info.metrics}
+    return {
+        name: compute_metric(name, *(_by_sentence(info, found, rows) for found in (predicted, rows.labels)))
+        if name.startswith("span_")
+        else compute_metric(name, predicted, rows.labels)
+        for name in info.metrics
+    }
+
+
+def _by_sentence(info: TaskInfo, labels: np.ndarray, rows: Rows) -> list[list[str]]:
+    """The names of all words' labels, a list a sentence: its rows, if it has several, stand one after the other."""
+    assert rows.words is not None
+    names = np.array(info.names, dtype=object)[labels]
+    begins = np.flatnonzero(rows.words.places == 0)
+    return [part.tolist() for part in np.split(names, begins[1:])]
 
 
 def prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:
@@ -73,10 +86,25 @@ def prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray)
     predicted = predictions_of(info, outputs)
 
     def name(value: Any) -> str:
-        return info.labels[int(value)] if info.kind == "classification" else repr(float(value))
+        return repr(float(value)) if info.kind == "regression" else info.labels[int(value)]
 
     return [
         {"task": info.name, "split": split, "row": int(row), "label": name(label), "prediction": name(guess),
          "logits": output}
         for row, label, guess, output in zip(rows.row, rows.labels, predicted, outputs, strict=True)
+    ]  # fmt: skip
+
+
+def word_prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of `schemas.WORD_PREDICTIONS`, word by word in the order of `rows`."""
+    words = rows.words
+    assert words is not None
+    columns = zip(
+        np.repeat(rows.row, np.diff(words.offsets)), words.places, words.texts, rows.labels,
+        predictions_of(info, outputs), outputs, strict=True,
+    )  # fmt: skip
+    return [
+        {"task": info.name, "split": split, "row": int(row), "place": int(place), "word": word,
+         "label": info.names[label], "prediction": info.names[guess], "logits": output}
+        for row, place, word, label, guess, output in columns
     ]  # fmt: skip

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptershare_cli.data.batches import Batch, Rows, TaskStream
+from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
 from adaptershare_cli.methods.base import Method, Phase
 from adaptershare_cli.model.encoder import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix
-from adaptershare_cli.training.evaluation import predict, prediction_rows, score
+from adaptershare_cli.training.evaluation import predict, prediction_rows, score, word_prediction_rows
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.schedule import task_order
 
@@ -213,9 +213,9 @@ class Trainer:
         mains = []
         for task in phase.tasks:
             rows = self.parts[task].select
-            scores = score(self.context.infos[task], self._predict(task, rows), rows.labels)
+            scores = score(self.context.infos[task], self._predict(task, rows), rows)
             mains.append(next(iter(scores.values())))
-            self._record(task, "select", phase.name, step, scores, len(rows), final=False)
+            self._record(task, "select", phase.name, step, scores, rows.examples, final=False)
         # A metric that is undefined counts as 0 here, so that every step is judged by the same tasks.
         average = float(np.mean([value or 0.0 for value in mains]))
         if self.settings.load_best_model_at_end and average > self.best.value:
@@ -232,11 +232,18 @@ class Trainer:
             for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
-                scores = score(info, outputs, rows.labels)
-                self._record(task, split, "final", self.kept[task], scores, len(rows), final=True)
+                scores = score(info, outputs, rows)
+                self._record(task, split, "final", self.kept[task], scores, rows.examples, final=True)
                 if split != "select":
-                    self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
+                    self._keep_predictions(info, split, rows, outputs)
         self.seconds["scoring"] += time.perf_counter() - started
+
+    def _keep_predictions(self, info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> None:
+        if info.kind == "tagging":
+            found = word_prediction_rows(info, split, rows, outputs)
+            self.records.setdefault("word_predictions", []).extend(found)
+        else:
+            self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
 
     def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
         if self.hooks.stop():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from adaptershare_cli.data.metrics import compute_metric
+from adaptershare_cli.data.spans import spans
 from tests.cli.conftest import good, only
 from tests.real.test_real import DATA, needs_data
 
@@ -23,6 +26,69 @@ TRAPS = {
     "mrpc": 'Amrozi accused his brother , whom he called " the witness "',  # after a byte-order mark
     "banking77": "I am still waiting on my card?",
 }
+
+
+# Sentences and words of train and of the scored splits; the README of the data counts the sentences.
+WORDS = {
+    **dict.fromkeys(
+        ("conll-pos", "conll-chunk", "conll-ner"),
+        {"train": (14041, 203621), "dev": (3250, 51362), "test": (3453, 46435)},
+    ),
+    "atis-slots": {"train": (4478, 50497), "test": (893, 9164)},
+    "snips-slots": {"train": (13084, 117700), "test": (700, 6354)},
+}
+# Entities by type, as published with CoNLL-2003.
+NAMES = {
+    "train": {"LOC": 7140, "MISC": 3438, "ORG": 6321, "PER": 6600},
+    "dev": {"LOC": 1837, "MISC": 922, "ORG": 1341, "PER": 1842},
+    "test": {"LOC": 1668, "MISC": 702, "ORG": 1661, "PER": 1617},
+}
+
+
+def plain_spans(sentence: list[str]) -> Counter[str]:
+    """Spans of well-formed BIO2: as many as there are B-."""
+    return Counter(label[2:] for label in sentence if label.startswith("B-"))
+
+
+@pytest.mark.parametrize("task", WORDS)
+def test_every_word_is_read(task: str, tmp_path: Path) -> None:
+    good("download", "-t", task, "--from", DATA, "-w", tmp_path)
+    folder = only(tmp_path, f"download/{task}-*")
+    assert pq.read_table(folder / "rejected.parquet").num_rows == 0
+    for split, counts in WORDS[task].items():
+        table = pq.read_table(folder / f"{split}.parquet")
+        words, labels = table["text"].to_pylist(), table["label"].to_pylist()
+        assert (len(words), sum(map(len, words))) == counts
+        assert list(map(len, words)) == list(map(len, labels))
+        assert not any("-DOCSTART-" in sentence for sentence in words)
+        if task != "conll-pos":
+            found = Counter(kind for sentence in labels for kind, _, _ in spans(sentence))
+            if task in ("conll-ner", "conll-chunk", "snips-slots"):
+                assert found == sum(map(plain_spans, labels), Counter())
+            if task == "conll-ner":
+                assert found == NAMES[split]
+
+
+def test_gold_scores_one_and_shifted_borders_score_less(tmp_path: Path) -> None:
+    """Span F1 of CoNLL dev against itself, and with every third span's first word cut off, counted apart."""
+    good("download", "-t", "conll-ner", "--from", DATA, "-w", tmp_path)
+    gold = pq.read_table(only(tmp_path, "download/conll-ner-*/dev.parquet"))["label"].to_pylist()
+    assert compute_metric("span_f1", gold, gold) == 1.0
+    cut, number, kept, lost = [list(sentence) for sentence in gold], 0, 0, 0
+    for sentence in cut:
+        for place, label in enumerate(list(sentence)):
+            if label.startswith("B-"):
+                number += 1
+                follows = place + 1 < len(sentence) and sentence[place + 1].startswith("I-")
+                if number % 3 == 0:
+                    sentence[place] = "O"  # what follows begins a span of its own, or the span is gone
+                    lost += not follows
+                else:
+                    kept += 1
+    assert number == 5942
+    assert compute_metric("span_precision", cut, gold) == pytest.approx(kept / (number - lost))
+    assert compute_metric("span_recall", cut, gold) == pytest.approx(kept / number)
+    assert compute_metric("span_f1", cut, gold) == pytest.approx(2 * kept / (2 * number - lost))
 
 
 @pytest.mark.parametrize("task", ROWS)

@@ -25,7 +25,7 @@ from adaptershare_cli.sharing.interference import (
 )
 from adaptershare_cli.sharing.plan import SharingPlan
 from tests.conftest import ENCODER_TYPES
-from tests.core import build_method, random_parts, relate
+from tests.core import MIXED, build_method, random_parts, relate
 
 
 def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: int) -> torch.Tensor:
@@ -36,7 +36,7 @@ def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: i
         tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
         for row in range(len(rows)):
             batch = make_batch(task, rows, np.array([row]), 0)
-            loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels).sum()
+            loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels, batch.words).sum()
             found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]))
     return torch.stack(found)
 
@@ -51,7 +51,7 @@ def mixed_plan(tasks: tuple[str, ...]) -> SharingPlan:
 def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
     training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)
     segments = model_type in ("bert", "electra")
-    given = random_parts(segments=segments)
+    given = random_parts(MIXED, segments=segments)
     method, parts = build_method(encoders[model_type], parts=given, training=training, double=True)
     tasks = tuple(parts)
     method.model.bank.set_plan(mixed_plan(tasks))
@@ -79,7 +79,7 @@ def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type
 @pytest.mark.parametrize("name", ["hyperformer", "hyperformer++"])
 def test_generated_adapters_with_layer_norms(encoders: dict[str, Path], model_type: str, name: str) -> None:
     """Row gradients on what was generated for each task, against plain backward passes on the slots."""
-    given = random_parts(segments=model_type == "bert")
+    given = random_parts(MIXED, segments=model_type == "bert")
     training = TrainingSettings(max_steps=5, adapter_config="double_seq_bn", reduction_factor=4)
     method, parts = build_method(encoders[model_type], name, given, training, double=True)
     with torch.no_grad():
@@ -91,7 +91,7 @@ def test_generated_adapters_with_layer_norms(encoders: dict[str, Path], model_ty
     for layer in range(2):
         mixed = torch.cat([piece for where, piece in pieces if where == layer], 1)
         expected = separate_gradients(method, heldout, layer)
-        assert mixed.shape == expected.shape == (44, 2 * (2 * 32 * 8 + 8 + 3 * 32))
+        assert mixed.shape == expected.shape == (55, 2 * (2 * 32 * 8 + 8 + 3 * 32))
         assert ((mixed - expected).norm(dim=1) / expected.norm(dim=1)).max() < 1e-10, layer
 
 
@@ -100,14 +100,14 @@ def test_blocks_of_modules_bound_the_memory_and_change_nothing(encoder: Path) ->
     heldout = {task: part.heldout for task, part in parts.items()}
     whole = gram_matrices(method.model, heldout, 0)
     passes = 0
-    pooled = method.model.pooled
+    encode = method.model.encode
 
     def counted(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         nonlocal passes
         passes += 1
-        return pooled(inputs)
+        return encode(inputs)
 
-    method.model.pooled = counted  # type: ignore[method-assign]
+    method.model.encode = counted  # type: ignore[method-assign]
     parted = gram_matrices(method.model, heldout, 0, chunk_rows=10_000, memory_bytes=1)
     assert passes == 2 * len(whole)  # down and up projection of each layer, each by itself
     for one, other in zip(whole, parted, strict=True):

@@ -277,3 +277,25 @@ def test_integers_become_labels(
 def test_values_that_are_no_class() -> None:
     assert label_values([-1, 2, "no", None, True], ["no", "yes"], ("no", "yes"), {}) == [None, 2, "no", None, True]
     assert label_values([-1, 2], None, ("no", "yes"), {}) == [-1, 2]
+
+
+def test_lists_of_words_and_of_class_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tagging's columns, as the hub has them: each label's integer becomes its name."""
+    import datasets
+
+    of_words = datasets.Features({"tokens": datasets.Sequence(datasets.Value("string")), "tags": datasets.Sequence(
+        datasets.ClassLabel(names=["O", "B-x", "I-x"])
+    )})  # fmt: skip
+    rows = {"tokens": [["a", "fine", "film"], ["no"], ["odd"]], "tags": [[0, 1, 2], [0], [-1]]}
+    monkeypatch.setattr(hub, "_load", lambda spec, split: datasets.Dataset.from_dict(rows, features=of_words))
+    columns: dict[str, Any] = {"text": "tokens", "text_pair": None, "label": "tags", "pair_if_present": False}
+    split = SplitSpec("train", (("", "train"),))
+    for words, labels in ((True, ()), (True, ("I-x", "B-x", "O"))):
+        spec = SourceSpec("hub", (split,), path="some/words", words=words, **columns)
+        raw = hub.read_hub_split(spec, split, labels)
+        assert raw is not None
+        found = [row[2] for row in raw.rows]  # type: ignore[index]
+        assert found == [[["a", "fine", "film"], ["O", "B-x", "I-x"]], [["no"], ["O"]], [["odd"], [None]]]
+    spec = SourceSpec("hub", (split,), path="some/words", words=False, **columns)
+    with pytest.raises(UserError, match="not text"):
+        hub.read_hub_split(spec, split, ())

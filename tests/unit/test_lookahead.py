@@ -52,7 +52,7 @@ def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str
         places = np.flatnonzero(index.half[index.rows(list(method.heldout).index(task))] == half)
         rows = method.heldout[task]
         batches = [make_batch(task, rows, np.array([row]), 0) for row in places]
-        losses = [row_losses(model.infos[task], model.logits(batch), batch.labels) for batch in batches]
+        losses = [row_losses(model.infos[task], model.logits(batch), batch.labels, batch.words) for batch in batches]
         return torch.cat(losses).mean()
 
     for source in method.heldout:
@@ -175,14 +175,14 @@ def test_training_goes_on_bit_for_bit_as_without(encoder: Path) -> None:
 def test_rows_passed(encoder: Path) -> None:
     """As many rows go through as the measure's cost says: (tasks + 2) times all held-out rows."""
     method, optimizer = warmed_up(encoder)
-    count, pooled = 0, method.model.pooled
+    count, encode = 0, method.model.encode
 
     def counted(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         nonlocal count
         count += len(inputs["input_ids"])
-        return pooled(inputs)
+        return encode(inputs)
 
-    method.model.pooled = counted  # type: ignore[method-assign]
+    method.model.encode = counted  # type: ignore[method-assign]
     look_ahead(method.model, method.heldout, optimizer.trial_step, 0)
     assert count == (4 + 2) * sum(map(len, method.heldout.values()))
 

@@ -157,7 +157,11 @@ def refuse(*arguments, **options):
     raise AssertionError(f"network: {arguments}")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
 from adaptershare_cli.data.metrics import METRIC_NAMES, compute_metric
-print(*[compute_metric(name, [0, 1, 1, 0], [0, 1, 0, 0]) for name in METRIC_NAMES])
+for name in METRIC_NAMES:
+    if name.startswith("span_"):
+        print(compute_metric(name, [["B-a", "O"], ["B-b"]], [["B-a", "O"], ["B-c"]]))
+    else:
+        print(compute_metric(name, [0, 1, 1, 0], [0, 1, 0, 0]))
 """
 
 
@@ -172,5 +176,5 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
     )
     assert run.returncode == 0, run.stderr[-2000:]
     f1, macro = 2 / 3, (2 / 3 + 4 / 5) / 2
-    expected = [0.75, f1, macro, 1 / np.sqrt(3), 1 / np.sqrt(3), 1 / np.sqrt(3)]
+    expected = [0.75, f1, macro, 1 / np.sqrt(3), 1 / np.sqrt(3), 0.5, 0.5, 0.5, 1 / np.sqrt(3)]
     assert [float(value) for value in run.stdout.split()] == pytest.approx(expected)

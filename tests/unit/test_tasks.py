@@ -173,7 +173,7 @@ OUTSIDE = [
         (files_with(columns={"text": "a", "text_pair": "a"}), ["`files.columns` names one column for two things"]),
         (files_with(header=False, columns={"text": 1, "label": "01"}), ["names one column for two things"]),
         (files_with(columns={"txt": "a"}), ["unknown key `files.columns.txt`", "`text`"]),
-        ({"kind": "tagging"}, ["`kind` cannot be `tagging`", "classification, regression"]),
+        ({"kind": "parsing"}, ["`kind` cannot be `parsing`", "classification, regression, tagging"]),
         ({"kind": "clasification"}, ["Did you mean `classification`"]),
         ({"kind": None}, ["`kind` is missing"]),
         ({"metrics": ["acuracy"]}, ["`metrics` cannot be `acuracy`", "`accuracy`"]),
@@ -380,16 +380,16 @@ def test_an_alias_cannot_be_anything(builtin: Path, tmp_path: Path) -> None:
 def test_a_faulty_definition_is_an_error_when_it_is_asked_for(builtin: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     write(own, "mine")
-    bad = [write(own, "bad", kind="tagging"), own / "worse.yaml", write(own, "my first")]
+    bad = [write(own, "bad", kind="parsing"), own / "worse.yaml", write(own, "my first")]
     bad[1].write_bytes(b"kind: [\xff")
     assert names("mine,alpha", own) == ["mine", "cola", "rte", "rte-2"]
     assert names("m*e", own) == ["mine"]
-    for name, file, told in zip(("bad", "worse", "my first"), bad, ("`tagging`", "UTF-8", "task's name"), strict=True):
+    for name, file, told in zip(("bad", "worse", "my first"), bad, ("`parsing`", "UTF-8", "task's name"), strict=True):
         error = fault(f"mine,{name}", own)
         assert told in str(error) and str(file) in error.where
     for spec in ("own", "b*", "mine,*d"):
         error = fault(spec, own)
-        assert "`tagging`" in error.what
+        assert "`parsing`" in error.what
         assert f"name the other tasks instead of `{spec.split(',')[-1]}`" in error.fix
     assert "own (bad (faulty), mine, my first (faulty), worse (faulty))" in fault("unknown", own).fix
     assert "Did you mean `worse`" in fault("wors", own).fix
@@ -477,3 +477,20 @@ def test_fingerprint_sees_defaults_as_written_and_changes_as_changes(tmp_path: P
     ]
     prints = {base, *(task.fingerprint for task in others)}
     assert len(prints) == len(others) + 1
+
+
+def test_fingerprints_stay_what_they_were(tmp_path: Path) -> None:
+    """A new kind of task, or a new field of a definition, leaves the artefacts of other tasks their keys."""
+    known = {
+        "classification": "892cf48c19310219410b02e07466c1d88ee06903ef6033c65c1b0242e0870111",
+        "regression": "9e651f09275088ec7a2564625429a3b815304a5c47e04b3bf9210df4ba0bce23",
+    }
+    for kind, expected in known.items():
+        file = tmp_path / "mine.yaml"
+        values = (
+            "labels: [a, b]\nmetrics: [accuracy]" if kind == "classification" else "range: [0, 5]\nmetrics: [pearson]"
+        )
+        file.write_text(
+            f"kind: {kind}\n{values}\nreport_on: [dev]\nfiles: {{reader: csv, splits: {{train: t, dev: d}}}}\n"
+        )
+        assert parse_definition(file).fingerprint == expected

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+
+from adaptershare_cli.data.tasks import load_tasks
 
 SUITE = Path(__file__).resolve().parents[2] / "tasks" / "tiny"
 TASKS = sorted(path.stem for path in SUITE.glob("*.yaml"))
@@ -91,3 +95,43 @@ def test_labels_are_balanced(task: str, split: str) -> None:
         assert set(counts) == set(told["labels"])
         fair = len(found) / len(told["labels"])
         assert all(0.75 * fair <= count <= 1.25 * fair for count in counts.values())
+
+
+# ---- tiny-tagging ----
+
+TAGGING = SUITE.parent / "tiny-tagging"
+
+
+def tagged(split: str) -> list[list[tuple[str, str]]]:
+    """The sentences of tiny-slots: words with their labels."""
+    text = (TAGGING / "data" / f"tiny-slots-{split}.txt").read_text(encoding="utf-8")
+    return [[tuple(line.split(" ")) for line in part.splitlines()] for part in text.strip().split("\n\n")]
+
+
+def test_the_tagging_task_is_made_by_its_generator(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, TAGGING / "generate.py", tmp_path], check=True)
+    made = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert made == {path.name: path.read_bytes() for path in (TAGGING / "data").iterdir()}
+
+
+def test_the_tagging_task_is_clean_and_has_every_slot() -> None:
+    labels = yaml.safe_load((TAGGING / "tiny-slots.yaml").read_text(encoding="utf-8"))["labels"]
+    found = {split: tagged(split) for split in ("train", "dev")}
+    texts = {split: [" ".join(word for word, _ in row) for row in rows] for split, rows in found.items()}
+    assert len(texts["train"]) == 500 and len(texts["dev"]) == 150
+    assert len({*texts["train"], *texts["dev"]}) == 650
+    for rows in found.values():
+        assert {label for row in rows for _, label in row} == set(labels)
+        for row in rows:
+            for (_, before), (_, label) in zip([("", "O"), *row], row, strict=False):
+                assert label[0] != "I" or before[1:] == label[1:]  # well-formed BIO
+    words = {split: {word for row in rows for word, _ in row} for split, rows in found.items()}
+    assert len(words["dev"] - words["train"]) >= 15
+
+
+def test_the_tagging_task_stays_out_of_the_tiny_suite() -> None:
+    registry = load_tasks()
+    assert [task.name for task in registry.select("tiny")] == TASKS
+    assert [task.name for task in registry.select("tiny-tagging")] == ["tiny-slots"]
+    names = ["atis-slots", "conll-chunk", "conll-ner", "conll-pos", "snips-slots"]
+    assert [task.name for task in registry.select("tagging")] == names
