@@ -260,6 +260,22 @@ SELECTION = pa.schema(
     ]
 )
 
+# mask-overlap: what masks have in common, beside chance.
+OVERLAP = pa.schema(
+    [
+        ("seed", pa.int64()),
+        ("layer", pa.int64()),  # -1: over all layers
+        ("tasks", pa.list_(pa.string())),  # a pair, or all tasks
+        ("all_tasks", pa.bool_()),
+        ("weights", pa.int64()),
+        ("intersection", pa.int64()),  # weights that all of the tasks use
+        ("union", pa.int64()),  # weights that any of them uses
+        ("ratio", pa.float64()),  # intersection / union; null if none is used
+        ("expected", pa.float64()),  # of independent random masks of the same rates: two have pq / (p + q - pq)
+        ("expected_by_layer", pa.float64()),  # the same with each layer's rates; differs over all layers only
+    ]
+)
+
 # gradts-instance: how each train row of a source looks to a target.
 INSTANCES = pa.schema(
     [

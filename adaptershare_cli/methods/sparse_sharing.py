@@ -27,7 +27,7 @@ from torch import nn
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import MethodContext, Phase
-from adaptershare_cli.methods.sparse_updates import sparse_updates
+from adaptershare_cli.methods.sparse_updates import PRUNING, sparse_updates
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.masked import make_masked
 from adaptershare_cli.settings import SparseSharingSettings
@@ -100,7 +100,7 @@ class SparseSharing:
         for task in tasks:
             for number in range(self.settings.trainings):
                 yield Phase(
-                    f"prune-{task}-{number}", (task,), self.updates.alone[task], partial(self._trained, task),
+                    f"{PRUNING}{task}-{number}", (task,), self.updates.alone[task], partial(self._trained, task),
                     begin=self._rewind, end=partial(self._end_round, task, number), keep_best=True,
                 )  # fmt: skip
         yield Phase(
@@ -145,7 +145,7 @@ class SparseSharing:
     def _end_round(self, task: str, number: int, step: int) -> None:
         """Score the mask that the task was trained with, and prune by what that training left."""
         masks = self.model.masks[task]
-        metric, value = self._select_score(task, f"prune-{task}-{number}", step)
+        metric, value = self._select_score(task, f"{PRUNING}{task}-{number}", step)
         row = self._record(task, number, masks, step=step, metric=metric, value=value)
         if self.settings.mask_round is None and number:
             # An undefined metric counts as 0, as wherever steps are chosen.

@@ -10,6 +10,8 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings
 from adaptershare_cli.training.schedule import task_updates, total_steps
 
+PRUNING = "prune-"  # how the names of the phases begin in which a task is trained alone
+
 
 @dataclass(frozen=True)
 class SparseUpdates:

@@ -14,7 +14,9 @@ def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str) -> Table:
     table = Table(title=f"Masks, {title}")
     kept = masks.groupby("task", sort=False)[["kept", "weights"]].sum()
     chosen = pruning[pruning["chosen"].astype(bool)].set_index("task")
-    heads = ["task", "weights kept", "of all", "each layer"] + (["round", "alone, select rows"] if len(chosen) else [])
+    heads = ["task", "weights kept", "of all", "each layer"]
+    if len(chosen):
+        heads += ["round", "alone, select rows", "overlap with the start's largest"]
     for head in heads:
         table.add_column(head, justify="left" if head == "task" else "right")
     for task, row in kept.iterrows():
@@ -25,7 +27,7 @@ def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str) -> Table:
         if len(chosen):
             own = chosen.loc[task]
             score = "–" if pd.isna(own["value"]) else f"{100 * own['value']:.1f} {own['metric']}"
-            cells += [str(own["round"]), score]
+            cells += [str(own["round"]), score, f"{own['start_overlap']:.2f}"]
         table.add_row(str(task), *cells)
     return table
 

@@ -151,15 +151,12 @@ def ratio(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor])
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many weights all of some masks keep, and how many any of them does, out of `weights`.
-
-    `expected` is the ratio for independent random masks of the same rates.
-    """
+    """How many weights all of some masks keep, and how many any of them does, out of `weights`; each mask's rate."""
 
     weights: int
     intersection: int
     union: int
-    expected: float
+    rates: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
@@ -181,7 +178,7 @@ def overlap(masks: Sequence[np.ndarray], weights: int) -> Overlap:
         weights,
         int(np.bitwise_count(np.bitwise_and.reduce(masks)).sum()),
         int(np.bitwise_count(np.bitwise_or.reduce(masks)).sum()),
-        expected_ratio(count / weights for count in kept) if weights else math.nan,
+        tuple(count / weights for count in kept),
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods.sparse_updates import sparse_updates
+from adaptershare_cli.methods.sparse_updates import PRUNING, sparse_updates
 from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings, flag
 from adaptershare_cli.sharing.masks import unpack
 from adaptershare_cli.stages.common import StageContext, select_runs
@@ -68,14 +68,25 @@ def mask_runs(
 def subnet_origin(
     context: StageContext, settings: SparseSharingSettings, prepared: list[Artefact], run: Artefact | None
 ) -> Origin:
-    """The updates of each task over all parts of the run, and the masks of `run`, if there is one."""
+    """The updates of each task over all parts of the run, and the masks of `run`, if there is one.
+
+    Masks that are taken from a run were searched for there: those rows count as this run's too.
+    """
     updates = sparse_updates(settings, context.training, train_sizes(context, prepared)).total
     if run is None:
         return Origin(updates=updates)
     return Origin(
         {"mask_run": run.content}, (run,), {"mask_run": run.label},
         read=lambda encoder, infos: read_masks(run, tuple(infos)), updates=updates,
+        examples=_searched(run),
     )  # fmt: skip
+
+
+def _searched(run: Artefact) -> dict[str, int]:
+    """Rows of each task that a run trained on to find its masks, after its warm-up."""
+    steps = run.table("steps.parquet", ["phase", "task"]).to_pandas()
+    counts = steps[steps["phase"].str.startswith(PRUNING)]["task"].value_counts()
+    return {task: int(count) * run.info["training"]["per_device_train_batch_size"] for task, count in counts.items()}
 
 
 def read_masks(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
