@@ -224,8 +224,9 @@ def test_what_a_step_on_a_task_leaves_alone(encoder: Path, updates: str) -> None
     assert len(heads) == 2 and all(torch.equal(after[name], tensor) for name, tensor in heads.items())
 
 
-@pytest.mark.parametrize("updates", ["strict", "leaky"])
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
+@pytest.mark.parametrize(
+    ("adapter", "updates"), [("seq_bn", "strict"), ("double_seq_bn", "strict"), ("par_bn", "leaky")]
+)
 def test_masks_of_ones_are_full_sharing(encoder: Path, adapter: str, updates: str) -> None:
     """The same weights at every update, moments, losses, scores and predictions as --method shared, bit for bit."""
     settings = replace(SETTINGS, adapter_config=adapter, eval_steps=3)
@@ -340,7 +341,7 @@ def test_resume_in_every_phase(encoder: Path) -> None:
         "warm-up", *(f"prune-{task}-{k}" for task in NAMES for k in range(3)), "main"
     ]  # fmt: skip
     assert len(phases) == 4 + 6 * 3 + 8
-    for step in (3, 4, 6, 7, 9, 15, 22, 24, 30):
+    for step in (3, 4, 6, 15, 24):
         resumed = train(encoder, "sparse-sharing", settings, 1, whole.checkpoints[step], **options)
         assert_equal(resumed.tensors, whole.tensors)
         assert resumed.records == whole.records
