@@ -28,7 +28,7 @@ class SubnetAdamW(torch.optim.AdamW):
         for parameter in gradients:
             parameter.grad = None
         found = super().step(closure)
-        for group in self.param_groups:
+        for group in self.param_groups if gradients else ():
             for parameter in group["params"]:
                 gradient = gradients.get(parameter)
                 if gradient is not None:
