@@ -123,6 +123,8 @@ def test_the_encoder_itself(share: Share, tmp_path: Path) -> None:
     own = masks[masks["task"] == "first"]
     assert zeros == (own["weights"] - own["kept"]).sum() > 0
     assert info["precision"] == "fp32"
+    start = (*share(tmp_path / "w", tasks="first"), "--from-run", run.name, "--init", "first")
+    refused("train-single", *start[1:], says=("attend over several, or have none",))
 
 
 def test_full_sharing_comes_out_the_same(share: Share, tmp_path: Path) -> None:
