@@ -399,7 +399,7 @@ class SparseSharingSettings(MethodSettings):
             raise UserError(f"--mask-round {self.mask_round} is later than the last of --rounds {self.rounds}")
         if self.mask_unit == "neuron" and self.prune == "encoder":
             raise UserError("--mask-unit neuron belongs to --prune adapters", fix="Leave one of them out.")
-        if self.search_share is not None and not self.trainings and not self.multitask_warmup_epochs:
+        if self.search_share is not None and self.masks == "ones" and not self.multitask_warmup_epochs:
             raise UserError("--search-share has no effect: there is neither pruning nor a warm-up", fix="Leave it out.")
 
     @property

@@ -49,7 +49,7 @@ class MethodContext:
 
     `task_steps` are the updates that each task gets of `max_steps`, `sizes` its train rows; `select` are the rows for
     choices. `masks` are those of an earlier run, by task and tensor, and `mask_start` its digest of the weights that it
-    pruned from.
+    pruned from, `mask_settings` its settings.
     `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
     under, each with the step from which it held. `init_adapter` are the tensors that adapters start from,
     `init_heads` those of heads (`weight`, `bias`) by task, `sources` adapters that stay as they are, by name; tensors
@@ -70,6 +70,7 @@ class MethodContext:
     select: Mapping[str, Rows] = field(default_factory=dict)
     masks: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     mask_start: str = ""
+    mask_settings: MethodSettings | None = None
     init_adapter: Mapping[str, torch.Tensor] | None = None
     init_heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     sources: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)

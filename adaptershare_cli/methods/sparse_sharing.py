@@ -59,7 +59,9 @@ class SparseSharing:
             context.encoder, context.infos, self.settings.prune, training.adapter_config, training.reduction_factor,
             training.pooling, training.head_dropout, context.seed,
         )  # fmt: skip
-        self.updates = sparse_updates(self.settings, training, context.sizes)
+        searched = context.mask_settings
+        assert searched is None or isinstance(searched, SparseSharingSettings)
+        self.updates = sparse_updates(self.settings, training, context.sizes, searched)
         self.start = self._copy()
         self.chosen: dict[str, m.Masks] = self._baseline()
         context.records.setdefault("pruning", [])

@@ -27,31 +27,36 @@ class SparseUpdates:
 
 
 def sparse_updates(
-    settings: SparseSharingSettings, training: TrainingSettings, sizes: Mapping[str, int]
+    settings: SparseSharingSettings,
+    training: TrainingSettings,
+    sizes: Mapping[str, int],
+    searched: SparseSharingSettings | None = None,
 ) -> SparseUpdates:
     """The updates for tasks with `sizes` train rows.
 
     Joint training has what any method has (--max-steps, --num-train-epochs); warm-up and rounds come on top. With
     `search_share` s they take s of each task's updates instead, in the proportion that they would have had, and joint
-    training the rest. Raises UserError where that leaves a part without an update.
+    training the rest. Where masks are taken from a run, `searched` are its settings: what the search took there is not
+    made again, but leaves as much for warm-up and joint training as it did.
+    Raises UserError where that leaves a part without an update.
     """
+    searched = searched or settings
     joint = total_steps(sizes, training)
     each = {task: max(1, count) for task, count in task_updates(sizes, training, joint).items()}
     batches = {task: math.ceil(size / training.per_device_train_batch_size) for task, size in sizes.items()}
     warmup = math.ceil(settings.multitask_warmup_epochs * sum(batches.values()))
     alone = dict(each)
-    if settings.round_epochs is not None:
-        alone = {task: max(1, math.ceil(settings.round_epochs * count)) for task, count in batches.items()}
+    if searched.round_epochs is not None:
+        alone = {task: max(1, math.ceil(searched.round_epochs * count)) for task, count in batches.items()}
     together = each
     if settings.search_share is not None:
-        searched = warmup + settings.trainings * sum(alone.values())
-        part = settings.search_share * joint / searched
+        part = settings.search_share * joint / (warmup + searched.trainings * sum(alone.values()))
         warmup = math.ceil(part * warmup)
         warmed = task_updates(sizes, training, warmup)
         alone = {task: int(part * count) for task, count in alone.items()}
-        together = {task: count - warmed[task] - settings.trainings * alone[task] for task, count in each.items()}
+        together = {task: count - warmed[task] - searched.trainings * alone[task] for task, count in each.items()}
         joint = sum(together.values())
-        _check(settings, alone, together)
+        _check(searched, alone, together)
     warmed = task_updates(sizes, training, warmup)
     total = {task: warmed[task] + settings.trainings * alone[task] + together[task] for task in sizes}
     return SparseUpdates(warmup, alone, joint, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -72,14 +72,23 @@ def subnet_origin(
 
     Masks that are taken from a run were searched for there: those rows count as this run's too.
     """
-    updates = sparse_updates(settings, context.training, train_sizes(context, prepared)).total
+    sizes = train_sizes(context, prepared)
     if run is None:
-        return Origin(updates=updates)
+        return Origin(updates=sparse_updates(settings, context.training, sizes).total)
+    updates = sparse_updates(settings, context.training, sizes, _settings_of(run)).total
     return Origin(
         {"mask_run": run.content}, (run,), {"mask_run": run.label},
         read=lambda encoder, infos: read_masks(run, tuple(infos)), updates=updates,
         examples=_searched(run),
     )  # fmt: skip
+
+
+def _settings_of(run: Artefact) -> SparseSharingSettings:
+    """The settings of a run that found its masks itself."""
+    recorded = run.info["settings"]
+    return SparseSharingSettings(
+        **{f.name: recorded[f.name] for f in fields(SparseSharingSettings) if f.name in recorded}
+    )
 
 
 def _searched(run: Artefact) -> dict[str, int]:
@@ -90,9 +99,9 @@ def _searched(run: Artefact) -> dict[str, int]:
 
 
 def read_masks(run: Artefact, tasks: tuple[str, ...]) -> dict[str, Any]:
-    """`masks` and `mask_start` of `MethodContext` from a run's table of masks."""
+    """`masks`, `mask_start` and `mask_settings` of `MethodContext` from a run."""
     masks: dict[str, dict[str, torch.Tensor]] = {task: {} for task in tasks}
     rows = [row for row in run.table("masks.parquet").to_pylist() if row["task"] in masks]
     for row in rows:
         masks[row["task"]][row["tensor"]] = unpack(row["bits"], row["shape"])
-    return {"masks": masks, "mask_start": rows[0]["start"]}
+    return {"masks": masks, "mask_start": rows[0]["start"], "mask_settings": _settings_of(run)}

@@ -142,11 +142,16 @@ def test_full_sharing_comes_out_the_same(share: Share, tmp_path: Path) -> None:
 
 
 def test_a_share_of_the_updates_makes_runs_comparable(share: Share, tmp_path: Path) -> None:
-    long = ("--max-steps", "120", "--task-sampling", "uniform")
+    long = ("--max-steps", "60", "--task-sampling", "uniform")
     good(*share(tmp_path / "w", *METHOD, "--rounds", "2", "--search-share", "0.5", *long))
     good(*share(tmp_path / "w", "--method", "shared", "--no-observe", *long))
+    # So are the baselines: they leave out what was searched for, and count it.
+    for masks in ("given", "random"):
+        good(*share(tmp_path / "w", *METHOD, "--masks", masks, "--mask-run", "sparse*", "--search-share", "0.5", *long))
     infos = [json.loads(path.read_text())["info"] for path in tmp_path.glob("w/train-share/*/artefact.json")]
-    assert [info["examples"] for info in infos] == [dict.fromkeys(TASKS, 40 * 8)] * 2
+    assert [info["examples"] for info in infos] == [dict.fromkeys(TASKS, 20 * 8)] * 4
+    given, pruned = (find(tmp_path / "w", masks)[0] for masks in ("given", "pruned"))
+    assert (given / "predictions.parquet").read_bytes() == (pruned / "predictions.parquet").read_bytes()
 
 
 def test_overlap_of_runs(runs: Path, tmp_path: Path) -> None:

@@ -411,6 +411,11 @@ def test_a_share_for_the_search_leaves_the_total_as_it_is(share: float, sampling
     searched = found.warmup + 4 * sum(found.alone.values())
     # Of an odd number of updates in the warm-up each of two equal tasks is reckoned half, rounded.
     assert abs(searched + found.joint - 2000) <= 1 and searched == pytest.approx(share * 2000, abs=12)
+    taken = sparse_updates(
+        SparseSharingSettings(masks="given", mask_run="x", search_share=share), training, sizes, settings
+    )
+    assert (taken.warmup, taken.joint) == (found.warmup, found.joint)
+    assert all(found.total[task] - taken.total[task] == 4 * found.alone[task] for task in sizes)
     with pytest.raises(UserError, match="Nothing is left of task"):
         sparse_updates(settings, replace(training, max_steps=6), sizes)
 
