@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, slow, bench, protocol, planted, truth, measures.
+"""Sessions: demo, tests, lint, slow, bench, protocol, planted, negative-transfer, truth, measures.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -113,6 +113,34 @@ def planted(session: nox.Session) -> None:
     for options in ([], ["--shuffle-heldout-labels"]):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
     session.run(sys.executable, "tests/benchmarks/planted.py", "--workspace", "workspace/planted")
+
+
+@nox.session(name="negative-transfer")
+def negative_transfer(session: nox.Session) -> None:
+    """About an hour: what a half of sst2 loses beside its other half with random labels, by method, three seeds.
+
+    What is made is kept, so the session may be stopped at any time; started again it goes on.
+    """
+    install(session)
+    tasks, place = "workspace/noise", ["-w", "workspace/negative"]
+    script = [sys.executable, "tests/benchmarks/negative.py"]
+    session.run(*script, "make", "--task", "sst2", "--from", DATA, "--out", tasks)
+    common = ["--config", "tests/benchmarks/negative.toml", "--task-dir", tasks, "--from", tasks, *place]
+    common += ["--seeds", "0,1,2", *session.posargs]
+    # Alone with as many updates as the task has beside a partner.
+    run(session, "adaptershare_cli", "train-single", *common, "--tasks", "sst2-real", "--max-steps", "300")
+    for partner in ("placebo", "noise"):
+        pair = [*common, "--tasks", f"sst2-real,sst2-{partner}"]
+        for options in (
+            ["private"],
+            ["shared"],
+            ["adaptershare", "--check-every", "50"],
+            ["sparse-sharing"],  # trained nine times alone before: more examples, see the table
+            ["sparse-sharing", "--search-share", "0.5"],  # as many examples as the others
+            ["sparse-sharing", "--multitask-warmup-epochs", "0"],
+        ):
+            run(session, "adaptershare_cli", "train-share", *pair, "--method", *options)
+    session.run(*script, "table", *place)
 
 
 @nox.session

@@ -193,6 +193,38 @@ ATTENTION = pa.schema(
     ]
 )
 
+MASKS = pa.schema(
+    [
+        ("task", pa.string()),
+        ("layer", pa.int64()),
+        ("tensor", pa.string()),  # layer.location.parameter of an adapter, or the name in the encoder
+        ("shape", pa.list_(pa.int64())),
+        ("weights", pa.int64()),
+        ("kept", pa.int64()),  # weights that the task uses
+        ("rate", pa.float64()),  # kept / weights
+        (
+            "bits",
+            pa.binary(),
+        ),  # a bit a weight, row by row, 1 is kept; of a byte the highest bit first (numpy.packbits)
+        ("start", pa.string()),  # SHA-256 of the weights that every round, and joint training, began with
+    ]
+)
+
+PRUNING = pa.schema(
+    [
+        ("task", pa.string()),
+        ("round", pa.int64()),  # rounds of pruning behind the mask; 0 keeps everything
+        ("weights", pa.int64()),
+        ("kept", pa.int64()),
+        ("rate", pa.float64()),
+        ("step", pa.int64()),  # the step whose weights were scored, and then pruned by; null if it was not trained
+        ("metric", pa.string()),
+        ("value", pa.float64()),  # on select rows, trained alone with this mask; null if undefined or not trained
+        ("start_overlap", pa.float64()),  # |and| / |or| with the mask that the start's weights alone would give
+        ("chosen", pa.bool_()),  # the task's mask in joint training
+    ]
+)
+
 # What a run publishes, a file a table.
 RUN_TABLES = {
     "steps": STEPS,
@@ -204,6 +236,8 @@ RUN_TABLES = {
     "embeddings": EMBEDDINGS,
     "lookahead": LOOKAHEAD,
     "attention": ATTENTION,
+    "masks": MASKS,
+    "pruning": PRUNING,
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one
@@ -266,6 +300,22 @@ SELECTION = pa.schema(
         ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
         ("available", pa.int64()),  # of fg: its train rows
         ("rows", pa.list_(pa.int64())),  # of fg: those kept (`row` of the downloaded split), in file order
+    ]
+)
+
+# mask-overlap: what masks have in common, beside chance.
+OVERLAP = pa.schema(
+    [
+        ("seed", pa.int64()),
+        ("layer", pa.int64()),  # -1: over all layers
+        ("tasks", pa.list_(pa.string())),  # a pair, or all tasks
+        ("all_tasks", pa.bool_()),
+        ("weights", pa.int64()),
+        ("intersection", pa.int64()),  # weights that all of the tasks use
+        ("union", pa.int64()),  # weights that any of them uses
+        ("ratio", pa.float64()),  # intersection / union; null if none is used
+        ("expected", pa.float64()),  # of independent random masks of the same rates: two have pq / (p + q - pq)
+        ("expected_by_layer", pa.float64()),  # the same with each layer's rates; differs over all layers only
     ]
 )
 

@@ -102,6 +102,7 @@ def build_method(
         pad_token=0,
         init_plan=plan_history[-1][1] if plan_history else None,
         plan_history=plan_history,
+        sizes={name: len(part.train) for name, part in parts.items()},
         select={name: part.select for name, part in parts.items()},
         **(given or {}),
     )

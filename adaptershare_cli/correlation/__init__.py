@@ -30,10 +30,10 @@ from adaptershare_cli.settings import (
 # What a measure is computed from: a table of joint runs, each task's single-task run, the encoder and the rows, a set
 # of trainings of its own, the measured truth, the names and numbers of rows alone.
 Need = Literal[
-    "interference", "sharing", "lookahead", "attention", "embeddings",
+    "interference", "sharing", "lookahead", "attention", "embeddings", "masks",
     "models", "encoder", "trainings", "truth", "sizes", "nothing",
 ]  # fmt: skip
-TABLES = ("interference", "sharing", "lookahead", "attention", "embeddings")
+TABLES = ("interference", "sharing", "lookahead", "attention", "embeddings", "masks")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,10 @@ MEASURES: dict[str, Measure] = {
     "task-embedding": Measure(
         "cosine of the task embeddings that a run of HyperFormer learnt",
         SeededMeasureSettings, "task_embedding:correlate", 1, "embeddings",
+    ),
+    "mask-overlap": Measure(
+        "share of the weights of two tasks' subnets that both use, in a run of Sparse Sharing",
+        SeededMeasureSettings, "mask_overlap:correlate", 1, "masks",
     ),
     "gradts": Measure(
         "Kendall's tau between the head importances of single-task models",

@@ -82,12 +82,13 @@ class Found:
     `values`: a row a (seed, term, layer, source, target) with its value, NaN where unknown. `seed` is missing for a
     measure that has none; `term` (a check, a look-ahead) is missing where a seed's value is no mean over terms.
     `layer` is -1 over all layers. Symmetric measures may give one order of each pair only. `cost` is what the measure
-    processed itself, `tables` further results to keep, by file name.
+    processed itself, `tables` further results to keep, by file name, `notes` lines to show.
     """
 
     values: pd.DataFrame
     cost: Cost = Cost()
     tables: Mapping[str, pa.Table] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def sample_rows(rows: Rows, task: str, count: int) -> Rows:

@@ -18,6 +18,7 @@ from adaptershare_cli.settings import (
     PrivateSettings,
     RandomPlanSettings,
     SharedSettings,
+    SparseSharingSettings,
 )
 
 
@@ -60,6 +61,9 @@ METHODS: dict[str, MethodSpec] = {
     ),
     "adapterfusion": MethodSpec(
         "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 1
+    ),
+    "sparse-sharing": MethodSpec(
+        "prune one network for each task, then train the subnets together", SparseSharingSettings, "sparse_sharing", 1
     ),
 }
 

@@ -25,6 +25,9 @@ class Phase:
 
     Beside them are trained `undecayed()` parameters, which do not decay, and those `apart()`, which neither decay nor
     count for the clipping. `learning_rate` is the phase's own, where it is not that of the training settings.
+    `subnet(task)` are the entries of some parameters (boolean, of their shapes) that alone an update on a task moves.
+    `begin` is called before the first update, but not where a checkpoint goes on, and `end` with the step that was
+    kept: the best one on select rows if the settings ask for it, or the phase itself (`keep_best`), or else the last.
     """
 
     name: str
@@ -34,13 +37,19 @@ class Phase:
     apart: Callable[[], list[nn.Parameter]] = list
     undecayed: Callable[[], list[nn.Parameter]] = list
     learning_rate: float | None = None
+    subnet: Callable[[str], Mapping[nn.Parameter, torch.Tensor]] = lambda task: {}
+    begin: Callable[[], None] = lambda: None
+    end: Callable[[int], None] = lambda step: None
+    keep_best: bool = False
 
 
 @dataclass
 class MethodContext:
     """All that a method may use.
 
-    `task_steps` are the updates that each task gets of `max_steps`; `select` are the rows for choices.
+    `task_steps` are the updates that each task gets of `max_steps`, `sizes` its train rows; `select` are the rows for
+    choices. `masks` are those of an earlier run, by task and tensor, and `mask_start` its digest of the weights that it
+    pruned from, `mask_settings` its settings.
     `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
     under, each with the step from which it held. `init_adapter` are the tensors that adapters start from,
     `init_heads` those of heads (`weight`, `bias`) by task, `sources` adapters that stay as they are, by name; tensors
@@ -58,7 +67,11 @@ class MethodContext:
     seed: int
     pad_token: int
     task_steps: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
     select: Mapping[str, Rows] = field(default_factory=dict)
+    masks: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
+    mask_start: str = ""
+    mask_settings: MethodSettings | None = None
     init_adapter: Mapping[str, torch.Tensor] | None = None
     adapter_changes: Mapping[str, Any] = field(default_factory=dict)
     init_heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
@@ -116,7 +129,7 @@ class Method(Protocol):
         """Write the task's adapter and head into `folder`."""
         ...
 
-    def serving(self, task: str) -> Mapping[str, nn.Parameter]:
+    def serving(self, task: str) -> Mapping[str, torch.Tensor]:
         """What `task` needs beside the frozen encoder, by name (`head/…` for its head).
 
         Tasks that share a tensor hold the same object.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import adapters
 import torch
@@ -31,6 +32,7 @@ _ATTENTION_LINEARS = ("query", "key", "value", "q_lin", "k_lin", "v_lin")
 # Attention that is written out (ELECTRA has no other) takes its softmax in fp32 and multiplies in bf16, as autocast
 # does; the dropout stands between the two. Fused attention does not call it.
 _WRITTEN_OUT_ATTENTION = "attention.self.dropout"
+_IN_LAYER = re.compile(r"(?:^|\.)layer\.(\d+)\.")  # encoder.layer.0.…, of DistilBERT transformer.layer.0.…
 
 
 def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel:
@@ -142,8 +144,8 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
     for name, module in encoder.named_modules():
         if attention and name.endswith(_WRITTEN_OUT_ATTENTION):
             handles.append(module.register_forward_hook(_output_to_bf16))
-        # Adapters and fusion modules have Linears too; they stay fp32, frozen or not.
-        if not isinstance(module, nn.Linear) or module in added:
+        # Adapters and fusion modules have Linears too; they stay fp32, frozen or not, and so does what is trained.
+        if not isinstance(module, nn.Linear) or module in added or module.weight.requires_grad:
             continue
         originals.append((module, module.weight, module.bias))
         module.weight = nn.Parameter(module.weight.to(torch.bfloat16), requires_grad=False)
@@ -190,6 +192,25 @@ def attention_sites(encoder: PreTrainedModel) -> list[AttentionSite]:
             if name.endswith(ends):
                 found[part].append(module)
     return [AttentionSite(*parts) for parts in zip(*found.values(), strict=True)]
+
+
+def layer_matrices(encoder: PreTrainedModel) -> dict[str, nn.Parameter]:
+    """The matrices of every layer by name: query, key, value and output of attention, and the two of feed-forward.
+
+    To be called before adapters are added.
+    """
+    return {
+        f"{path}.weight": cast(nn.Parameter, module.weight)
+        for path, module in encoder.named_modules()
+        if isinstance(module, nn.Linear) and _IN_LAYER.search(path)
+    }
+
+
+def layer_of(name: str) -> int:
+    """The layer in which a tensor of `layer_matrices` stands."""
+    found = _IN_LAYER.search(name)
+    assert found is not None
+    return int(found[1])
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -17,6 +17,7 @@ from adaptershare_cli.model.heads import MultiTaskModel
 HEAD_FILE = "head.safetensors"
 HEAD_CONFIG = "head.json"
 NORM_FILE = "layer_norms.safetensors"
+ENCODER_FILE = "encoder.safetensors"
 NORM = "layer-norm/"  # how `serving` names them
 FUSION_CONFIG = "adapter_fusion_config.json"
 
@@ -69,14 +70,24 @@ _LOAD_FUSION = """for name in {sources}:
 encoder.load_adapter_fusion(FOLDER + "/fusion", set_active=True, use_safetensors=True)"""
 
 
-def export_task(model: MultiTaskModel, task: str, folder: Path) -> None:
+_ENCODER = "The encoder's own matrices as this task uses them are in `encoder.safetensors`"
+_LOAD_ENCODER = 'encoder.load_state_dict(load_file(FOLDER + "/encoder.safetensors"), strict=False)'
+
+
+def export_task(
+    model: MultiTaskModel, task: str, folder: Path, matrices: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write adapter (`adapter_config.json`, `adapter.safetensors`), head (`head.safetensors`, `head.json`), README.md.
 
-    A model with fusion has a folder `adapters/<name>/` for each adapter, and `fusion/`, instead of the one adapter.
+    A model with fusion has a folder `adapters/<name>/` for each adapter, and `fusion/`, instead of the one adapter;
+    one without adapters has `matrices` of the encoder, by their names in it, in `encoder.safetensors`.
     Where the encoder's layer norms were trained, they stand in `layer_norms.safetensors`. Same weights, same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if model.fusion is None:
+    if matrices is not None:
+        _save(matrices, folder / ENCODER_FILE)
+        _export_head(model, task, folder, _ENCODER, _LOAD_ENCODER)
+    elif model.fusion is None:
         model.bank.export(task, folder)
         _export_head(model, task, folder, _ADAPTER, _LOAD_ADAPTER.format(task=task))
     else:

@@ -22,8 +22,8 @@ from adaptershare_cli.workspace import ASIDE, CHECKPOINTS, PARTIAL, Workspace, d
 
 KEPT = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
-# Predictions and attention are made after the last update.
-_TABLES = {name: schema for name, schema in schemas.RUN_TABLES.items() if name not in ("predictions", "attention")}
+_AT_THE_END = ("predictions", "attention", "masks")  # what is made after the last update
+_TABLES = {name: schema for name, schema in schemas.RUN_TABLES.items() if name not in _AT_THE_END}
 
 
 class CheckpointStore:

@@ -40,6 +40,7 @@ MISSING = {  # what a run lacks where a table is empty or not there, and what to
     "sharing": ("plans", "Name a joint run of a method under a plan."),
     "attention": ("attention", "Name a run of --method adapterfusion, or of adaptershare with --fuse."),
     "embeddings": ("task embeddings", "Name a run of --method hyperformer."),
+    "masks": ("masks", "Name a run of --method sparse-sharing."),
 }
 
 
@@ -145,6 +146,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
                 "runs": [run.label for run in frame.runs.values()],
                 "cost": _costs(frame, spec, settings, found, sources, list(trained)),
                 "plots": [path.name for path in pictures],
+                "notes": list(found.notes),
             }
         }
 
@@ -302,6 +304,8 @@ def _print(context: StageContext, artefact: Artefact) -> None:
     answer = answer_of(artefact.table("correlation.parquet").to_pandas())
     info = artefact.info
     context.reporter.table(relation_table(artefact.name, answer, info["tasks"], info["seeds"], info["directed"]))
+    for note in info.get("notes", []):  # correlations of earlier versions have none
+        context.reporter.line(note)
     context.reporter.line(cost_line(info["cost"]))
     for name in info["plots"]:
         if name.endswith(".png"):

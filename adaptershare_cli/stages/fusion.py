@@ -46,7 +46,7 @@ def choose_stage_one(context: StageContext, settings: AdapterFusionSettings, see
     check_fusible(context.training.adapter_config)
     over = settings.fusion_over
     if settings.adapters is None and (over is None or over in METHODS):
-        if over is not None and (METHODS[over].needs_plan or over == "adapterfusion"):
+        if over is not None and (METHODS[over].needs_plan or over in ("adapterfusion", "sparse-sharing")):
             raise UserError(
                 f"--fusion-over {over} cannot be made from here", fix="Train it first and give the run's name or key."
             )

@@ -134,7 +134,7 @@ def check_adapters_of(run: Artefact, tasks: list[str], context: StageContext, op
     for task in tasks:
         if f"tasks/{task}/{WEIGHTS}" not in run.meta["files"]:
             raise UserError(
-                f"{run.path.name} has no adapter that is {task}'s alone: its tasks attend over several",
+                f"{run.path.name} has no adapter that is {task}'s alone: its tasks attend over several, or have none",
                 where=option,
                 fix="Name the run that trained the adapters.",
             )

@@ -34,7 +34,7 @@ from adaptershare_cli.training.schedule import task_updates, total_steps
 from adaptershare_cli.workspace import TRUTH, Artefact, digest, request_key, require_space, write_parquet
 
 # Options that name runs or folders: of these their content counts, not the words that named them.
-NAMES = ("init_plan", "fusion_over", "adapters")
+NAMES = ("init_plan", "fusion_over", "adapters", "mask_run")
 
 
 @dataclass(frozen=True)
@@ -144,6 +144,7 @@ def train_run(
                 seed=seed,
                 pad_token=pad_token,
                 task_steps=updates,
+                sizes={task: len(part.train) for task, part in parts.items()},
                 select={task: part.select for task, part in parts.items()},
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
                 **origin.read(encoder, infos),

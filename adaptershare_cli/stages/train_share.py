@@ -10,14 +10,16 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
 from adaptershare_cli.model.adapters import check_adapter_name
 from adaptershare_cli.reporting.attention_table import attention_table
+from adaptershare_cli.reporting.mask_table import mask_table
 from adaptershare_cli.reporting.plan_table import plan_table
-from adaptershare_cli.settings import AdapterFusionSettings, check_settings
+from adaptershare_cli.settings import AdapterFusionSettings, SparseSharingSettings, check_settings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.fusion import choose_stage_one, needs_training
 from adaptershare_cli.stages.origins import plan_origins
 from adaptershare_cli.stages.prepro import prepare
 from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
+from adaptershare_cli.stages.subnets import for_subnets, mask_runs, subnet_origin
 from adaptershare_cli.workspace import Artefact
 
 
@@ -32,6 +34,7 @@ def train_share(
     settings = method_settings(method, options)
     check_settings(settings)
     fusion = settings if isinstance(settings, AdapterFusionSettings) else None
+    sparse = settings if isinstance(settings, SparseSharingSettings) else None
     if len(definitions) < 2 and (fusion is None or needs_training(fusion)):
         raise UserError(
             f"train-share needs at least two tasks, got {definitions[0].name}",
@@ -40,11 +43,17 @@ def train_share(
         )
     for definition in definitions:
         check_adapter_name(definition.name)
-    origins = plan_origins(context, method, settings, [definition.name for definition in definitions], seeds)
+    tasks = [definition.name for definition in definitions]
+    origins = plan_origins(context, method, settings, tasks, seeds)
     stage_one = choose_stage_one(context, fusion, seeds) if fusion else None
+    if sparse:
+        context = for_subnets(context, sparse)
+    masked = mask_runs(context, sparse, tasks, seeds) if sparse else {}
     prepared = [prepare(context, definition) for definition in definitions]
     if stage_one is not None:
         origins = {seed: stage_one(prepared, seed) for seed in seeds}
+    if sparse:
+        origins = {seed: subnet_origin(context, sparse, prepared, masked.get(seed)) for seed in seeds}
     runs = [
         train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH))
         for seed in seeds
@@ -56,4 +65,7 @@ def train_share(
             context.reporter.table(plan_table(SharingPlan.from_json(run.info["plan"]), title))
         if "attention.parquet" in run.meta["files"]:
             context.reporter.table(attention_table(run.table("attention.parquet").to_pandas(), title))
+        if "masks.parquet" in run.meta["files"]:
+            masks, pruning = (run.table(f"{name}.parquet").to_pandas() for name in ("masks", "pruning"))
+            context.reporter.table(mask_table(masks, pruning, title))
     return runs

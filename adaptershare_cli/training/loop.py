@@ -108,23 +108,25 @@ class Trainer:
                 if resume is not None and phase.name != resume.phase:
                     continue
                 self._phase(phase, resume)
-                self._keep(phase)
+                phase.end(self._keep(phase))
                 resume = None
         self._final_scores()
 
-    def _keep(self, phase: Phase) -> None:
-        """End a phase with its best step, if that was asked for, or its last."""
+    def _keep(self, phase: Phase) -> int:
+        """End a phase with its best step, if that was asked for, or its last; returns that step."""
         step = phase.max_steps
-        if self.settings.load_best_model_at_end and self.best.tensors:
+        if self.best.tensors:
             last, step = self.method.plan, self.best.step
             self.method.load_state(self.best.tensors, self.best.meta)
             plan = self.method.plan
             if plan is not None and plan != last:
                 # Splits after the best step are undone: the table ends with what is exported.
                 self.records["sharing"].extend(plan.rows("final", step))
-            self._note(f"kept step {step} (average {100 * self.best.value:.1f} on the select rows)")
+            of = f" of {phase.name}" if phase.keep_best else ""
+            self._note(f"kept step {step}{of} (average {100 * self.best.value:.1f} on the select rows)")
         self.best = Best()
         self.kept.update(dict.fromkeys(phase.tasks, step))
+        return step
 
     def _phase(self, phase: Phase, resume: Checkpoint | None) -> None:
         streams = {
@@ -137,6 +139,8 @@ class Trainer:
         start = 0
         if resume is not None:
             self.method.load_state(without_prefix("method", resume.tensors), resume.meta["method"])
+        else:
+            phase.begin()
         settings = self.settings
         if phase.learning_rate is not None:
             settings = replace(settings, learning_rate=phase.learning_rate)
@@ -169,7 +173,7 @@ class Trainer:
             self._skip(step, batch, f"The loss ({value}) or its gradient ({norm}) is not finite")
             optimizer.skip()
         else:
-            optimizer.step(norm)
+            optimizer.step(norm, phase.subnet(batch.task))
         self.records["steps"].append(
             {"phase": phase.name, "step": step, "task": batch.task, "rows": len(batch), "loss": value,
              "learning_rate": rate, "grad_norm": norm, "skipped": skipped}
@@ -202,8 +206,8 @@ class Trainer:
         )
 
     def _select_scores(self, phase: Phase, step: int) -> None:
-        every = self.settings.eval_steps
-        if every is None and self.settings.load_best_model_at_end:
+        every, choose = self.settings.eval_steps, self.settings.load_best_model_at_end or phase.keep_best
+        if every is None and choose:
             every = max(1, phase.max_steps // 10)
         last = step == phase.max_steps
         if not self.score_select or not (last or (every and step % every == 0)):
@@ -218,7 +222,7 @@ class Trainer:
             self._record(task, "select", phase.name, step, scores, rows.examples, final=False)
         # A metric that is undefined counts as 0 here, so that every step is judged by the same tasks.
         average = float(np.mean([value or 0.0 for value in mains]))
-        if self.settings.load_best_model_at_end and average > self.best.value:
+        if choose and average > self.best.value:
             tensors, meta = self.method.state()
             self.best = Best(step, average, {name: t.clone() for name, t in tensors.items()}, meta)
         self.seconds["scoring"] += time.perf_counter() - started

@@ -12,9 +12,10 @@ from torch import nn
 from transformers import get_scheduler
 
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.subnet import SubnetAdamW
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw_torch": torch.optim.AdamW,
+    "adamw_torch": SubnetAdamW,
     "adamax": torch.optim.Adamax,
 }
 
@@ -65,9 +66,16 @@ class Optimizer:
         """The norm of all gradients together, before clipping."""
         return float(nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None]))
 
-    def step(self, norm: float) -> None:
-        """Clip (given the gradients' norm), update what has a gradient, and move the schedule on."""
+    def step(self, norm: float, subnet: Mapping[nn.Parameter, torch.Tensor] | None = None) -> None:
+        """Clip (given the gradients' norm), update what has a gradient, and move the schedule on.
+
+        Of the parameters in `subnet` only those entries are touched, moments included (AdamW alone can do that).
+        """
         self._clip(norm)
+        if isinstance(self.torch, SubnetAdamW):
+            self.torch.entries = subnet or {}
+        else:
+            assert not subnet
         self._update()
         self.schedule.step()
 
@@ -146,7 +154,8 @@ class Optimizer:
         for key, value in tensors.items():
             name, _, entry = key.rpartition("/")
             parameter = by_name[name]
-            home = value.device if entry == "step" else parameter.device  # step counts are kept on the CPU
+            # A tensor's step count is kept on the CPU; where every entry has its own, they are not.
+            home = value.device if entry == "step" and not value.dim() else parameter.device
             self.torch.state[parameter][entry] = value.clone().to(home)
         self.schedule.last_epoch = meta["schedule"]
         factor = self.schedule.lr_lambdas[0](meta["schedule"])

@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,35 +23,61 @@ from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
 from adaptershare_cli.seeds import derive_seed
 
 
+def write_task(
+    name: str, about: str, definition: TaskDefinition, labels: list[str], splits: dict[str, pd.DataFrame], out: Path
+) -> None:
+    """A task `name` like `definition`, with its rows (columns text, perhaps text_pair, label) as Parquet files."""
+    for split, table in splits.items():
+        table.to_parquet(out / f"{name}-{split}.parquet", index=False)
+    columns = [column for column in ("text", "text_pair", "label") if column in splits["train"]]
+    text = {
+        "kind": definition.kind,
+        "description": about,
+        "metrics": list(definition.metrics),
+        "report_on": [split for split in splits if split != "train"],
+        "files": {
+            "reader": "parquet",
+            "splits": {split: f"{name}-{split}.parquet" for split in splits},
+            "columns": {column: column for column in columns},
+        },
+    }
+    if definition.kind == "regression":
+        text["range"] = list(definition.range or ())
+    else:
+        text["labels"] = labels
+    (out / f"{name}.yaml").write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+
+
+def rows_of(definition: TaskDefinition, downloaded: Path) -> dict[str, pd.DataFrame]:
+    """A downloaded task's rows by split: train and those that are scored."""
+    scored = [split for split in definition.report_on if (downloaded / f"{split}.parquet").exists()]
+    return {
+        split: pd.read_parquet(downloaded / f"{split}.parquet").drop(columns="row").dropna(axis=1, how="all")
+        for split in ("train", *scored)
+    }
+
+
+def halved(table: pd.DataFrame, *purpose: str) -> dict[str, pd.DataFrame]:
+    """Two disjoint halves `a` and `b` of the rows, drawn at random, each in the table's order."""
+    order = np.random.default_rng(derive_seed(0, "halves", *purpose)).permutation(len(table))
+    return {half: table.iloc[np.sort(order[start::2])] for start, half in enumerate("ab")}
+
+
 def write_halves(definition: TaskDefinition, labels: list[str], downloaded: Path, out: Path) -> None:
     """Two definitions `<task>-a` and `<task>-b` with their Parquet files: every row of each split in one of them."""
-    scored = [split for split in definition.report_on if (downloaded / f"{split}.parquet").exists()]
-    for split in ("train", *scored):
-        table = pd.read_parquet(downloaded / f"{split}.parquet").drop(columns="row").dropna(axis=1, how="all")
-        order = np.random.default_rng(derive_seed(0, "halves", definition.name, split)).permutation(len(table))
-        for half, rows in (("a", order[::2]), ("b", order[1::2])):
-            table.iloc[np.sort(rows)].to_parquet(out / f"{definition.name}-{half}-{split}.parquet", index=False)
+    cut = {split: halved(table, definition.name, split) for split, table in rows_of(definition, downloaded).items()}
     for half in "ab":
         name = f"{definition.name}-{half}"
-        columns = {"text": "text", "label": "label"}
-        if "text_pair" in table:
-            columns["text_pair"] = "text_pair"
-        text = {
-            "kind": definition.kind,
-            "description": f"Half {half} of {definition.name}",
-            "metrics": list(definition.metrics),
-            "report_on": scored,
-            "files": {
-                "reader": "parquet",
-                "splits": {split: f"{name}-{split}.parquet" for split in ("train", *scored)},
-                "columns": columns,
-            },
-        }
-        if definition.kind == "regression":
-            text["range"] = list(definition.range or ())
-        else:
-            text["labels"] = labels
-        (out / f"{name}.yaml").write_text(yaml.safe_dump(text, sort_keys=False), encoding="utf-8")
+        own = {split: parts[half] for split, parts in cut.items()}
+        write_task(name, f"Half {half} of {definition.name}", definition, labels, own, out)
+
+
+def fetch(tasks: str, source: str, workspace: Path) -> dict[str, dict[str, Any]]:
+    """Download the tasks; for each the artefact's record in the command's JSON summary."""
+    command = [sys.executable, "-m", "adaptershare_cli", "download", "--json", "--tasks", tasks]
+    command += ["--from", source, "--workspace", str(workspace)]
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return {artefact["info"]["task"]: artefact for artefact in found["artefacts"]}
 
 
 def main() -> None:
@@ -61,10 +88,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--workspace", type=Path, default=Path("workspace"))
     options = parser.parse_args()
-    command = [sys.executable, "-m", "adaptershare_cli", "download", "--json", "--tasks", options.tasks]
-    command += ["--from", options.source, "--workspace", str(options.workspace)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-    artefacts = {artefact["info"]["task"]: artefact for artefact in found["artefacts"]}
+    artefacts = fetch(options.tasks, options.source, options.workspace)
     options.out.mkdir(parents=True, exist_ok=True)
     for definition in load_tasks(()).select(options.tasks):
         artefact = artefacts[definition.name]

@@ -22,8 +22,8 @@ SHARED = ("--method", "shared", "--lookahead-every", "4", "--check-every", "3", 
 PAIRS = [(s, t) for s in TASKS for t in TASKS if s != t]
 # Three updates a task: enough to tell trainings apart, and each takes a tenth of a second.
 STEPS = ("--target-steps", "3")
-# All but those of runs of other methods (tests/cli/test_fusion.py, test_hyperformer.py).
-ALL = [name for name, spec in MEASURES.items() if spec.needs not in ("attention", "embeddings")]
+# All but those of runs of other methods (tests/cli/test_fusion.py, test_hyperformer.py, test_sparse_sharing.py).
+ALL = [name for name, spec in MEASURES.items() if spec.needs not in ("attention", "embeddings", "masks")]
 
 
 @pytest.fixture(scope="module")

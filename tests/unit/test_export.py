@@ -24,6 +24,7 @@ from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import INFOS, build_method, random_parts, random_sources, scramble
 
@@ -32,6 +33,7 @@ GENERATED = ("hyperformer", "hyperformer++")
 SOURCES = ("first", "second", "score", "first-2")
 TEXTS = ["the film was good", "a dull plot", "we hated the awful service but it was cheap quite good and fresh", "i"]
 PAIRS = [[text, "the bank"] for text in TEXTS]
+WITHOUT_ADAPTER = {"README.md", "encoder.safetensors", "head.json", "head.safetensors"}
 FILES = {"README.md", "adapter.safetensors", "adapter_config.json", "head.json", "head.safetensors"}
 
 # Runs each snippet in its own namespace and saves its logits. Nothing of this project may be imported.
@@ -94,6 +96,22 @@ def fused(folder: Path) -> Any:
     return method
 
 
+def sparse(folder: Path, prune: str) -> Any:
+    """Sparse Sharing of adapters, or of the encoder itself, with random weights and a random mask for each task."""
+    training = (
+        TrainingSettings(max_steps=5) if prune == "encoder" else TrainingSettings(max_steps=5, reduction_factor=4)
+    )
+    method, _ = build_method(folder, "sparse-sharing", random_parts(TASKS), training, prune=prune)
+    with torch.no_grad():
+        for number, tensor in enumerate(method.names()):
+            noise = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(number))
+            tensor.add_((0.05 if prune == "encoder" else 0.3) * noise)
+    some = {name: torch.rand(m.shape, generator=torch.Generator().manual_seed(9)) < 0.7 for name, m in
+            method.model.all_ones().items()}  # fmt: skip
+    method.model.keep({task: random_masks(some, number) for number, task in enumerate(TASKS)})
+    return method
+
+
 def rows_of(folder: Path, texts: list) -> Rows:
     """The texts as `prepro` would prepare them."""
     first, second = zip(*[(t, None) if isinstance(t, str) else t for t in texts], strict=True)
@@ -115,6 +133,7 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     }
     methods |= {(kind, "adapterfusion"): attending(encoders[kind], kind == "bert") for kind in ("bert", "distilbert")}
     methods["bert", "fuse"] = fused(encoders["bert"])
+    methods |= {(kind, variant): sparse(encoders[kind], variant.partition("-")[2]) for kind, variant in SPARSE}
     for (kind, pooling), method in methods.items():
         method.eval_mode()
         for task in TASKS:
@@ -145,11 +164,15 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 VARIANTS = [*itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED))]
+SPARSE = [
+    ("bert", "sparse-adapters"), ("distilbert", "sparse-adapters"), ("bert", "sparse-encoder"),
+    ("distilbert", "sparse-encoder"), ("electra", "sparse-encoder"),
+]  # fmt: skip
 FUSED = [("bert", "adapterfusion"), ("distilbert", "adapterfusion"), ("bert", "fuse")]
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED])
+@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED, *SPARSE])
 def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     cases: dict[tuple[str, str, str], Case], kind: str, variant: str, task: str
 ) -> None:
@@ -174,7 +197,8 @@ def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Ca
             assert names == fused_files(variant)
         else:
             norms = {"layer_norms.safetensors"} if variant == "hyperformer++" else set()  # trained in this one
-            assert {path.name for path in case.folder.rglob("*")} == FILES | norms
+            files = WITHOUT_ADAPTER if variant == "sparse-encoder" else FILES
+            assert {path.name for path in case.folder.rglob("*")} == files | norms
         places = {str(encoders[kind]), str(encoders[kind].parent), str(case.folder), str(Path.home()), os.getcwd()}
         for path in (path for path in case.folder.rglob("*") if path.is_file()):
             content = path.read_bytes()
@@ -182,7 +206,7 @@ def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Ca
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt") as file:
                     assert len(file.metadata() or {}) <= 1  # several would be written in a random order
-        if (kind, variant) in FUSED:
+        if (kind, variant) in FUSED or variant == "sparse-encoder":
             continue
         config = json.loads((case.folder / "adapter_config.json").read_text())
         assert "model_name" not in config
@@ -197,6 +221,24 @@ def fused_files(variant: str) -> set[str]:
     files = {"README.md", "head.json", "head.safetensors"}
     files |= {f"fusion/{name}" for name in ("adapter_fusion_config.json", "model_adapter_fusion.safetensors")}
     return files | {f"adapters/{source}/{name}" for source in sources for name in own}
+
+
+@pytest.mark.parametrize(("kind", "variant"), SPARSE)
+def test_masks_are_multiplied_in_and_the_shared_weights_stay(
+    cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path], tmp_path: Path, kind: str, variant: str
+) -> None:
+    method = sparse(encoders[kind], variant.partition("-")[2])
+    before = {name: tensor.clone() for name, tensor in method.state()[0].items()}
+    for task in TASKS:
+        method.export(task, tmp_path / task)
+        files = {path.name for path in cases[kind, variant, task].folder.iterdir()}
+        for name in files:
+            assert (tmp_path / task / name).read_bytes() == (cases[kind, variant, task].folder / name).read_bytes()
+        weights = load_file(next(tmp_path.glob(f"{task}/[ae]*.safetensors")))
+        zeros = sum(int((tensor == 0).sum()) for tensor in weights.values())
+        assert zeros == sum(int((~mask).sum()) for mask in method.model.masks[task].values()) > 0
+    after = method.state()[0]
+    assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_an_adapter_that_several_share_is_exported_once(cases: dict[tuple[str, str, str], Case]) -> None:
