@@ -147,13 +147,16 @@ def _seed_list(seed: int, seeds: str | None) -> list[int]:
     return numbers
 
 
-def _refuse_data_options(own: dict[str, Any], given: dict[str, Any]) -> None:
+def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
     """Refuse options beside --selection that say which rows to train on."""
     of_data = {item.name for cls in (DownloadSettings, PreproSettings) for item in fields(cls)}
-    for name in [*(name for name, value in own.items() if value), *(name for name in given if name in of_data)]:
-        raise UserError(
-            f"{flag(name)} has no effect beside --selection", fix="The selection says on which rows to train."
-        )
+    for name in values:
+        if name in of_data or (name in ("tasks", "from", "task_dir") and values[name]):
+            raise UserError(
+                f"{flag(name)} has no effect beside --selection",
+                where=where,
+                fix="Leave it out: the selection says which rows to train on.",
+            )
 
 
 @app.command()
@@ -299,7 +302,7 @@ def train_share(
         chosen: Any = context.tasks(_need_tasks(tasks))
         count = len(chosen)
     else:
-        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir}, given)
+        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir, **given})
         from adaptershare_cli.stages.selected import find_selection
 
         chosen = find_selection(context, selection, target)
@@ -307,7 +310,7 @@ def train_share(
     if preset:
         given = preset_values(preset, count, given, METHODS)
         if selection is not None:
-            _refuse_data_options({}, given)
+            _refuse_data_options(given, where=f"--preset {preset}")
         options = {name: value for name, value in given.items() if name in method_options(method)} | options
         context = _context("train-share", locals(), given, reporter)
     from adaptershare_cli.stages.train_share import train_share as run

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from adaptershare_cli import schemas
+from adaptershare_cli.artefact import digest, hash_files
 from adaptershare_cli.correlation import MEASURES, NO_SELECTION, TABLES, Measure, measure_settings
 from adaptershare_cli.correlation.base import Cost, Found, Inputs
 from adaptershare_cli.correlation.summary import answer_of, summarise
@@ -163,8 +164,10 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
         write_parquet(table, folder / "correlation.parquet")
         for file, extra in found.tables.items():
             write_parquet(extra, folder / f"{file}.parquet")
+        content = digest(hash_files(folder))  # pictures may come later, and change nothing for what is made from this
         pictures = _draw(frame, name, answer_of(table.to_pandas()), folder) if plot else []
         return {
+            "content": content,
             "info": {
                 "measure": name,
                 "directed": spec.directed,
@@ -173,7 +176,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
                 "runs": [run.label for run in frame.runs.values()],
                 "cost": _costs(frame, spec, settings, found, sources, list(trained)),
                 "plots": [path.name for path in pictures],
-            }
+            },
         }
 
     def lacks(found: Artefact) -> bool:
