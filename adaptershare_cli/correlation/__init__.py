@@ -128,6 +128,7 @@ MEASURES: dict[str, Measure] = {
 
 
 TRUTHS = tuple(name for name, spec in MEASURES.items() if spec.needs == "trainings")
+INSTANCES = "gradts-instance"  # what fg keeps rows by
 NO_SELECTION = SelectionSettings()
 
 
@@ -170,7 +171,7 @@ def wanted_measures(text: str, against: str | None, selection: SelectionSettings
                 fix="Name another measure.",
             )
     judged = [against] if against is not None else []
-    rows = ["gradts-instance"] if selection.select == "fg" else []
+    rows = [INSTANCES] if selection.select == "fg" else []
     return list(dict.fromkeys([*names, *judged, *rows]))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from adaptershare_cli import schemas
 from adaptershare_cli.artefact import digest, hash_files
-from adaptershare_cli.correlation import MEASURES, NO_SELECTION, TABLES, Measure, measure_settings
+from adaptershare_cli.correlation import INSTANCES, MEASURES, NO_SELECTION, TABLES, Measure, measure_settings
 from adaptershare_cli.correlation.base import Cost, Found, Inputs
 from adaptershare_cli.correlation.summary import answer_of, summarise
 from adaptershare_cli.correlation.trainings import Training
@@ -69,8 +69,9 @@ def correlate_runs(
     UserError for an option that nothing chosen has a use for.
     """
     settings = measure_settings(names, given, selection)
-    for chosen in (*settings.values(), selection):
-        check_settings(chosen)
+    steps = given.get("target_steps")
+    for checked in (*settings.values(), selection, TunedSettings(target_steps=steps)):
+        check_settings(checked)
     _check_use(names, seeds, model, runtime or {}, selection.trains)
     runs = select_runs(context.workspace, run_spec, newest_only=True)
     _check_tasks(runs)
@@ -83,26 +84,32 @@ def correlate_runs(
     for frame in frames:
         if len(frames) > 1:
             context.reporter.line(f"of {', '.join(run.path.name for run in frame.runs.values())}:")
-        own_seeds, related = tuple(seeds or frame.runs), {}
+        own_seeds = tuple(seeds or frame.runs)
+        if selection.select == "fg" and "samples" not in given:
+            settings[INSTANCES] = _over_all_rows(frame, settings[INSTANCES])
+        related = {}
         for name in names:
-            own = settings[name]
-            if isinstance(own, GradTSSettings) and selection.select == "fg" and "samples" not in given:
-                own = replace(own, samples=max(len(part.train) for part in frame.parts.values()))
-            related[name] = _correlate(frame, name, own, own_seeds, plot)
-            if related[name].label not in found:  # what does not depend on the runs is the same for all of them
-                found[related[name].label] = related[name]
-                _print(context, related[name])
+            artefact = related[name] = _correlate(frame, name, settings[name], own_seeds, plot)
+            if artefact.label not in found:  # what does not depend on the runs is the same for all of them
+                found[artefact.label] = artefact
+                _print(context, artefact)
         if against is not None:
             scores = judge(frame, against, related, plot)
             found[scores.label] = scores
             print_scores(frame, scores)
-        steps = given.get("target_steps") or frame.steps_each
         for target in selection.targets:
-            instances = related["gradts-instance"] if selection.select == "fg" else None
-            chosen = select_tasks(frame, selection, target, related[names[0]], instances, own_seeds, steps)
+            instances = related[INSTANCES] if selection.select == "fg" else None
+            by = related[names[0]]
+            chosen = select_tasks(frame, selection, target, by, instances, own_seeds, steps or frame.steps_each)
             found[chosen.label] = chosen
             print_selection(frame, chosen)
     return list(found.values())
+
+
+def _over_all_rows(frame: Frame, settings: MeasureSettings) -> MeasureSettings:
+    """The settings of `gradts-instance` with samples enough for every train row: a row without a value is not kept."""
+    assert isinstance(settings, GradTSSettings)
+    return replace(settings, samples=max(settings.samples, *(len(part.train) for part in frame.parts.values())))
 
 
 def _check_use(

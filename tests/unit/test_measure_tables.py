@@ -58,7 +58,16 @@ class TestSelectionTable:
         steps += selection.fine_grained("t", ranking, "ab", {"a": ids["a"] / 4, "b": ids["b"] - 9}, ids, at_least=0.4)
         steps += selection.baselines("t", ["a", "b"], 1, ask)
         header, *lines = printed(selection_steps_table(selection.selection_table(steps).to_pandas()))
-        assert header == ["target", "procedure", "step", "trained along", "score", "scored splits", "chosen", "rows kept"]
+        assert header == [
+            "target",
+            "procedure",
+            "step",
+            "trained along",
+            "score",
+            "scored splits",
+            "chosen",
+            "rows kept",
+        ]
         assert lines[:4] == [
             ["t", "trial (strict)", "0", "none", "0.500", "0.500 ± 0.250", "", ""],
             ["t", "trial (strict)", "1", "a", "0.600", "0.500 ± 0.250", "chosen", ""],
