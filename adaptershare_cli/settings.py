@@ -434,8 +434,8 @@ class TunedSettings(SeededMeasureSettings):
 
     target_steps: int | None = option(
         None,
-        "Updates on each task in the trainings that a measure makes; by default the run's updates divided by its "
-        "tasks.",
+        "Updates on each task in the trainings that a measure or --select makes; by default the run's updates divided "
+        "by its tasks.",
         1,
     )
 

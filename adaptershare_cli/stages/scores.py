@@ -108,7 +108,7 @@ def _draw(
         frame.context.reporter.line(f"{measure}: no picture, as it knows no pair")
         return []
     row = scores[(scores["measure"] == measure) & (scores["score"] == "pearson")].iloc[0]
-    note = "" if pd.isna(row["p_value"]) else f"Mantel's p = {row['p_value']:.3f}"
+    note = "" if pd.isna(row["p_value"]) else f"Mantel\u2019s p = {row['p_value']:.3f}"
     return scatter_picture(
         values, truth, list(frame.tasks), folder / f"scatter-{measure}", f"{measure} against measured {against}",
         measure, AXES[against], task_matrix(answer, frame.tasks, "standard_error"), note,

@@ -70,7 +70,8 @@ class _Trials:
 
     def trainings(self, candidate: Candidate) -> list[Training]:
         """The trainings of a set. Its order does not count: equal sets are one training."""
-        tasks = (self.target, *(task for task in self.frame.tasks if task in candidate.auxiliaries))
+        others = (task for task in self.frame.tasks if task in candidate.auxiliaries and task != self.target)
+        tasks = (self.target, *others)
         rows = tuple((task, candidate.rows[task]) for task in tasks[1:]) if candidate.rows else ()
         return [Training(tasks, seed, self.steps, target=self.target, rows=rows) for seed in self.seeds]
 
@@ -112,9 +113,8 @@ def select_tasks(
 
     `instances` is that of `gradts-instance`, which fg takes its rows by; `steps` are the updates on each task.
     """
-    ranking = rank(
-        task_matrix(answer_of(by.table("correlation.parquet").to_pandas()), frame.tasks), frame.tasks, target
-    )
+    answer = answer_of(by.table("correlation.parquet").to_pandas())
+    ranking = rank(task_matrix(answer, frame.tasks), frame.tasks, target)
     if not ranking:
         raise UserError(f"{by.name} knows no source of {target}", where="--measure", fix="Name another measure.")
     inputs = [by, *([instances] if instances is not None else [])]
@@ -131,7 +131,8 @@ def select_tasks(
     }
     trials = _Trials(frame, target, seeds, steps, f"{settings.select} for {target}")
     if settings.trains:
-        request["trainings"] = [training_request(frame, training) for training in trials.trainings(Candidate(()))]
+        ends = [Candidate(()), Candidate(frame.tasks)]
+        request["trainings"] = [training_request(frame, item) for end in ends for item in trials.trainings(end)]
 
     def build(folder: Path) -> dict[str, Any]:
         found = _procedure(settings, ranking, trials, instances)

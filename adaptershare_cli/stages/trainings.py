@@ -13,6 +13,7 @@ from adaptershare_cli.artefact import verify
 from adaptershare_cli.correlation.base import Cost
 from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.settings import SharedSettings, TrainingSettings
+from adaptershare_cli.stages.common import full_request
 from adaptershare_cli.stages.frame import Frame
 from adaptershare_cli.stages.origins import adapter_origin
 from adaptershare_cli.stages.rows import Limits
@@ -40,7 +41,7 @@ def announce_trainings(
     count = f"{'at most ' * at_most}{len(todo)} of {len(trainings) + len(unknown)}"
     frame.context.reporter.line(
         f"{what}: {count} trainings to make: {updates:,} updates on {rows:,} rows, "
-        f"{scored_rows(todo, frame.scored, frame.select):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
+        f"{_scored(frame, todo):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
         f"({rate:.0f} rows/s in {note}). It may be stopped at any time: the same command goes on."
     )
     return runs
@@ -69,8 +70,8 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
 
 def training_request(frame: Frame, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
-    arguments = _arguments(frame, training, {})
-    return run_request(**{name: value for name, value in arguments.items() if name not in ("stage", "name")})
+    arguments = {name: value for name, value in _arguments(frame, training, {}).items() if name != "name"}
+    return full_request(arguments.pop("stage"), run_request(**arguments))
 
 
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
@@ -101,7 +102,7 @@ def trial_curves(runs: Runs) -> list[dict[int, float]]:
 def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
     """What the trainings process, with or without the scoring of their results."""
     rows = trained_rows(trainings, frame.batch)
-    return Cost(rows + scored_rows(trainings, frame.scored, frame.select) * scoring, rows)
+    return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
 def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> dict[str, Any]:
@@ -154,9 +155,15 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     return runs
 
 
+def _scored(frame: Frame, trainings: Sequence[Training]) -> int:
+    """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
+    trials = any(training.target is not None for training in trainings)
+    return scored_rows(trainings, frame.scored, frame.select if trials else {})
+
+
 def _work(frame: Frame, trainings: Sequence[Training]) -> float:
     """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
-    return trained_rows(trainings, frame.batch) + scored_rows(trainings, frame.scored, frame.select) / 2
+    return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
 
 
 def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
