@@ -48,6 +48,7 @@ def judge(frame: Frame, against: str, found: Mapping[str, Artefact], plot: bool)
     plot = plot or has_pictures(context, "correlate", name, request)
 
     def build(folder: Path) -> dict[str, Any]:
+        context.reporter.line(f"scores of {', '.join(judged)} against {against}, with intervals and a null")
         tables = {measure: artefact.table("correlation.parquet").to_pandas() for measure, artefact in judged.items()}
         answers = {measure: answer_of(table) for measure, table in tables.items()}
         matrices = {measure: task_matrix(answer, frame.tasks) for measure, answer in answers.items()}
