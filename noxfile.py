@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, slow, bench, protocol, planted, negative-transfer, truth, measures.
+"""Sessions: demo, tests, lint, slow, bench, protocol, planted, negative-transfer, truth, measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -156,9 +156,25 @@ def truth(session: nox.Session) -> None:
     run(session, "adaptershare_cli", "train-share", *common)
     run(session, "adaptershare_cli", "correlate", *place, "--run", "adaptershare", "--measure", "plan")
     cheap = "gradient,gradient-directed,lookahead,gradts,gradts-instance,adapter-weights,fisher,text,random,size"
-    for measures in (cheap, "transfer,pair,popularity"):
-        options = ["--run", "shared", "--measure", measures, "--plot", *session.posargs]
-        run(session, "adaptershare_cli", "correlate", *place, *options)
+    for against in ("transfer", "pair"):
+        options = ["--run", "shared", "--measure", f"{cheap},popularity", "--against", against, "--plot"]
+        run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
+
+
+@nox.session
+def selection(session: nox.Session) -> None:
+    """Hours, in as many sittings as you like: what goes along with mrpc and rte in the small protocol; baselines."""
+    install(session)
+    place = ["-w", "workspace/small"]
+    common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
+    shared = ["train-share", *common, "--method", "shared", "--check-every", "320", "--json", *session.posargs]
+    out = session.run(sys.executable, "-m", "adaptershare_cli", *shared, silent=True, stderr=None)
+    runs = ",".join(found["name"].partition("/")[2] for found in json.loads(out)["artefacts"])
+    for procedure in ("trial", "fg"):
+        options = ["--run", runs, "--measure", "gradts", "--select", procedure, "--target", "mrpc,rte"]
+        run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
+    table = ["--workspace", "workspace/small", "--csv", "workspace/small/selection.csv"]
+    session.run(sys.executable, "tests/benchmarks/selection.py", *table)
 
 
 @nox.session

@@ -10,7 +10,7 @@ import typer
 
 from adaptershare_cli import __version__
 from adaptershare_cli.console import Reporter
-from adaptershare_cli.correlation import MEASURES, measure_names, measure_settings
+from adaptershare_cli.correlation import MEASURES, TRUTHS, measure_settings, wanted_measures
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_options, method_settings
 from adaptershare_cli.options import Program, choice, settings_from, with_options
@@ -19,8 +19,10 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    SelectionSettings,
     StartSettings,
     TrainingSettings,
+    flag,
     joint_settings,
     preset_values,
 )
@@ -54,6 +56,7 @@ Config = Annotated[
     Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
 ]
 MethodName = choice("method", METHODS)
+Truth = choice("against", TRUTHS)
 Preset = choice("preset", PRESETS)
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
@@ -142,6 +145,18 @@ def _seed_list(seed: int, seeds: str | None) -> list[int]:
     if any(not 0 <= number <= LARGEST_SEED for number in numbers):
         raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
     return numbers
+
+
+def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
+    """Refuse options beside --selection that say which rows to train on."""
+    of_data = {item.name for cls in (DownloadSettings, PreproSettings) for item in fields(cls)}
+    for name in values:
+        if name in of_data or (name in ("tasks", "from", "task_dir") and values[name]):
+            raise UserError(
+                f"{flag(name)} has no effect beside --selection",
+                where=where,
+                fix="Leave it out: the selection says which rows to train on.",
+            )
 
 
 @app.command()
@@ -248,6 +263,17 @@ def train_share(
             "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
         ),
     ] = None,
+    selection: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
+            "prefix, glob or path. Its tasks' rows are taken as they were selected."
+        ),
+    ] = None,
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Of --selection: the target, where it names the selections of several."),
+    ] = None,
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
     from_folder: FromFolder = None,
@@ -262,26 +288,41 @@ def train_share(
     """Train several tasks together, by AdapterShare or a method that it is compared with.
 
     Example: [bold]adaptershare train-share --tasks mnli,cola,rte --from ~/data[/bold]
+
+    Train what was selected: [bold]adaptershare train-share --selection trial --target mrpc --method shared[/bold]
     """
     reporter = Reporter(as_json)
     settings = joint_settings([spec.settings for spec in METHODS.values()])
     options = {name: value for name, value in given.items() if name in settings}
     method_settings(method, options)  # a wrong option is refused before torch is imported
+    if target is not None and selection is None:
+        raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
     context = _context("train-share", locals(), given, reporter)
-    definitions = context.tasks(_need_tasks(tasks))
+    if selection is None:
+        chosen: Any = context.tasks(_need_tasks(tasks))
+        count = len(chosen)
+    else:
+        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir, **given})
+        from adaptershare_cli.stages.selected import find_selection
+
+        chosen = find_selection(context, selection, target)
+        count = len(chosen.tasks)
     if preset:
-        given = preset_values(preset, len(definitions), given, METHODS)
+        given = preset_values(preset, count, given, METHODS)
+        if selection is not None:
+            _refuse_data_options(given, where=f"--preset {preset}")
         options = {name: value for name, value in given.items() if name in method_options(method)} | options
         context = _context("train-share", locals(), given, reporter)
     from adaptershare_cli.stages.train_share import train_share as run
 
-    runs = run(context, definitions, method, options, _seed_list(seed, seeds))
+    runs = run(context, chosen, method, options, _seed_list(seed, seeds))
     _finish(reporter, "train-share", runs)
 
 
 @app.command()
 @with_options(
     ("Measure", [spec.settings for spec in MEASURES.values()]),
+    ("Selection", [SelectionSettings]),
     ("Runtime (what is not given is as in the runs)", [RuntimeSettings]),
 )
 def correlate(
@@ -296,15 +337,29 @@ def correlate(
             + "."
         ),
     ] = "gradient,plan",
+    against: Annotated[
+        Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
+        typer.Option(
+            help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
+            "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
+            "cost; it may be stopped and goes on. popularity is taken from the same truth (without this: transfer)."
+        ),
+    ] = None,
     seeds: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Seeds of the trainings that a measure makes, comma-separated; by default the runs' seeds."),
+        typer.Option(
+            help="Seeds of the trainings that a measure, --against or --select makes, comma-separated; by default the "
+            "runs' seeds."
+        ),
     ] = None,
     model: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="The runs' encoder, where its name alone does not find it (it was a folder)."),
     ] = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Draw heat maps and sharing pictures (PNG and SVG).")] = False,
+    plot: Annotated[
+        bool,
+        typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
+    ] = False,
     workspace: Workspace = Path("workspace"),
     force: Force = False,
     no_wait: NoWait = False,
@@ -316,17 +371,25 @@ def correlate(
     Runs that differ in the seed alone count together. Trainings that a measure needs are made as the run was.
 
     Example: [bold]adaptershare correlate --measure gradient,gradts,text --plot[/bold]
+
+    Judge measures: [bold]adaptershare correlate --measure gradient,gradts,text --against transfer[/bold]
+
+    Select tasks: [bold]adaptershare correlate --measure gradts --select trial --target mrpc[/bold]
     """
     reporter = Reporter(as_json)
     runtime = {item.name: given.pop(item.name) for item in fields(RuntimeSettings) if item.name in given}
-    measure_settings(measure_names(measure), given)  # a wrong option is refused before torch is imported
+    selection = settings_from(SelectionSettings, given)
+    given = {name: value for name, value in given.items() if name not in {item.name for item in fields(selection)}}
+    names = wanted_measures(measure, against, selection)
+    if against is not None and "popularity" in names:
+        given["against"] = against
+    measure_settings(names, given, selection)  # a wrong option is refused before torch is imported
     values = {"workspace": workspace, "force": force, "no_wait": no_wait, "invocation": invocation}
     context = _context("correlate", values, runtime, reporter)
     from adaptershare_cli.stages.correlate import correlate_runs
 
-    artefacts = correlate_runs(
-        context, run_spec, measure, given, plot, _seed_list(0, seeds) if seeds is not None else None, model, runtime
-    )
+    chosen_seeds = _seed_list(0, seeds) if seeds is not None else None
+    artefacts = correlate_runs(context, run_spec, names, given, plot, chosen_seeds, model, runtime, against, selection)
     _finish(reporter, "correlate", artefacts)
 
 

@@ -48,6 +48,8 @@ def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable],
         for group in groups:
             title, classes = group if isinstance(group, tuple) else (_title(group), [group])
             for name, item in joint_settings(classes).items():
+                if name in own:  # the command has an option of its own for it
+                    continue
                 parameters.append(_parameter(name, item, _hints(classes)[name], title))
                 names.append(name)
 

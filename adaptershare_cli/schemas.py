@@ -296,6 +296,10 @@ SELECTION = pa.schema(
         ("score", pa.float64()),  # target's main metric on select rows, at the best evaluation; null if not run
         ("last", pa.float64()),  # the same at the last evaluation
         ("chosen", pa.bool_()),
+        (
+            "scored",
+            pa.list_(pa.float64()),
+        ),  # the same on its scored splits at the end, a seed an entry; decides nothing
         ("task", pa.string()),  # of fg: the auxiliary whose rows follow; one row an auxiliary
         ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
         ("available", pa.int64()),  # of fg: its train rows

@@ -22,6 +22,7 @@ from adaptershare_cli.settings import (
     MeasureSettings,
     PopularitySettings,
     SeededMeasureSettings,
+    SelectionSettings,
     TextSettings,
     TransferSettings,
     TunedSettings,
@@ -130,6 +131,11 @@ MEASURES: dict[str, Measure] = {
 }  # fmt: skip
 
 
+TRUTHS = tuple(name for name, spec in MEASURES.items() if spec.needs == "trainings")
+INSTANCES = "gradts-instance"  # what fg keeps rows by
+NO_SELECTION = SelectionSettings()
+
+
 def measure_names(text: str) -> list[str]:
     """The measures of a comma-separated list, in order. Raises UserError for an unknown one, or none."""
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -146,12 +152,41 @@ def measure_names(text: str) -> list[str]:
     return names
 
 
-def measure_settings(names: Iterable[str], given: Mapping[str, Any]) -> dict[str, MeasureSettings]:
+def wanted_measures(text: str, against: str | None, selection: SelectionSettings) -> list[str]:
+    """The measures of a comma-separated list, then those that judging them, or selecting by one, needs.
+
+    Raises UserError for lists that cannot be judged, or by which nothing can be selected.
+    """
+    names = measure_names(text)
+    if against is not None and set(names) == {against}:
+        raise UserError(
+            f"--against {against} judges measures, and --measure names only the truth itself",
+            fix=f"Name the measures to judge, for example --measure gradient,text --against {against}.",
+        )
+    if selection.select is not None:
+        if len(names) != 1:
+            raise UserError(
+                "--select goes by one measure", where=f"--measure {text}", fix="Name one, for example --measure gradts."
+            )
+        if MEASURES[names[0]].needs in ("trainings", "truth"):
+            raise UserError(
+                f"Nothing may be selected by {names[0]}: it is measured on scored splits, which may decide nothing",
+                where="--measure",
+                fix="Name another measure.",
+            )
+    judged = [against] if against is not None else []
+    rows = [INSTANCES] if selection.select == "fg" else []
+    return list(dict.fromkeys([*names, *judged, *rows]))
+
+
+def measure_settings(
+    names: Iterable[str], given: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
+) -> dict[str, MeasureSettings]:
     """Each measure's settings from the options that were given; one that none of them knows is refused."""
     known = {name: {item.name for item in fields(MEASURES[name].settings)} for name in MEASURES}
     chosen = list(names)
     for option in given:
-        if not any(option in known[name] for name in chosen):
+        if not any(option in known[name] for name in chosen) and not (option == "target_steps" and selection.trains):
             users = [name for name in MEASURES if option in known[name]]
             raise UserError(
                 f"--measure {','.join(chosen)} does not know --{option.replace('_', '-')}",

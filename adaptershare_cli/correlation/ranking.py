@@ -45,15 +45,14 @@ def regret(values: np.ndarray, truth: np.ndarray, k: int) -> float:
     """What is lost by trying only the k candidates ranked first: max(y) - max(y of those k), in the truth's unit.
 
     Regret@k of Renggli et al. 2022 and Poth et al. 2021, but not divided by the best performance: the truth here is
-    a gain, and the quotient of two gains near 0 says nothing. 0 if there are at most k candidates.
+    a gain, and the quotient of two gains near 0 says nothing. NaN if there are at most k candidates: then
+    all are tried, whatever the ranking.
 
     With m places left for g equals of which the i-th best has truth y_(i), it is the best of a random choice of m that
-    counts, P(y_(i) is the best chosen) = C(g - i, m - 1) / C(g, m). (n,), (n,) -> at least 0, or NaN for n = 0.
+    counts, P(y_(i) is the best chosen) = C(g - i, m - 1) / C(g, m). (n,), (n,) -> at least 0, or NaN for n <= k.
     """
-    if not len(truth):
-        return math.nan
     if k >= len(truth):
-        return 0.0
+        return math.nan
     bound = np.sort(values)[::-1][k - 1]
     sure, equals = truth[values > bound], np.sort(truth[values == bound])[::-1]
     places = k - len(sure)

@@ -43,12 +43,14 @@ class Curve:
     """The target's scores on select rows at each evaluation of a run, in order; NaN where undefined.
 
     `main` is the metric that runs are compared by, `picked_by` the one that picks the best evaluation and, in the
-    released code, the best run: the first that the task lists. They are the same metric unless given. Raises ValueError
-    for no evaluation, or unequal lengths.
+    released code, the best run: the first that the task lists. They are the same metric unless given. `scored` is the
+    main metric on the target's scored splits at the end, a seed an entry; it is recorded, and no procedure looks at it.
+    Raises ValueError for no evaluation, or unequal lengths.
     """
 
     main: tuple[float, ...]
     picked_by: tuple[float, ...] = ()
+    scored: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.main or len(self.picked_by) not in (0, len(self.main)):
@@ -251,7 +253,7 @@ def _rows(step: Step) -> list[dict[str, object]]:
         "target": step.target, "procedure": step.procedure, "rule": step.rule, "step": step.number,
         "auxiliaries": list(step.candidate.auxiliaries), "values": step.values and list(step.values),
         "score": _known(curve.best) if curve else None, "last": _known(curve.last) if curve else None,
-        "chosen": step.chosen,
+        "chosen": step.chosen, "scored": list(curve.scored) if curve else None,
     }  # fmt: skip
     if not step.thresholds or step.available is None:
         return [row]

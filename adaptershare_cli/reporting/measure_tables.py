@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,18 +16,19 @@ if TYPE_CHECKING:
 def score_table(scores: pd.DataFrame) -> Table:
     """One row a measure, one column a score over all targets with its 95 % interval; below them null and ceiling.
 
-    `scores` is `schemas.SCORES` of one truth. `random` is the mean over the measures of the same score for random
-    measures; of the ceiling's two numbers the second is for a measure without noise. `p` is Mantel's, of pearson.
+    `scores` is `schemas.SCORES` of one truth; scores that are empty throughout are left out (`empty_scores`). The null
+    is the mean over the measures of the same score for random measures; of the ceiling's two numbers the second is for
+    a measure without noise. `p` is Mantel's, of pearson.
     """
     from rich.table import Table
     from rich.text import Text
 
     whole = scores[scores["target"].isna()]
-    names = list(dict.fromkeys(whole["score"]))
+    names = [name for name in dict.fromkeys(whole["score"]) if name not in empty_scores(scores)]
     truth = ", ".join(dict.fromkeys(whole["against"]))
-    table = Table(title=Text(f"measures against {truth}, mean over targets [95 % interval]"))
+    table = Table(title=Text(f"measures against {truth}, mean over targets, 95 % interval"))
     for name in ("measure", *names, "p", "cost"):
-        table.add_column(name, justify="left" if name == "measure" else "right")
+        table.add_column(name.replace("-", " "), justify="left" if name == "measure" else "right")
     for measure, rows in whole.groupby("measure", sort=False):
         by_score = rows.set_index("score")
         cells = [_with_interval(by_score.loc[name], _decimals(name)) for name in names]
@@ -34,22 +36,32 @@ def score_table(scores: pd.DataFrame) -> Table:
         table.add_row(Text(str(measure)), *cells, _shown(p_value, 3), _share(rows["cost_share"].iloc[0]))
     table.add_section()
     null = whole.groupby("score")["null_mean"].mean()
-    table.add_row("random", *(_shown(null[name], _decimals(name)) for name in names), "", "")
+    table.add_row("random, mean", *(_shown(null[name], _decimals(name)) for name in names), "", "")
     ceiling = whole.drop_duplicates("score").set_index("score")
     cells = [_ceiling(ceiling.loc[name], _decimals(name)) for name in names]
     table.add_row("ceiling", *cells, "", "")
     return table
 
 
+def empty_scores(scores: pd.DataFrame) -> list[str]:
+    """The scores that no measure has over all targets, nor the ceiling: the table leaves them out."""
+    whole = scores[scores["target"].isna()].groupby("score", sort=False)[["value", "ceiling"]].count().sum(axis=1)
+    return [str(name) for name, count in whole.items() if not count]
+
+
 def selection_steps_table(selection: pd.DataFrame) -> Table:
-    """One row a step (`schemas.SELECTION`): what was trained along, the target's score, what was chosen, rows kept."""
+    """One row a step (`schemas.SELECTION`): what was trained along, the target's scores, what was chosen, rows kept.
+
+    The score decides; what the target has on its scored splits stands beside it, with its standard error over seeds.
+    """
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text("auxiliaries of " + ", ".join(dict.fromkeys(selection["target"]))))
-    columns = ("target", "procedure", "step", "trained along", "score", "chosen", "rows kept")
+    columns = ("target", "procedure", "step", "trained along", "score", "scored splits", "chosen", "rows kept")
     for name in columns:
-        table.add_column(name, justify="right" if name in ("step", "score") else "left", overflow="fold")
+        right = name in ("step", "score", "scored splits")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     selection = selection.assign(rule=selection["rule"].fillna(""))
     for (target, procedure, rule, step), rows in selection.groupby(
         ["target", "procedure", "rule", "step"], sort=False, dropna=False
@@ -59,9 +71,18 @@ def selection_steps_table(selection: pd.DataFrame) -> Table:
         names = ", ".join(first["auxiliaries"]) or "none"
         name = f"{procedure} ({rule})" if rule else str(procedure)
         chosen = "chosen" if first["chosen"] else ""
-        cells = [target, name, str(step), names, _shown(first["score"], 3), chosen, "\n".join(kept)]
+        scores = _shown(first["score"], 3), _over_seeds(first["scored"])
+        cells = [target, name, str(step), names, *scores, chosen, "\n".join(kept)]
         table.add_row(*(Text(str(cell)) for cell in cells))
     return table
+
+
+def _over_seeds(values: Sequence[float] | None) -> str:
+    """The mean over the seeds, with its standard error where there are several."""
+    if values is None or not len(values):
+        return MISSING
+    error = f" ± {pd.Series(values).sem():.3f}" if len(values) > 1 else ""
+    return _shown(pd.Series(values).mean(), 3) + error
 
 
 def _decimals(score: str) -> int:
@@ -74,7 +95,7 @@ def _shown(value: float, decimals: int) -> str:
 
 
 def _with_interval(row: pd.Series, decimals: int) -> str:
-    ends = f"\n[{_shown(row['low'], decimals)}, {_shown(row['high'], decimals)}]" if pd.notna(row["low"]) else ""
+    ends = f"\n{_shown(row['low'], decimals)}…{_shown(row['high'], decimals)}" if pd.notna(row["low"]) else ""
     return _shown(row["value"], decimals) + ends
 
 

@@ -84,9 +84,10 @@ def ensure(
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
-    added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes. An artefact
-    that `lacks` something which is asked for now, but does not change its results, is made again. `settle` is called
-    under the lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
+    added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes, and perhaps
+    `inputs`: artefacts that only its making showed to be needed. An artefact that `lacks` something which is asked for
+    now, but does not change its results, is made again. `settle` is called under the lock once the artefact stands,
+    with whether it was made now. `quiet`: no line is printed for it.
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
@@ -103,16 +104,30 @@ def ensure(
             reporter.kept_artefact(label, quiet=quiet)
             context.done[label] = found
             return found
-        describe = {
+        describe: dict[str, Any] = {
             "request": full,
-            "inputs": recorded_inputs(inputs),
             "versions": library_versions(),
         }
-        artefact = workspace.publish(stage, name, key, build, describe)
+
+        def described(folder: Path) -> dict[str, Any]:
+            built = build(folder)
+            describe["inputs"] = recorded_inputs([*inputs, *built.pop("inputs", [])])
+            return built
+
+        artefact = workspace.publish(stage, name, key, described, describe)
         settle(True)
     reporter.made_artefact(label, artefact.info.get("summary", ""), quiet)
     context.done[label] = artefact
     return artefact
+
+
+def has_pictures(context: StageContext, stage: str, name: str, request: dict[str, Any]) -> bool:
+    """Whether the artefact that stands has pictures: --force without --plot keeps them. A damaged one has none."""
+    try:
+        found = context.workspace.find(stage, name, request_key(full_request(stage, request)))
+    except UserError:
+        return False
+    return found is not None and bool(found.info["plots"])
 
 
 def full_request(stage: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -164,17 +179,18 @@ def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool, optio
         return runs
     chosen: list[Artefact] = []
     for word in filter(None, (part.strip() for part in spec.split(","))):
-        matches = [run for run in runs if _run_matches(run, word)]
-        if not matches:
+        found = [run for run in runs if matches(run, word)]
+        if not found:
             names = ", ".join(run.path.name for run in runs[-8:]) or "none"
             raise UserError(f"No run matches {word!r}", where=option, fix=f"Runs (newest last): {names}.")
-        chosen.extend(run for run in matches if run not in chosen)
+        chosen.extend(run for run in found if run not in chosen)
     if not chosen:
         raise UserError(f"{option} is empty", fix="Give a name, a key prefix, a glob or a path.")
     return chosen
 
 
-def _run_matches(run: Artefact, word: str) -> bool:
+def matches(run: Artefact, word: str) -> bool:
+    """Whether a word names an artefact: by name, key prefix, glob or path."""
     from fnmatch import fnmatchcase
 
     if run.path.resolve() == Path(word).resolve():

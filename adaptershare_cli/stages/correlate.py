@@ -10,26 +10,31 @@ from typing import Any
 import pandas as pd
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES, TABLES, Measure, measure_names, measure_settings
+from adaptershare_cli.artefact import digest, hash_files
+from adaptershare_cli.correlation import INSTANCES, MEASURES, NO_SELECTION, TABLES, Measure, measure_settings
 from adaptershare_cli.correlation.base import Cost, Found, Inputs
 from adaptershare_cli.correlation.summary import answer_of, summarise
 from adaptershare_cli.correlation.trainings import Training
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.reporting.relations import cost_line, relation_table
 from adaptershare_cli.settings import (
+    GradTSSettings,
     MeasureSettings,
     PopularitySettings,
     SeededMeasureSettings,
+    SelectionSettings,
     TransferSettings,
     TunedSettings,
     check_settings,
     non_default,
 )
-from adaptershare_cli.stages.common import StageContext, ensure, full_request, select_runs
+from adaptershare_cli.stages.common import StageContext, ensure, has_pictures, select_runs
 from adaptershare_cli.stages.frame import Frame, frames_of
 from adaptershare_cli.stages.runs import resolve_runtime
+from adaptershare_cli.stages.scores import check_rankable, judge, print_scores
+from adaptershare_cli.stages.selection import check_targets, print_selection, select_tasks
 from adaptershare_cli.stages.trainings import Runs, make_trainings, training_scores, trainings_cost
-from adaptershare_cli.workspace import Artefact, request_key, write_parquet
+from adaptershare_cli.workspace import Artefact, write_parquet
 
 MISSING = {  # what a run lacks where a table is empty or not there, and what to do
     "interference": (
@@ -47,42 +52,73 @@ MISSING = {  # what a run lacks where a table is empty or not there, and what to
 def correlate_runs(
     context: StageContext,
     run_spec: str | None,
-    measures: str,
+    names: list[str],
     given: Mapping[str, Any],
     plot: bool = False,
     seeds: Sequence[int] | None = None,
     model: str | None = None,
     runtime: Mapping[str, Any] | None = None,
+    against: str | None = None,
+    selection: SelectionSettings = NO_SELECTION,
 ) -> list[Artefact]:
     """One correlation artefact a measure, from the chosen runs (the newest train-share run by default).
 
-    Runs that differ in the seed alone count together, others have artefacts of their own. `given` are the measures'
-    options, `seeds` those of the trainings that measures make (by default the runs' seeds), `model` and `runtime` what
-    differs from the runs. Raises UserError for an option that no chosen measure has a use for.
+    `names` are the measures (`wanted_measures`); with the truth `against` they are judged (`stages.scores`), and by the
+    first of them tasks are selected if `selection` says so (`stages.selection`). Runs that differ in the seed alone
+    count together, others have artefacts of their own. `given` are the measures' options, `seeds` those of the
+    trainings that are made (by default the runs' seeds), `model` and `runtime` what differs from the runs. Raises
+    UserError for an option that nothing chosen has a use for.
     """
-    names = measure_names(measures)
-    settings = measure_settings(names, given)
-    for chosen in settings.values():
-        check_settings(chosen)
-    _check_use(names, seeds, model, runtime or {})
+    settings = measure_settings(names, given, selection)
+    steps = given.get("target_steps")
+    for checked in (*settings.values(), selection, TunedSettings(target_steps=steps)):
+        check_settings(checked)
+    _check_use(names, seeds, model, runtime or {}, selection.trains)
     runs = select_runs(context.workspace, run_spec, newest_only=True)
     _check_tasks(runs)
+    check_targets(selection, runs[0].info["tasks"])
+    if against is not None:
+        check_rankable(runs[0].info["tasks"])
     context.reporter.line(f"from {', '.join(run.label for run in runs)}")
     found: dict[str, Artefact] = {}
     frames = frames_of(context, runs, model, runtime or {})
     for frame in frames:
         if len(frames) > 1:
             context.reporter.line(f"of {', '.join(run.path.name for run in frame.runs.values())}:")
+        own_seeds = tuple(seeds or frame.runs)
+        if selection.select == "fg" and "samples" not in given:
+            settings[INSTANCES] = _over_all_rows(frame, settings[INSTANCES])
+        related = {}
         for name in names:
-            artefact = _correlate(frame, name, settings[name], tuple(seeds or frame.runs), plot)
+            artefact = related[name] = _correlate(frame, name, settings[name], own_seeds, plot)
             if artefact.label not in found:  # what does not depend on the runs is the same for all of them
                 found[artefact.label] = artefact
                 _print(context, artefact)
+        if against is not None:
+            scores = judge(frame, against, related, plot)
+            found[scores.label] = scores
+            print_scores(frame, scores)
+        for target in selection.targets:
+            instances = related[INSTANCES] if selection.select == "fg" else None
+            by = related[names[0]]
+            chosen = select_tasks(frame, selection, target, by, instances, own_seeds, steps or frame.steps_each)
+            found[chosen.label] = chosen
+            print_selection(frame, chosen)
     return list(found.values())
 
 
-def _check_use(names: list[str], seeds: Sequence[int] | None, model: str | None, runtime: Mapping[str, Any]) -> None:
-    """Refuse options that have no effect on any of the chosen measures."""
+def _over_all_rows(frame: Frame, settings: MeasureSettings) -> MeasureSettings:
+    """The settings of `gradts-instance` with samples enough for every train row: a row without a value is not kept."""
+    assert isinstance(settings, GradTSSettings)
+    return replace(settings, samples=max(settings.samples, *(len(part.train) for part in frame.parts.values())))
+
+
+def _check_use(
+    names: list[str], seeds: Sequence[int] | None, model: str | None, runtime: Mapping[str, Any], selecting: bool
+) -> None:
+    """Refuse options that have no effect on any of the chosen measures, nor on the trainings of a selection."""
+    if selecting:
+        return
     chosen = [MEASURES[name] for name in names]
     if seeds is not None and not any(spec.trains or name == "random" for name, spec in zip(names, chosen, strict=True)):
         raise UserError(
@@ -128,7 +164,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
         "sources": [source.content for source in sources],
     }
 
-    plot = plot or _has_pictures(frame.context, name, request)
+    plot = plot or has_pictures(frame.context, "correlate", name, request)
 
     def build(folder: Path) -> dict[str, Any]:
         found = spec.load()(_inputs(frame, spec, seeds, sources, trained), settings)
@@ -136,8 +172,10 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
         write_parquet(table, folder / "correlation.parquet")
         for file, extra in found.tables.items():
             write_parquet(extra, folder / f"{file}.parquet")
+        content = digest(hash_files(folder))  # pictures may come later, and change nothing for what is made from this
         pictures = _draw(frame, name, answer_of(table.to_pandas()), folder) if plot else []
         return {
+            "content": content,
             "info": {
                 "measure": name,
                 "directed": spec.directed,
@@ -147,7 +185,7 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
                 "cost": _costs(frame, spec, settings, found, sources, list(trained)),
                 "plots": [path.name for path in pictures],
                 "notes": list(found.notes),
-            }
+            },
         }
 
     def lacks(found: Artefact) -> bool:
@@ -212,15 +250,6 @@ def _inputs(frame: Frame, spec: Measure, seeds: tuple[int, ...], sources: list[A
         truth=truth,
         progress=frame.context.reporter.line,
     )
-
-
-def _has_pictures(context: StageContext, measure: str, request: dict[str, Any]) -> bool:
-    """Whether the artefact that stands has pictures: --force without --plot keeps them. A damaged one has none."""
-    try:
-        found = context.workspace.find("correlate", measure, request_key(full_request("correlate", request)))
-    except UserError:
-        return False
-    return found is not None and bool(found.info["plots"])
 
 
 def _table(run: Artefact, name: str) -> pd.DataFrame:

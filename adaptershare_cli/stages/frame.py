@@ -21,7 +21,7 @@ from adaptershare_cli.stages.common import StageContext, settings_key
 from adaptershare_cli.stages.rows import read_parts, scored_contents
 from adaptershare_cli.stages.runs import resolve_runtime, task_info
 from adaptershare_cli.training.loop import TaskParts
-from adaptershare_cli.workspace import Artefact
+from adaptershare_cli.workspace import Artefact, Workspace
 
 
 @dataclass(frozen=True)
@@ -48,19 +48,8 @@ class Frame:
     @cached_property
     def prepared(self) -> dict[str, Artefact]:
         """The prepro artefacts that the runs were trained on, verified."""
-        wanted = self.first.info["prepro"]
-        found: dict[str, Artefact] = {}
-        for artefact in self.context.workspace.artefacts("prepro"):
-            if wanted.get(artefact.name) == artefact.content:
-                verify(artefact)
-                found[artefact.name] = artefact
-        if missing := [task for task in self.tasks if task not in found]:
-            raise UserError(
-                f"The prepared rows that {self.first.label} was trained on are gone: {', '.join(missing)}",
-                where=str(self.context.workspace.root / "prepro"),
-                fix="Run its train-share command again; it makes them.",
-            )
-        return {task: found[task] for task in self.tasks}
+        wanted = {task: self.first.info["prepro"][task] for task in self.tasks}
+        return find_prepared(self.context.workspace, wanted, self.first.label)
 
     @cached_property
     def scored_contents(self) -> frozenset[str]:
@@ -80,6 +69,11 @@ class Frame:
             task: sum(artefact.info["counts"][f"{split}_rows"] for split in artefact.info["scored"])
             for task, artefact in self.prepared.items()
         }
+
+    @property
+    def select(self) -> dict[str, int]:
+        """Select rows of each task."""
+        return {task: artefact.info["counts"]["select_rows"] for task, artefact in self.prepared.items()}
 
     @cached_property
     def heldout(self) -> dict[str, int]:
@@ -141,6 +135,22 @@ class Frame:
             return pool(hidden, inputs["attention_mask"], self.context.training.pooling)
 
         return encode
+
+
+def find_prepared(workspace: Workspace, wanted: Mapping[str, str], label: str) -> dict[str, Artefact]:
+    """The prepro artefacts with the `wanted` content of each task, verified; `label` was made from them."""
+    found: dict[str, Artefact] = {}
+    for artefact in workspace.artefacts("prepro"):
+        if wanted.get(artefact.name) == artefact.content:
+            verify(artefact)
+            found[artefact.name] = artefact
+    if missing := [task for task in wanted if task not in found]:
+        raise UserError(
+            f"The prepared rows that {label} was made from are gone: {', '.join(missing)}",
+            where=str(workspace.root / "prepro"),
+            fix="Run the train-share command of its tasks again; it makes them.",
+        )
+    return {task: found[task] for task in wanted}
 
 
 def frames_of(

@@ -32,7 +32,7 @@ from adaptershare_cli.model.given import (
 from adaptershare_cli.settings import AdapterFusionSettings, TrainingSettings
 from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.origins import check_adapters_of, pick_run
-from adaptershare_cli.stages.rows import scored_contents, train_sizes
+from adaptershare_cli.stages.rows import Limits, scored_contents, train_sizes
 from adaptershare_cli.stages.runs import Origin, train_run
 from adaptershare_cli.stages.train_single import ALONE
 from adaptershare_cli.training.schedule import task_updates, total_steps
@@ -132,9 +132,9 @@ def _from_training(
         for artefact in prepared:
             alone = context.for_input(max_steps=first[artefact.name])
             # What stands in a scored split of any of this run's tasks is left out, as in joint training.
-            avoid = scored_contents(context, prepared)
+            limits = Limits(avoid=scored_contents(context, prepared))
             runs.append(
-                train_run(alone, "train-single", artefact.name, "private", ALONE, [artefact], seed, avoid=avoid)
+                train_run(alone, "train-single", artefact.name, "private", ALONE, [artefact], seed, limits=limits)
             )
     else:
         joint = context.for_input(max_steps=sum(first.values()))

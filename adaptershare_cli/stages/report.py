@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli import schemas
-from adaptershare_cli.artefact import verify
+from adaptershare_cli.artefact import digest, verify
 from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
 from adaptershare_cli.stages.common import StageContext, ensure, select_runs, settings_key
@@ -23,7 +23,7 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     """The report over the chosen runs (all of the workspace by default)."""
     runs = select_runs(context.workspace, run_spec, newest_only=False)
     pictures = _pictures(context, runs)
-    request = {"runs": sorted(run.content for run in runs), "pictures": [artefact.content for artefact in pictures]}
+    request = {"runs": sorted(run.content for run in runs), "pictures": [digest(a.meta["files"]) for a in pictures]}
 
     def build(folder: Path) -> dict[str, Any]:
         rows = result_rows(runs)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.errors import UserError
@@ -12,6 +14,22 @@ from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.prepro import PARTS
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.workspace import Artefact
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a training leaves out of the rows of its tasks, besides what it scores itself.
+
+    `avoid`: contents of train, held-out and select rows. `keep`: of these tasks only these train rows (`row` of the
+    downloaded split). `target`: only this task is scored.
+    """
+
+    avoid: Set[str] = frozenset()
+    keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    target: str | None = None
+
+
+WHOLE = Limits()
 
 
 def scored_contents(context: StageContext, prepared: Iterable[Artefact]) -> frozenset[str]:
@@ -47,15 +65,15 @@ def _column(artefact: Artefact, part: str) -> list[str]:
 
 
 def read_parts(
-    context: StageContext, prepared: list[Artefact], avoid: Set[str] = frozenset()
+    context: StageContext, prepared: list[Artefact], limits: Limits = WHOLE
 ) -> tuple[dict[str, TaskParts], dict[str, int]]:
     """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
 
-    Rows whose content is in `avoid` are left out of train, held-out and select, too. Returns the parts and how many of
-    these rows each task lost.
+    Neither are there rows that `limits` leave out. Returns the parts, and how many rows each task lost because they are
+    scored.
     """
     tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden = avoid | scored_contents(context, prepared)
+    forbidden = limits.avoid | scored_contents(context, prepared)
     parts: dict[str, TaskParts] = {}
     lost: dict[str, int] = {}
     for artefact in prepared:
@@ -66,6 +84,8 @@ def read_parts(
                 mask = [content not in forbidden for content in table["content"].to_pylist()]
                 lost[artefact.name] += mask.count(False)
                 table = table.filter(pa.array(mask, pa.bool_()))
+                if part == "train" and artefact.name in limits.keep:
+                    table = table.filter(pc.is_in(table["row"], pa.array(limits.keep[artefact.name], pa.int64())))
                 if not table.num_rows:
                     raise UserError(
                         f"Every {part} row of task {artefact.name} stands in a scored split of a task of this run",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
@@ -28,7 +28,7 @@ from adaptershare_cli.settings import MethodSettings, ObserveSettings, check_set
 from adaptershare_cli.signals import on_signals
 from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.stages.common import StageContext, ensure, full_request, settings_key
-from adaptershare_cli.stages.rows import dropped, read_parts
+from adaptershare_cli.stages.rows import WHOLE, Limits, dropped, read_parts
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.schedule import task_updates, total_steps
 from adaptershare_cli.workspace import TRUTH, Artefact, digest, request_key, require_space, write_parquet
@@ -76,7 +76,7 @@ def run_request(
     prepared: list[Artefact],
     seed: int,
     origin: Origin = SCRATCH,
-    avoid: Set[str] = frozenset(),
+    limits: Limits = WHOLE,
 ) -> dict[str, Any]:
     """All that decides the result of a training; the arguments are those of `train_run`."""
     device, precision, threads = resolve_runtime(context)
@@ -89,8 +89,12 @@ def run_request(
         "seed": seed,
         **origin.request,
     }
-    if missing := dropped(prepared, avoid):
+    if missing := dropped(prepared, limits.avoid):
         request["avoid"] = digest(missing)
+    if limits.keep:
+        request["keep"] = digest({task: sorted(rows) for task, rows in limits.keep.items()})
+    if limits.target is not None:
+        request["target"] = limits.target
     return request
 
 
@@ -103,17 +107,17 @@ def train_run(
     prepared: list[Artefact],
     seed: int,
     origin: Origin = SCRATCH,
-    avoid: Set[str] = frozenset(),
+    limits: Limits = WHOLE,
 ) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
-    Train, held-out and select rows whose content is in `avoid` are left out, as are those that stand in a scored split
-    of this run. Publishes `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`; of stage `truth`
-    only the final scores are taken and kept, and nothing is printed.
+    Left out are the rows that `limits` leave out, and those that stand in a scored split of this run. Publishes
+    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`; of stage `truth` only scores are taken
+    and kept (on select rows where it has a target), and nothing is printed.
     """
     check_settings(method_settings)
     device, precision, threads = resolve_runtime(context)
-    request = run_request(context, method, method_settings, prepared, seed, origin, avoid)
+    request = run_request(context, method, method_settings, prepared, seed, origin, limits)
     lean = stage == TRUTH
 
     full = full_request(stage, request)
@@ -123,7 +127,7 @@ def train_run(
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        parts, leaked = read_parts(context, prepared, avoid)
+        parts, leaked = read_parts(context, prepared, limits)
         for task, count in leaked.items() if not lean else ():
             if count:
                 context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
@@ -152,7 +156,8 @@ def train_run(
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
                 load_builder(method)(method_context), parts, context.training, precision,
-                context.runtime.checkpoint_steps, hooks, context.runtime.skippable, score_select=not lean,
+                context.runtime.checkpoint_steps, hooks, context.runtime.skippable,
+                score_select=not lean or limits.target is not None, target=limits.target,
             )  # fmt: skip
             if forced:
                 store.clear(keep_forced=True)
@@ -237,10 +242,10 @@ def find_run(
     prepared: list[Artefact],
     seed: int,
     origin: Origin = SCRATCH,
-    avoid: Set[str] = frozenset(),
+    limits: Limits = WHOLE,
 ) -> Artefact | None:
     """What `train_run` with the same arguments has made, if it has."""
-    request = run_request(context, method, method_settings, prepared, seed, origin, avoid)
+    request = run_request(context, method, method_settings, prepared, seed, origin, limits)
     return context.workspace.find(stage, name, request_key(full_request(stage, request)))
 
 

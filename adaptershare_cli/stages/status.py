@@ -22,9 +22,10 @@ from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.stages.common import library_versions
-from adaptershare_cli.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, Workspace, folder_bytes
+from adaptershare_cli.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, TRUTH, Workspace, folder_bytes
 
 STATES = ("whole", "stale", "partial", "damaged")
+PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
 _COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red"}
 
 
@@ -61,7 +62,7 @@ class _Survey:
     def paths(self) -> list[Path]:
         """The folders of all artefacts, whole or not, and of all checkpoints."""
         root, folders = self.workspace.root, self.workspace.folders
-        found = [path for stage in STAGES if stage != "report" for path in folders(stage)]
+        found = [path for stage in PLACES if stage != "report" for path in folders(stage)]
         reports = [root / (prefix + "report") for prefix in ("", PARTIAL, ASIDE)]
         found += [path for path in reports if path.is_dir()]
         return found + [path for run in folders(CHECKPOINTS) for path in folders(f"{CHECKPOINTS}/{run.name}")]
@@ -108,7 +109,7 @@ class _Survey:
         final = path.with_name(path.name.removeprefix(PARTIAL).removeprefix(ASIDE))
         root = self.workspace.root
         if path.parent.parent == root / CHECKPOINTS:
-            return any(self.workspace.is_locked(root / stage / path.parent.name) for stage in STAGES)
+            return any(self.workspace.is_locked(root / stage / path.parent.name) for stage in PLACES)
         return self.workspace.is_locked(final)
 
     def _progress(self, checkpoint: Artefact, busy: bool) -> str:
@@ -165,7 +166,7 @@ def _code_changes(request: dict[str, Any]) -> list[str]:
     methods = {name: spec.code_version for name, spec in METHODS.items()}
     measures = {name: spec.code_version for name, spec in MEASURES.items()}
     recorded = [("stage", "code_version", CODE_VERSIONS), ("method", "method_version", methods),
-                ("measure", "measure_version", measures)]  # fmt: skip
+                ("measure", "measure_version", measures), ("kind", "kind_version", CODE_VERSIONS)]  # fmt: skip
     return [
         f"made by version {request[version]} of {request[kind]}, now it is {current.get(request[kind], 'unknown')}"
         for kind, version, current in recorded
@@ -182,7 +183,11 @@ def print_status(reporter: Reporter, entries: list[Entry]) -> None:
     table = Table()
     for column in ("artefact", "state", "bytes", "why"):
         table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
-    for entry in entries:
+    kept = [entry for entry in entries if entry.label.startswith(f"{TRUTH}/") and entry.state == "whole"]
+    if kept:  # hundreds, each a training of which the scores alone are kept
+        size = sum(entry.bytes for entry in kept)
+        table.add_row(f"{TRUTH}/ ({len(kept)} trainings)", f"[{_COLOURS['whole']}]whole[/]", f"{size:,}", "")
+    for entry in (entry for entry in entries if entry not in kept):
         state = f"[{_COLOURS[entry.state]}]{entry.state}[/]"
         table.add_row(shown(entry.label), state, f"{entry.bytes:,}", shown("; ".join(entry.why)))
     if entries:

@@ -18,44 +18,58 @@ from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.fusion import choose_stage_one, needs_training
 from adaptershare_cli.stages.origins import plan_origins
 from adaptershare_cli.stages.prepro import prepare
+from adaptershare_cli.stages.rows import WHOLE
 from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
+from adaptershare_cli.stages.selected import Selected
 from adaptershare_cli.stages.subnets import for_subnets, mask_runs, subnet_origin
 from adaptershare_cli.workspace import Artefact
 
 
 def train_share(
     context: StageContext,
-    definitions: list[TaskDefinition],
+    chosen: list[TaskDefinition] | Selected,
     method: str,
     options: Mapping[str, Any],
     seeds: list[int],
 ) -> list[Artefact]:
-    """Train the tasks together, once a seed; `options` are those given for the method."""
+    """Train the tasks together, or what was selected, once a seed; `options` are those given for the method."""
     settings = method_settings(method, options)
     check_settings(settings)
     fusion = settings if isinstance(settings, AdapterFusionSettings) else None
     sparse = settings if isinstance(settings, SparseSharingSettings) else None
-    if len(definitions) < 2 and (fusion is None or needs_training(fusion)):
+    selected = chosen if isinstance(chosen, Selected) else None
+    tasks = list(chosen.tasks) if isinstance(chosen, Selected) else [definition.name for definition in chosen]
+    if len(tasks) < 2 and (fusion is None or needs_training(fusion)):
         raise UserError(
-            f"train-share needs at least two tasks, got {definitions[0].name}",
+            f"train-share needs at least two tasks, got {tasks[0]}",
             where="--tasks",
             fix="Name more tasks, or use train-single.",
         )
-    for definition in definitions:
-        check_adapter_name(definition.name)
-    tasks = [definition.name for definition in definitions]
+    if selected is not None and selected.limits.keep and (fusion or sparse):
+        raise UserError(
+            f"{method} plans its trainings for all rows, and {selected.artefact.path.name} selected some",
+            where="--method, --selection",
+            fix="Use another method, or a selection by trial or threshold.",
+        )
+    for task in tasks:
+        check_adapter_name(task)
     origins = plan_origins(context, method, settings, tasks, seeds)
     stage_one = choose_stage_one(context, fusion, seeds) if fusion else None
     if sparse:
         context = for_subnets(context, sparse)
     masked = mask_runs(context, sparse, tasks, seeds) if sparse else {}
-    prepared = [prepare(context, definition) for definition in definitions]
+    if isinstance(chosen, Selected):
+        prepared, limits = chosen.prepared, chosen.limits
+    else:
+        prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
     if stage_one is not None:
         origins = {seed: stage_one(prepared, seed) for seed in seeds}
     if sparse:
         origins = {seed: subnet_origin(context, sparse, prepared, masked.get(seed)) for seed in seeds}
+    if selected is not None:
+        origins = {seed: selected.joined(origins.get(seed, SCRATCH)) for seed in seeds}
     runs = [
-        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH))
+        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH), limits)
         for seed in seeds
     ]
     print_run(context.reporter, runs, f"train-share {method}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -12,33 +13,50 @@ from adaptershare_cli.artefact import verify
 from adaptershare_cli.correlation.base import Cost
 from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.settings import SharedSettings, TrainingSettings
+from adaptershare_cli.stages.common import full_request
 from adaptershare_cli.stages.frame import Frame
 from adaptershare_cli.stages.origins import adapter_origin
-from adaptershare_cli.stages.runs import SCRATCH, find_run, run_results, train_run
+from adaptershare_cli.stages.rows import Limits
+from adaptershare_cli.stages.runs import SCRATCH, find_run, run_request, run_results, train_run
 from adaptershare_cli.stages.train_single import ALONE
 from adaptershare_cli.workspace import TRUTH, Artefact
 
 Runs = dict[Training, Artefact]
 
 
-def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training]) -> Runs:
-    """The artefact of each training. Those that are missing are made, after a line on what that will cost.
+def announce_trainings(
+    frame: Frame, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
+) -> Runs:
+    """Say what making those that are missing will cost; returns those that are there.
 
-    A training of one task from fresh weights is a `train-single` run as users make it; all others are artefacts of
-    stage `truth`, which keep their scores alone.
+    `unknown` are trainings of the same size as some that cannot be known yet, so it is `at_most` that.
     """
-    context, runs = frame.context, _found(frame, trainings)
-    todo = [training for training in trainings if training not in runs]
+    runs = _found(frame, trainings)
+    todo = [*(training for training in trainings if training not in runs), *unknown]
     if not todo:
-        context.reporter.line(f"{measure}: all {len(trainings)} trainings are there")
+        frame.context.reporter.line(f"{what}: all {len(trainings)} trainings are there")
         return runs
     rate, note = _rate(frame, runs)
     updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, frame.batch)
-    context.reporter.line(
-        f"{measure}: {len(todo)} of {len(trainings)} trainings to make: {updates:,} updates on {rows:,} rows, "
-        f"{scored_rows(todo, frame.scored):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
+    count = f"{'at most ' * at_most}{len(todo)} of {len(trainings) + len(unknown)}"
+    frame.context.reporter.line(
+        f"{what}: {count} trainings to make: {updates:,} updates on {rows:,} rows, "
+        f"{_scored(frame, todo):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
         f"({rate:.0f} rows/s in {note}). It may be stopped at any time: the same command goes on."
     )
+    return runs
+
+
+def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
+    """The artefact of each training. Those that are missing are made, after a line on what that will cost.
+
+    A training of one task from fresh weights is a `train-single` run as users make it; all others, and trials, are
+    artefacts of stage `truth`, which keep their scores alone. No such line where it was `announced` before.
+    """
+    context = frame.context
+    runs = _found(frame, trainings) if announced else announce_trainings(frame, measure, trainings)
+    todo = [training for training in trainings if training not in runs]
+    rate = _rate(frame, runs)[0] if todo else math.nan
     started, kept = time.monotonic(), len(runs)
     for number, training in enumerate(todo):
         if number:
@@ -50,14 +68,21 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training]) ->
     return runs
 
 
+def training_request(frame: Frame, training: Training) -> dict[str, Any]:
+    """All that decides the result of a training that starts from nothing."""
+    arguments = {name: value for name, value in _arguments(frame, training, {}).items() if name != "name"}
+    return full_request(arguments.pop("stage"), run_request(**arguments))
+
+
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
-    """For each training the main metric of each of its tasks: the mean over its scored splits.
+    """For each training the main metric of each of its tasks (of a trial: the target), the mean over its scored splits.
 
     A metric that is undefined (the predictions are constant) counts as 0.
     """
     found: dict[Training, dict[str, float]] = {}
     for training, run in runs.items():
-        values: dict[str, list[float]] = {task: [] for task in training.tasks}
+        judged = training.tasks if training.target is None else (training.target,)
+        values: dict[str, list[float]] = {task: [] for task in judged}
         for row in run_results(run):
             if row["main"]:
                 values[row["task"]].append(row["value"] or 0.0)
@@ -65,10 +90,19 @@ def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
     return found
 
 
+def trial_curves(runs: Runs) -> list[dict[int, float]]:
+    """For each trial its target's main metric on select rows, by updates done; undefined counts as 0."""
+    found = []
+    for training, run in runs.items():
+        rows = [row for row in run.table("metrics.parquet").to_pylist() if row["main"] and row["split"] == "select"]
+        found.append({row["step"] // len(training.tasks): row["value"] or 0.0 for row in rows if not row["final"]})
+    return found
+
+
 def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
     """What the trainings process, with or without the scoring of their results."""
     rows = trained_rows(trainings, frame.batch)
-    return Cost(rows + scored_rows(trainings, frame.scored) * scoring, rows)
+    return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
 def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> dict[str, Any]:
@@ -78,6 +112,8 @@ def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefac
     stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
     if start is not None:
         name = f"transfer-{start.tasks[0]}-{tasks[0]}"
+    if training.target is not None:
+        stage, name = TRUTH, f"trial-{training.target}"
     return {
         "context": replace(frame.checked_context, training=_settings(frame, training)),
         "stage": stage,
@@ -87,7 +123,7 @@ def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefac
         "prepared": [frame.prepared[task] for task in tasks],
         "seed": training.seed,
         "origin": adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
-        "avoid": frame.scored_contents,
+        "limits": Limits(frame.scored_contents, dict(training.rows), training.target),
     }
 
 
@@ -100,7 +136,7 @@ def _settings(frame: Frame, training: Training) -> TrainingSettings:
         num_train_epochs=default.num_train_epochs,
         task_sampling="uniform" if len(training.tasks) > 1 else default.task_sampling,
         sampling_temperature=default.sampling_temperature,
-        eval_steps=None,
+        eval_steps=training.every if training.target is not None else None,
         load_best_model_at_end=False,
     )
 
@@ -119,9 +155,15 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     return runs
 
 
+def _scored(frame: Frame, trainings: Sequence[Training]) -> int:
+    """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
+    trials = any(training.target is not None for training in trainings)
+    return scored_rows(trainings, frame.scored, frame.select if trials else {})
+
+
 def _work(frame: Frame, trainings: Sequence[Training]) -> float:
     """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
-    return trained_rows(trainings, frame.batch) + scored_rows(trainings, frame.scored) / 2
+    return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
 
 
 def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:

@@ -73,7 +73,7 @@ class Trainer:
     """Trains one method on its tasks' rows; `run` does it all.
 
     `checkpoint_steps` as in `CheckpointTimer`; up to `max_nonfinite` updates are skipped because their loss or gradient
-    is not finite. Without `score_select` no step can be chosen.
+    is not finite. Without `score_select` no step can be chosen. With a `target` no other task is scored.
     """
 
     def __init__(
@@ -86,11 +86,13 @@ class Trainer:
         hooks: Hooks,
         max_nonfinite: int = 0,
         score_select: bool = True,
+        target: str | None = None,
     ) -> None:
         self.method, self.parts, self.settings = method, parts, settings
         self.precision, self.hooks, self.max_nonfinite = precision, hooks, max_nonfinite
         self.checkpoints = CheckpointTimer(checkpoint_steps)
         self.context, self.score_select = method.context, score_select
+        self.judged = set(parts) if target is None else {target}
         self.records = method.context.records
         for name in ("steps", "metrics", "predictions"):
             self.records.setdefault(name, [])
@@ -215,7 +217,7 @@ class Trainer:
         started = time.perf_counter()
         self.method.eval_mode()
         mains = []
-        for task in phase.tasks:
+        for task in (task for task in phase.tasks if task in self.judged):
             rows = self.parts[task].select
             scores = score(self.context.infos[task], self._predict(task, rows), rows)
             mains.append(next(iter(scores.values())))
@@ -232,6 +234,8 @@ class Trainer:
         started = time.perf_counter()
         self.method.eval_mode()
         for task, parts in self.parts.items():
+            if task not in self.judged:
+                continue
             info = self.context.infos[task]
             for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))

@@ -19,6 +19,7 @@ from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
+    SelectionSettings,
     StartSettings,
     TrainingSettings,
 )
@@ -33,7 +34,7 @@ SETTINGS = {
     "prepro": DATA,
     "train-single": [*TRAINING, StartSettings],
     "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
-    "correlate": [RuntimeSettings, *(spec.settings for spec in MEASURES.values())],
+    "correlate": [RuntimeSettings, SelectionSettings, *(spec.settings for spec in MEASURES.values())],
     "report": [],
 }
 

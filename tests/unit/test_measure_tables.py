@@ -7,7 +7,7 @@ from rich.console import Console
 
 from adaptershare_cli.correlation import scores, selection
 from adaptershare_cli.correlation.selection import Curve
-from adaptershare_cli.reporting.measure_tables import score_table, selection_steps_table
+from adaptershare_cli.reporting.measure_tables import empty_scores, score_table, selection_steps_table
 
 
 def printed(table) -> list[list[str]]:
@@ -29,35 +29,50 @@ class TestScoreTable:
 
     def test_cells(self):
         header, values, intervals, nothing, random, ceiling = self.lines(self.truth)
-        assert header == ["measure", *scores.SCORES, "p", "cost"]
+        names = [name.replace("-", " ") for name in scores.SCORES if name != "regret@5"]  # there are four sources
+        assert header == ["measure", *names, "p", "cost"]
         assert values[:3] == ["good", "1.00", "0.000"] and values[-3] == "1.00" and values[-1] == "1.23 %"
-        assert intervals[1].startswith("[0.") and intervals[1].endswith(", 1.00]")
-        assert nothing == ["[b]none", *["–"] * 10]
-        assert random[0] == "random" and float(random[1]) < 1
+        assert intervals[1].startswith("0.") and intervals[1].endswith("…1.00")
+        assert nothing == ["[b]none", *["–"] * 9]
+        assert random[0] == "random, mean" and float(random[1]) < 1
         assert ceiling[0] == "ceiling" and " to " in ceiling[header.index("pearson")]
         assert " to " not in ceiling[header.index("ndcg")]
 
     def test_one_seed_has_no_ceiling(self):
         *_, ceiling = self.lines(self.truth[:1])
-        assert ceiling == ["ceiling", *["–"] * 8, "", ""]
+        assert ceiling == ["ceiling", *["–"] * 7, "", ""]
+
+    def test_scores_that_are_empty_throughout(self):
+        three = np.random.default_rng(0).normal(size=(2, 3, 3))
+        table = scores.score_measures({"a": three[0]}, three, list("abc"), "pair", draws=5).to_pandas()
+        assert empty_scores(table) == ["regret@3", "regret@5"]
 
 
 class TestSelectionTable:
     def test_steps_and_rows(self):
         curves = iter([0.5, 0.6, 0.4, 0.1, 0.2, 0.3])
-        ask = lambda candidate: Curve((next(curves),))  # noqa: E731
+        ask = lambda candidate: Curve((next(curves),), scored=(0.25, 0.75))  # noqa: E731
         ranking = {"a": 0.9, "b": 0.2}
         ids = {"a": np.arange(4), "b": np.arange(3)}
         steps = selection.trial("t", ranking, ask)
         steps += selection.fine_grained("t", ranking, "ab", {"a": ids["a"] / 4, "b": ids["b"] - 9}, ids, at_least=0.4)
         steps += selection.baselines("t", ["a", "b"], 1, ask)
         header, *lines = printed(selection_steps_table(selection.selection_table(steps).to_pandas()))
-        assert header == ["target", "procedure", "step", "trained along", "score", "chosen", "rows kept"]
-        assert lines[:4] == [
-            ["t", "trial (strict)", "0", "none", "0.500", "", ""],
-            ["t", "trial (strict)", "1", "a", "0.600", "chosen", ""],
-            ["t", "trial (strict)", "2", "a, b", "0.400", "", ""],
-            ["t", "fg (rows: at least 0.4)", "0", "a", "–", "chosen", "a 2 of 4"],
+        assert header == [
+            "target",
+            "procedure",
+            "step",
+            "trained along",
+            "score",
+            "scored splits",
+            "chosen",
+            "rows kept",
         ]
-        assert lines[4] == ["", "", "", "", "", "", "b 0 of 3"]
+        assert lines[:4] == [
+            ["t", "trial (strict)", "0", "none", "0.500", "0.500 ± 0.250", "", ""],
+            ["t", "trial (strict)", "1", "a", "0.600", "0.500 ± 0.250", "chosen", ""],
+            ["t", "trial (strict)", "2", "a, b", "0.400", "0.500 ± 0.250", "", ""],
+            ["t", "fg (rows: at least 0.4)", "0", "a", "–", "–", "chosen", "a 2 of 4"],
+        ]
+        assert lines[4] == ["", "", "", "", "", "", "", "b 0 of 3"]
         assert [line[1] for line in lines[5:]] == ["none", "all", "random"]

@@ -344,7 +344,9 @@ class TestTruth:
     def test_rows(self):
         together = Training(("a", "b"), 0, 5)
         assert trained_rows([together, Training(("a",), 0, 5)], 8) == (2 + 1) * 5 * 8
-        assert scored_rows([together, together], {"a": 3, "b": 4}) == 14
+        assert scored_rows([together, together], {"a": 3, "b": 4}, {}) == 14
+        trial = Training(("a", "b"), 0, 7, target="b")  # every second update on each: 7 times, and the end again
+        assert trial.every == 2 and scored_rows([trial], {"b": 4}, {"b": 10}) == 4 + 80
 
 
 def test_options_without_effect_are_refused():
