@@ -238,7 +238,7 @@ def test_fine_grained_keeps_rows_and_trains_on_them(
     assert {task: set(parts[task].train.row.tolist()) for task in kept} == kept
     assert len(parts["first"].train) == taus_rows(own_selected, "first") and len(parts["second"].select) > 0
     fusion = run_on_it(own_selected, encoder, "--selection", "fg", method=("--method", "adapterfusion"))
-    refused(*fusion, says=("adapterfusion trains its adapters on all rows", "--method"))
+    refused(*fusion, says=("adapterfusion plans its trainings for all rows", "--method"))
 
 
 def taus_rows(workspace: Path, task: str) -> int:
