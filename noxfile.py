@@ -89,9 +89,10 @@ def protocol(session: nox.Session) -> None:
         ["--method", "private", *checked],
         ["--method", "shared", *checked],
         ["--shuffle-heldout-labels", *checked],
-        ["--rule", "significance", "--max-interference", "-0.5", *checked],
-        ["--method", "hyperformer", *checked],
-        ["--method", "hyperformer++", *checked],
+        ["--guard", "none", *checked],
+        ["--rule", "significance", "--max-interference", "-0.3", *checked],
+        ["--method", "hyperformer", "--learning-rate", "1e-4", *checked],
+        ["--method", "hyperformer++", "--learning-rate", "1e-4", *checked],
         # With the paper's learning rate, and with that of the other methods; half of the updates train the adapters.
         ["--method", "adapterfusion"],
         ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],

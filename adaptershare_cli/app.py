@@ -12,7 +12,7 @@ from adaptershare_cli import __version__
 from adaptershare_cli.console import Reporter
 from adaptershare_cli.correlation import MEASURES, TRUTHS, measure_settings, wanted_measures
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods import METHODS, method_options, method_settings
+from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
 from adaptershare_cli.options import Program, choice, settings_from, with_options
 from adaptershare_cli.settings import (
     PRESETS,
@@ -297,7 +297,8 @@ def train_share(
     method_settings(method, options)  # a wrong option is refused before torch is imported
     if target is not None and selection is None:
         raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
-    context = _context("train-share", locals(), given, reporter)
+    own = training_defaults(method, options)
+    context = _context("train-share", locals(), {**own, **given}, reporter)
     if selection is None:
         chosen: Any = context.tasks(_need_tasks(tasks))
         count = len(chosen)
@@ -312,7 +313,7 @@ def train_share(
         if selection is not None:
             _refuse_data_options(given, where=f"--preset {preset}")
         options = {name: value for name, value in given.items() if name in method_options(method)} | options
-        context = _context("train-share", locals(), given, reporter)
+        context = _context("train-share", locals(), {**own, **given}, reporter)
     from adaptershare_cli.stages.train_share import train_share as run
 
     runs = run(context, chosen, method, options, _seed_list(seed, seeds))

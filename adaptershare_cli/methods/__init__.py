@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
@@ -27,7 +27,8 @@ class MethodSpec:
     """What the command line and the stages know of a method without importing torch.
 
     `module` holds `build(context: MethodContext) -> Method`; `code_version` is raised whenever results change. A method
-    that `needs_plan` is refused without --init-plan.
+    that `needs_plan` is refused without --init-plan. `training` are the training settings whose defaults are others
+    than usual.
     """
 
     summary: str
@@ -35,8 +36,12 @@ class MethodSpec:
     module: str
     code_version: int
     needs_plan: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
+# Every value that a generator writes is a sum over its input, so a step of Adam moves it by many times the rate: with
+# the usual one training falls apart.
+GENERATORS = {"learning_rate": 1e-4}
 METHODS: dict[str, MethodSpec] = {
     "adaptershare": MethodSpec(
         "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 3
@@ -54,10 +59,18 @@ METHODS: dict[str, MethodSpec] = {
         needs_plan=True,
     ),
     "hyperformer": MethodSpec(
-        "a generator a site writes each task's adapter from its embedding", HyperFormerSettings, "hyperformer", 1
+        "a generator a site writes each task's adapter from its embedding",
+        HyperFormerSettings,
+        "hyperformer",
+        1,
+        training=GENERATORS,
     ),
     "hyperformer++": MethodSpec(
-        "one generator for all sites, told by task, layer and position", HyperFormerPlusPlusSettings, "hyperformer", 1
+        "one generator for all sites, told by task, layer and position",
+        HyperFormerPlusPlusSettings,
+        "hyperformer",
+        1,
+        training=GENERATORS,
     ),
     "adapterfusion": MethodSpec(
         "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 1
@@ -66,6 +79,12 @@ METHODS: dict[str, MethodSpec] = {
         "prune one network for each task, then train the subnets together", SparseSharingSettings, "sparse_sharing", 1
     ),
 }
+
+
+def training_defaults(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Training settings whose defaults are the method's own; for AdapterFusion over another method, those of that."""
+    over = options.get("fusion_over")
+    return METHODS[over if over in METHODS else method].training
 
 
 def method_options(method: str) -> set[str]:

@@ -98,6 +98,26 @@ def test_sizes_are_those_of_the_paper_unless_given(share: Share, tmp_path: Path)
     assert saved["network/generator.weight"].shape[1] == 6
 
 
+def test_their_learning_rate_is_smaller_unless_given(share: Share, tmp_path: Path) -> None:
+    """With the usual one they fall apart; a method that is trained for another to attend over keeps its own."""
+    arguments = list(share(tmp_path / "w", "--max-steps", "12"))
+    place = arguments.index("--learning-rate")
+    del arguments[place : place + 2]
+    preset = ("--preset", "hyperformer-paper", "--adapter-config", "seq_bn", "--reduction-factor", "16")
+    fusing = ("--fusion-over", "hyperformer++", "--fusion-learning-rate", "0.01")
+    for method, more, rate in (
+        ("hyperformer", (), 1e-4),
+        ("hyperformer++", ("--learning-rate", "0.001"), 1e-3),
+        ("hyperformer++", (*preset, "--max-steps", "3"), 3e-4),
+        ("adapterfusion", fusing, 1e-4),
+        ("shared", (), 1e-3),
+    ):
+        made = json.loads(good(*arguments, "--method", method, *more, "--json").stdout)["artefacts"][-1]
+        assert made["info"]["training"]["learning_rate"] == rate, method
+    runs = Workspace(tmp_path / "w").artefacts("train-share")
+    assert 1e-4 in [run.info["training"]["learning_rate"] for run in runs if run.name == "hyperformer++"]
+
+
 def test_the_published_preset_is_made_of_options() -> None:
     options = PRESETS["hyperformer-paper"](8)
     training = TrainingSettings(
