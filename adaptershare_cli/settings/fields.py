@@ -1,0 +1,70 @@
+"""Settings as fields of frozen dataclasses: help texts, bounds, and what has an effect beside what."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import Field, field, fields
+from typing import Any
+
+from adaptershare_cli.errors import UserError
+
+
+def option(
+    default: Any,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    needs: tuple[str, Any] | None = None,
+) -> Any:
+    """A field with the help text and the bounds (both included) of its command-line option.
+
+    It `needs` another field to have a certain value: without it, it would have no effect.
+    """
+    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "needs": needs})
+
+
+def flag(name: str, value: Any = None) -> str:
+    """A field as it is written on the command line, with a value if it is given one."""
+    written = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{written}" if value else f"--no-{written}"
+    return f"--{written}" if value is None else f"--{written} {value}"
+
+
+def check_settings(settings: Any) -> None:
+    """Raise UserError where a value lies outside its field's bounds, or would have no effect beside the others."""
+    by_name = {item.name: item for item in fields(settings)}
+    for item in by_name.values():
+        value = getattr(settings, item.name)
+        check_value(item, value)
+        needs = item.metadata.get("needs") if value != item.default else None
+        while needs is not None:  # what is needed may need something itself
+            name, needed = needs
+            if getattr(settings, name) != needed:
+                raise UserError(f"{flag(item.name)} belongs to {flag(name, needed)}", fix="Leave one of them out.")
+            needs = by_name[name].metadata.get("needs")
+
+
+def check_value(item: Field, value: Any) -> None:
+    """Raise UserError where a value lies outside its field's bounds."""
+    low, high = item.metadata.get("min"), item.metadata.get("max")
+    if value is None or isinstance(value, bool | str):
+        return
+    too_low, too_high = low is not None and value < low, high is not None and value > high
+    if not math.isfinite(value) or too_low or too_high:
+        bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
+        raise UserError(f"{flag(item.name)} must be {bounds}", where=f"got {value}")
+
+
+def non_default(settings: Any) -> dict[str, Any]:
+    """The settings that differ from their defaults, for an artefact's key."""
+    return {f.name: getattr(settings, f.name) for f in fields(settings) if getattr(settings, f.name) != f.default}
+
+
+def joint_settings(classes: list[type]) -> dict[str, Any]:
+    """Every field that any of the given settings classes has, by name; the first class that has it defines it."""
+    found: dict[str, Any] = {}
+    for cls in classes:
+        for item in fields(cls):
+            found.setdefault(item.name, item)
+    return found
