@@ -29,8 +29,12 @@ INFOS = {
     "first-2": TaskInfo("first-2", "classification", ("no", "yes"), None, ("matthews",)),
 }
 WORD_INFOS = {"tags": TaskInfo("tags", "tagging", ("B-x", "I-x", "O"), None, ("span_f1", "accuracy"))}
-ALL_INFOS = INFOS | WORD_INFOS
-MIXED = tuple(ALL_INFOS)  # tasks of every kind
+MIXED = (*INFOS, *WORD_INFOS)  # tasks of every kind
+
+
+def info_of(name: str) -> TaskInfo:
+    """The task of that name."""
+    return INFOS.get(name) or WORD_INFOS[name]
 
 
 def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:
@@ -65,10 +69,10 @@ def random_parts(names: tuple[str, ...] = tuple(INFOS), rows: int = 40, segments
     """Parts of random rows for the named tasks."""
     return {
         name: TaskParts(
-            random_rows(ALL_INFOS[name], rows, 1, segments),
-            random_rows(ALL_INFOS[name], 11, 2, segments),
-            random_rows(ALL_INFOS[name], 12, 3, segments),
-            {"dev": random_rows(ALL_INFOS[name], 15, 4, segments)},
+            random_rows(info_of(name), rows, 1, segments),
+            random_rows(info_of(name), 11, 2, segments),
+            random_rows(info_of(name), 12, 3, segments),
+            {"dev": random_rows(info_of(name), 15, 4, segments)},
         )
         for name in names
     }
@@ -93,7 +97,7 @@ def build_method(
     training = training or TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2)
     context = MethodContext(
         encoder=load_encoder(locate_encoder(str(folder)), torch.device("cpu")),
-        infos={name: ALL_INFOS[name] for name in parts},
+        infos={name: info_of(name) for name in parts},
         heldout={name: part.heldout for name, part in parts.items()},
         training=training,
         settings=method_settings(method, options),
