@@ -104,7 +104,11 @@ def arguments(root: Path, encoder: Path, workspace: Path, *more: Any, tasks: str
 
 
 # Measures of runs of other methods, and those.
-OTHERS = {"fusion": ("--method", "adapterfusion"), "task-embedding": ("--method", "hyperformer")}
+OTHERS = {
+    "fusion": ("--method", "adapterfusion"),
+    "task-embedding": ("--method", "hyperformer"),
+    "mask-overlap": method_arguments("sparse-sharing"),
+}
 SPLITTING = ("--check-every", "5", "--guard", "none", "--max-interference", "-0.5", "--lookahead-every", "8")
 
 
