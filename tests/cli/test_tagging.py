@@ -270,7 +270,7 @@ def test_every_measure_takes_mixed_tasks(mixed: Path, encoder: Path, tmp_path: P
     command = ("correlate", "-w", tmp_path)
     steps = ("--target-steps", "3", "--samples", "12")
     good(*command, "--run", "shared", "--measure", ",".join(of_shared), "--model", encoder, *steps)
-    for name, (_, run) in OTHERS.items():
+    for name, (_, run, *_) in OTHERS.items():
         good(*command, "--run", run, "--measure", name)
     made_now = {artefact.name: artefact for artefact in Workspace(tmp_path).artefacts("correlate")}
     for name in MEASURES:
