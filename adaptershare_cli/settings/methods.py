@@ -195,7 +195,7 @@ class SparseSharingSettings(MethodSettings):
     masks: Literal["pruned", "random", "given", "ones"] = option(
         "pruned",
         "Each task's mask: pruned for it; drawn at random with the rates of --mask-run in every tensor; those of "
-        "--mask-run; or everything (which is --method shared).",
+        "--mask-run; or everything (which without a warm-up is --method shared).",
     )
     mask_run: str | None = option(
         None, "Of --masks random and given: an earlier sparse-sharing run (name, key prefix, glob or path)."

@@ -183,5 +183,6 @@ def adapter_origin(
     request = {"origin": [run.content], "start": start | ({"changes": changes} if changes else {})}
     return Origin(
         request, (run,), {"start": {"run": run.label, **start}}, read,
-        settings={"init": init, "init_head": with_head}, examples=run.info["examples"],
+        settings={"from": run.info["method"], "init": init or "new", "init_head": with_head},
+        examples=run.info["examples"],
     )  # fmt: skip

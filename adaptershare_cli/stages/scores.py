@@ -120,9 +120,15 @@ def print_scores(frame: Frame, artefact: Artefact) -> None:
     """The table, what it leaves out, and where the pictures are."""
     reporter, table = frame.context.reporter, artefact.table("scores.parquet").to_pandas()
     reporter.table(score_table(table))
-    if empty := empty_scores(table):
-        sources = len(frame.tasks) - 1
-        reporter.line(f"{', '.join(empty)}: undefined here, with {sources} sources a target; left out (null)")
+    empty, sources = empty_scores(table), len(frame.tasks) - 1
+    few = [name for name in empty if name.startswith("regret@") and int(name.partition("@")[2]) >= sources]
+    if few:
+        reporter.line(f"{', '.join(few)}: undefined here, with {sources} sources a target; left out (null)")
+    if others := [name for name in empty if name not in few]:
+        reporter.line(
+            f"{', '.join(others)}: undefined here, as the truth is the same for every source (more --target-steps or "
+            "seeds may part them); left out (null)"
+        )
     for name in artefact.info["plots"]:
         if name.endswith(".png"):
             reporter.path(str(artefact.path / name))

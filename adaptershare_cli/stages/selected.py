@@ -81,6 +81,6 @@ def _named(context: StageContext, spec: str, target: str | None) -> Artefact:
         raise UserError(
             f"--selection {spec} must name one selection",
             where=f"it names {names}",
-            fix="Give one's name, or --target.",
+            fix="Give one's name." if target else "Give one's name, or --target.",
         )
     return found[0]
