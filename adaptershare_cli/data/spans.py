@@ -15,7 +15,8 @@ Span = tuple[str, int, int]  # type, first word, last word
 
 def is_span_label(label: str) -> bool:
     """Whether a label is O, or one of B, I, E and S, alone or before a hyphen and a type."""
-    return label == OUTSIDE or label.partition("-")[0] in ("B", "I", "E", "S")
+    prefix, hyphen, of = label.partition("-")
+    return label == OUTSIDE or (prefix in ("B", "I", "E", "S") and bool(of) == bool(hyphen))
 
 
 def spans(labels: Sequence[str]) -> list[Span]:

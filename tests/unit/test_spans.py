@@ -76,7 +76,7 @@ def test_what_bio_and_bioes_write_is_read(pieces: list[tuple[str, int]], ends: b
     assert spans(labels) == wanted
 
 
-@pytest.mark.parametrize("label", ["NN", "o", "B_PER", "U-PER", "L-PER", "OO", "", "PER-B"])
+@pytest.mark.parametrize("label", ["B-", "NN", "o", "B_PER", "U-PER", "L-PER", "OO", "", "PER-B"])
 def test_labels_that_name_no_span(label: str) -> None:
     assert not is_span_label(label)
     with pytest.raises(ValueError, match="no label of spans"):
