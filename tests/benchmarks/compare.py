@@ -138,9 +138,10 @@ def main() -> None:
     options = parser.parse_args()
     runs = read_runs(options.workspace)
     if options.csv:
-        index = ["variant", "seed", "part", "groups", "parameters"]
-        wide = runs.pivot_table(index=index, columns="task", values="value").reset_index()
-        wide.round(2).to_csv(options.csv, index=False)
+        index = ["variant", "seed", "part"]
+        once = runs.drop_duplicates([*index, "run"]).groupby(index).agg({"groups": "mean", "parameters": "sum"})
+        wide = once.join(runs.pivot_table(index=index, columns="task", values="value"))
+        wide.round(2).to_csv(options.csv)
     frame = table(runs, options.baseline)
     print("| " + " | ".join(frame.columns) + " |")
     print("|" + "---|" * len(frame.columns))
