@@ -19,7 +19,6 @@ from adaptershare_cli.model.adapters import ADAPTER_FOLDER_FILES, CONFIGS, check
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
-from adaptershare_cli.settings import TrainingSettings
 
 CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
 PICKLED = "pytorch_adapter.bin"
@@ -73,28 +72,29 @@ def check_adapter(folder: Path, encoder: EncoderSource, config: str, reduction_f
                 where=str(folder / CONFIG),
                 fix="Name the encoder that it was trained on with --model.",
             )
-    given = _bottleneck(description.get("config"), folder / CONFIG)
-    wanted = CONFIGS[config](reduction_factor=reduction_factor).to_dict()
-    for name in SHAPING:
-        if given[name] != wanted[name]:
-            fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(CONFIGS)}."
-            raise UserError(
-                f"The adapter has {name} {given[name]}; {config} with reduction factor {reduction_factor} has "
-                f"{wanted[name]}",
-                where=str(folder / CONFIG),
-                fix=f"Give --reduction-factor {given[name]}." if name == "reduction_factor" else fix,
-            )
+    for name, theirs in changed_fields(folder, config, reduction_factor).items():
+        fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(CONFIGS)}."
+        raise UserError(
+            f"The adapter has {name} {theirs}; {config} with reduction factor {reduction_factor} has "
+            f"{_usual(config, reduction_factor)[name]}",
+            where=str(folder / CONFIG),
+            fix=f"Give --reduction-factor {theirs}." if name == "reduction_factor" else fix,
+        )
 
 
-def changed_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]:
-    """In what the folder's adapter differs from those that `training` asks for, of what shapes its function.
+def changed_fields(folder: Path, config: str, reduction_factor: int) -> dict[str, Any]:
+    """In what the folder's adapter differs from the library's `config` of that size, of what shapes its function.
 
     What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `changes`.
     """
     file = folder / CONFIG
     given = _bottleneck(_read_json(file).get("config"), file)
-    usual = CONFIGS[training.adapter_config](reduction_factor=training.reduction_factor).to_dict()
+    usual = _usual(config, reduction_factor)
     return {name: given[name] for name in SHAPING if given[name] != usual[name]}
+
+
+def _usual(config: str, reduction_factor: int) -> dict[str, Any]:
+    return CONFIGS[config](reduction_factor=reduction_factor).to_dict()
 
 
 def _bottleneck(config: Any, file: Path) -> dict[str, Any]:

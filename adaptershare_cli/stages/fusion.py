@@ -156,7 +156,8 @@ def _origin(
     context: StageContext, settings: AdapterFusionSettings, runs: list[Artefact], over: str, updates: dict[str, int]
 ) -> Origin:
     folders = {task: run.path / "tasks" / task for run in runs for task in run.info["tasks"]}
-    changes = changed_fields(next(iter(folders.values())), context.training)  # one method's: all are alike
+    shape = context.training.adapter_config, context.training.reduction_factor
+    changes = changed_fields(next(iter(folders.values())), *shape)  # one method's: all are alike
     return Origin(
         {"fusion_over": over, "origin": [run.content for run in runs], **({"changes": changes} if changes else {})},
         tuple(runs),

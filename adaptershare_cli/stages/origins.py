@@ -169,7 +169,7 @@ def adapter_origin(
     Without `init` the adapter that the run's generators write for a task embedding drawn with `seed`.
     """
     folder = run.path / "tasks" / (init or run.info["tasks"][0])
-    changes = changed_fields(folder, context.training)
+    changes = changed_fields(folder, context.training.adapter_config, context.training.reduction_factor)
 
     def read(encoder: PreTrainedModel, infos: dict[str, TaskInfo]) -> dict[str, Any]:
         pooling = context.training.pooling

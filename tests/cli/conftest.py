@@ -15,9 +15,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from adaptershare_cli.app import app
-from adaptershare_cli.artefact import ORIGIN, TIMING
+from adaptershare_cli.artefact import ORIGIN, TIMING, Artefact
 from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.training.checkpoint import Checkpoint
+from adaptershare_cli.workspace import Workspace
 from tests.conftest import WORDS
 
 TASKS = ("first", "second", "score")
@@ -152,6 +153,12 @@ def refused(*arguments: Any, says: tuple[str, ...] = ()) -> str:
     for words in says:
         assert words in text, f"{words!r} is not in: {text}"
     return text
+
+
+def found(workspace: Path, name: str) -> Artefact:
+    """The one artefact of correlate with that name."""
+    (artefact,) = [a for a in Workspace(workspace).artefacts("correlate") if a.name == name]
+    return artefact
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.correlation.base import cost_share
 from adaptershare_cli.correlation.scores import SCORES
 from adaptershare_cli.workspace import Artefact, Workspace
-from tests.cli.conftest import TASKS, Share, good, hashed, refused, snapshot
+from tests.cli.conftest import TASKS, Share, found, good, hashed, refused, snapshot
 
 CELLS = [(s, t) for s in TASKS for t in TASKS if s != t]
 
@@ -40,12 +40,6 @@ def judged(share: Share, encoder: Path, tmp_path_factory: pytest.TempPathFactory
 def own_judged(judged: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may change."""
     return Path(shutil.copytree(judged, tmp_path / "workspace"))
-
-
-def found(workspace: Path, name: str) -> Artefact:
-    """The one artefact of correlate with that name."""
-    (artefact,) = [a for a in Workspace(workspace).artefacts("correlate") if a.name == name]
-    return artefact
 
 
 def cells(artefact: Artefact) -> np.ndarray:

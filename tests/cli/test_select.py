@@ -18,7 +18,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.stages import runs as runs_module
 from adaptershare_cli.stages.checkpoints import CheckpointStore
 from adaptershare_cli.workspace import Artefact, Workspace
-from tests.cli.conftest import QUICK, Share, add_task, call, good, hashed, only, refused, snapshot
+from tests.cli.conftest import QUICK, Share, add_task, call, found, good, hashed, only, refused, snapshot
 
 TASKS = ("first", "second", "score", "fourth")
 TRIAL = ("--select", "trial", "--target", "first")
@@ -46,12 +46,6 @@ def selected(project: Path, share: Share, encoder: Path, tmp_path_factory: pytes
 def own_selected(selected: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may change."""
     return Path(shutil.copytree(selected, tmp_path / "workspace"))
-
-
-def found(workspace: Path, name: str) -> Artefact:
-    """The one selection of that name."""
-    (artefact,) = [a for a in Workspace(workspace).artefacts("correlate") if a.name == name]
-    return artefact
 
 
 def steps(artefact: Artefact) -> pd.DataFrame:
