@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.cli.conftest import good, only, refused
+
 FORMATS = ("csv", "tsv", "tsv_quoted", "jsonl", "parquet", "lines", "clinc")
 Values = dict[str, Any]  # column to value; bytes stand for a text's UTF-8
 # The third row is the one that is spoilt. A line end inside the first one must not shift the line numbers.
@@ -169,3 +171,35 @@ def lay_out(root: Path, form: str, defect: Defect) -> Path:
         task = {"kind": "regression", "range": [0, 5], "metrics": ["pearson"]}
     (root / "spoilt.yaml").write_text(json.dumps({**task, "report_on": ["dev"], "files": files}))
     return root
+
+
+def _download(root: Path) -> tuple[Any, ...]:
+    return ("download", "-t", "spoilt", "--task-dir", root, "--from", root / "data", "-w", root / "w")
+
+
+def check_refused(root: Path, outcome: Refused) -> None:
+    """The task `spoilt` below `root` is refused as a whole, and nothing is made."""
+    assert outcome.says in refused(*_download(root), "--max-rejected", 100, says=("train",))
+    assert not list((root / "w").glob("download/*"))
+
+
+def check_made(root: Path, rejected: Rejected | None, file: str = "", line: int = 0, name: str = "") -> pa.Table:
+    """The rows of train that the task `spoilt` below `root` ends with.
+
+    A row that is `rejected` is named (file, line and column) before, and stands in rejected.parquet then.
+    """
+    if rejected is not None:
+        place = f"{file}, row {line}" + (f", column {name}: " if name else ": ")
+        says = ("1 row of the task `spoilt`", place, rejected.reason, "--max-rejected 1")
+        told = refused(*_download(root), says=says)
+        assert not list((root / "w").glob("download/*")), told
+    good(*_download(root), *(["--max-rejected", "1"] if rejected is not None else []))
+    folder = only(root / "w", "download/spoilt-*")
+    faults = pq.read_table(folder / "rejected.parquet").to_pylist()
+    if rejected is not None:
+        (fault,) = faults
+        assert (fault["split"], fault["file"], fault["row"], fault["column"]) == ("train", file, line, name)
+        assert rejected.reason in fault["reason"] and len(fault["value"]) <= 200
+    else:
+        assert not faults
+    return pq.read_table(folder / "train.parquet")

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import (
     BAD,
     FOLDER,
@@ -25,6 +24,8 @@ from tests.faults.malformed import (
     Read,
     Refused,
     Rejected,
+    check_made,
+    check_refused,
     good_rows,
     lay_out,
     write,
@@ -273,10 +274,8 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
         assert len(outcome.why) > 20
         return
     lay_out(tmp_path, form, how)
-    arguments = ("download", "-t", "spoilt", "--task-dir", tmp_path, "--from", tmp_path / "data", "-w", tmp_path / "w")
     if isinstance(outcome, Refused):
-        assert outcome.says in refused(*arguments, "--max-rejected", 100, says=("train",))
-        assert not list((tmp_path / "w").glob("download/*"))
+        check_refused(tmp_path, outcome)
         return
     expected = [row["text"] for row in good_rows(form)]
     if isinstance(outcome, Rejected):
@@ -284,21 +283,10 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
         name = outcome.column
         file = f"train/{name or 'text'}" if form == "lines" else "train"
         name = "intent" if form == "clinc" and name == "label" else name
-        place = f"{file}, row {line}" + (f", column {name}: " if name else ": ")
-        told = refused(*arguments, says=("1 row of the task `spoilt`", place, outcome.reason, "--max-rejected 1"))
-        assert not list((tmp_path / "w").glob("download/*")), told
+        train = check_made(tmp_path, outcome, file, line, name)
         del expected[outcome.index]
     else:
+        train = check_made(tmp_path, None)
         expected[BAD] = outcome.text
-    good(*arguments, *(["--max-rejected", "1"] if isinstance(outcome, Rejected) else []))
-    folder = only(tmp_path / "w", "download/spoilt-*")
-    train = pq.read_table(folder / "train.parquet")
     assert [found.replace("\r\n", "\n").encode() for found in train["text"].to_pylist()] == expected
     assert train["row"].to_pylist() == [row for row in range(4) if row != getattr(outcome, "index", None)]
-    found = pq.read_table(folder / "rejected.parquet").to_pylist()
-    if isinstance(outcome, Rejected):
-        (fault,) = found
-        assert (fault["split"], fault["file"], fault["row"], fault["column"]) == ("train", file, line, name)
-        assert outcome.reason in fault["reason"] and len(fault["value"]) <= 200
-    else:
-        assert not found

@@ -25,7 +25,7 @@ from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.sources import _places, read_task, resolve_source
 from adaptershare_cli.errors import UserError
 from tests.cli.conftest import good, only, refused
-from tests.faults.malformed import Cannot, Read, Refused, Rejected
+from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused
 from tests.faults.test_any_bytes import EDIT, QUICKLY, decoded, edited
 
 FORMATS = ("conll", "lines", "jsonl", "parquet")
@@ -246,10 +246,8 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
     if form == "jsonl" and defect == "bad UTF-8":
         how = files(lambda data: data.replace(b"plot", b"pl\xe9t"))
     lay_out(tmp_path, form, how)
-    arguments = ("download", "-t", "spoilt", "--task-dir", tmp_path, "--from", tmp_path / "data", "-w", tmp_path / "w")
     if isinstance(outcome, Refused):
-        assert outcome.says in refused(*arguments, "--max-rejected", 100, says=("train",))
-        assert not list((tmp_path / "w").glob("download/*"))
+        check_refused(tmp_path, outcome)
         return
     expected = [" ".join(words) for words in WORDS]
     if isinstance(outcome, Rejected):
@@ -257,27 +255,16 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
             outcome.place if form == "conll" and isinstance(outcome, Word) else 0
         )
         name = {"text": "0", "label": "2"}.get(outcome.column, "") if form == "conll" else outcome.column
-        file = f"train/{outcome.column}" if form == "lines" else "train"
-        place = f"{file}, row {line}" + (f", column {name}: " if name else ": ")
-        told = refused(*arguments, says=("1 row of the task `spoilt`", place, outcome.reason, "--max-rejected 1"))
-        assert not list((tmp_path / "w").glob("download/*")), told
+        train = check_made(tmp_path, outcome, f"train/{outcome.column}" if form == "lines" else "train", line, name)
         del expected[BAD]
-    elif outcome.text != Read().text:
-        expected[BAD] = outcome.text.decode()
-    good(*arguments, *(["--max-rejected", "1"] if isinstance(outcome, Rejected) else []))
-    folder = only(tmp_path / "w", "download/spoilt-*")
-    train = pq.read_table(folder / "train.parquet")
+    else:
+        train = check_made(tmp_path, None)
+        if outcome.text != Read().text:
+            expected[BAD] = outcome.text.decode()
     assert [" ".join(words) for words in train["text"].to_pylist()] == expected
     kept = [row for row in range(4) if not (isinstance(outcome, Rejected) and row == BAD)]
     assert train["row"].to_pylist() == kept
     assert train["label"].to_pylist() == [LABELS[row] for row in kept]
-    found = pq.read_table(folder / "rejected.parquet").to_pylist()
-    if isinstance(outcome, Rejected):
-        (fault,) = found
-        assert (fault["split"], fault["file"], fault["row"], fault["column"]) == ("train", file, line, name)
-        assert outcome.reason in fault["reason"] and len(fault["value"]) <= 200
-    else:
-        assert not found
 
 
 # ---- whatever bytes ----
