@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from seqeval.metrics import f1_score
+from seqeval.metrics.sequence_labeling import get_entities
 
 from adaptershare_cli.data.metrics import compute_metric
 from adaptershare_cli.data.spans import spans
@@ -89,6 +92,23 @@ def test_gold_scores_one_and_shifted_borders_score_less(tmp_path: Path) -> None:
     assert compute_metric("span_precision", cut, gold) == pytest.approx(kept / (number - lost))
     assert compute_metric("span_recall", cut, gold) == pytest.approx(kept / number)
     assert compute_metric("span_f1", cut, gold) == pytest.approx(2 * kept / (2 * number - lost))
+
+
+@pytest.mark.parametrize("task", ["conll-chunk", "conll-ner", "atis-slots", "snips-slots"])
+def test_scores_of_real_files_are_those_of_seqeval(task: str, tmp_path: Path) -> None:
+    """Spans of every sentence, and F1 of predictions in which a word in ten has a label drawn at random."""
+    good("download", "-t", task, "--from", DATA, "-w", tmp_path)
+    for split in set(WORDS[task]) - {"train"}:
+        gold = pq.read_table(only(tmp_path, f"download/{task}-*/{split}.parquet"))["label"].to_pylist()
+        assert [spans(sentence) for sentence in gold] == [get_entities(sentence) for sentence in gold]
+        labels, generator = sorted({label for sentence in gold for label in sentence}), np.random.default_rng(0)
+        drawn = [
+            [str(generator.choice(labels)) if generator.random() < 0.1 else label for label in sentence]
+            for sentence in gold
+        ]
+        found = compute_metric("span_f1", drawn, gold)
+        assert found is not None and 0.5 < found < 0.95
+        assert found == pytest.approx(f1_score(gold, drawn), rel=1e-12)
 
 
 @pytest.mark.parametrize("task", ROWS)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.metrics.sequence_labeling import get_entities
 
 from adaptershare_cli.data.metrics import compute_metric
 from adaptershare_cli.data.spans import is_span_label, spans
@@ -58,6 +60,11 @@ def test_spans(labels: str, expected: list[tuple[str, int, int]]) -> None:
 @given(SENTENCE)
 def test_the_rules_are_those_of_conlleval(labels: list[str]) -> None:
     assert spans(labels) == by_pairs(labels)
+
+
+@given(SENTENCE)
+def test_the_rules_are_those_of_seqeval(labels: list[str]) -> None:
+    assert spans(labels) == get_entities(labels)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", ""]), st.integers(1, 4)), max_size=6), st.booleans())
@@ -123,3 +130,14 @@ def test_f1_is_the_harmonic_mean(sentences: list[list[tuple[str, str]]]) -> None
         assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
     else:
         assert not f1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.tuples(LABEL, LABEL), min_size=1, max_size=8), min_size=1, max_size=6))
+def test_scores_are_those_of_seqeval(sentences: list[list[tuple[str, str]]]) -> None:
+    predicted = [[guess for guess, _ in sentence] for sentence in sentences]
+    gold = [[label for _, label in sentence] for sentence in sentences]
+    for name, theirs in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
+        found = compute_metric(f"span_{name}", predicted, gold)
+        if found is not None:  # where nothing is to be divided, seqeval warns and gives 0
+            assert found == pytest.approx(theirs(gold, predicted), rel=1e-12), name
