@@ -44,7 +44,7 @@ class MethodSpec:
 GENERATORS = {"learning_rate": 1e-4}
 METHODS: dict[str, MethodSpec] = {
     "adaptershare": MethodSpec(
-        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 3
+        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 4
     ),
     "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 3),
     "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 3),
@@ -73,7 +73,7 @@ METHODS: dict[str, MethodSpec] = {
         training=GENERATORS,
     ),
     "adapterfusion": MethodSpec(
-        "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 1
+        "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 2
     ),
     "sparse-sharing": MethodSpec(
         "prune one network for each task, then train the subnets together", SparseSharingSettings, "sparse_sharing", 1

@@ -6,7 +6,7 @@ With x what the adapters n of a site get as input, r the residual beside them an
     s = softmax_n((Q x + b_q) . (K u_n + b_k)),      output = sum_n s_n V u_n + r
 
 Q and K start from N(0, 0.02^2), V from the identity (1e-6 off the diagonal). In training, the scores pass a dropout of
-the encoder's attention probability.
+the encoder's attention probability, and K and V are applied once, not once an adapter (`_Quick`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from adapters import AdapterSetup
 from adapters.composition import AdapterCompositionBlock, Fuse, Stack
 from adapters.methods.bottleneck import BottleneckLayer
+from adapters.methods.modeling import BertFusion
 from torch import nn
 
 from adaptershare_cli.errors import UserError
@@ -36,6 +37,32 @@ def check_fusible(adapter_config: str) -> None:
             where="--adapter-config par_bn",
             fix="Use seq_bn or double_seq_bn.",
         )
+
+
+class _Quick(BertFusion):
+    """The library's module with config `dynamic`, in training with the same products in an order that costs less.
+
+    (Q x + b_q) . K u_n = (K^T (Q x + b_q)) . u_n, and sum_n s_n V u_n = V sum_n s_n u_n: for N adapters 3 products
+    with a (d, d) matrix instead of 2 N + 1, and likewise backwards. Out of training it is the library's own pass, so
+    that scores are bit for bit those of an exported module.
+    """
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        residual: torch.Tensor,
+        output_attentions: bool = False,
+    ) -> Any:
+        """(rows, tokens, d) of the query and residual, (rows, tokens, N, d) of the rest, to (rows, tokens, d)."""
+        if not self.training:
+            return super().forward(query, key, value, residual, output_attentions)
+        asked = self.query(query)
+        towards = asked @ self.key.weight
+        scores = (key @ towards.unsqueeze(-1)).squeeze(-1) + (asked @ self.key.bias).unsqueeze(-1)
+        weights = self.dropout(scores).softmax(-1)
+        return self.value((weights.unsqueeze(2) @ value).squeeze(2)) + residual
 
 
 class Fusion:
@@ -96,6 +123,7 @@ class Fusion:
         torch.manual_seed(derive_seed(self.seed, "fusion", target, part.layer_idx, part.location_key))
         part.add_fusion_layer(self.names[target])
         module = part.adapter_fusion_layer[self.names[target]]
+        module.__class__ = _Quick  # the library made it, with its own draws
         return module.to(next(self.bank.encoder.parameters()).device)
 
     def attended(self, target: str, layer: int) -> list[str]:

@@ -227,6 +227,24 @@ def test_values_do_not_decay(encoder: Path) -> None:
     assert optimizer.learning_rate == pytest.approx(0.08)  # one schedule for all
 
 
+def test_the_quick_order_of_training_computes_the_same(encoder: Path) -> None:
+    """Logits and all gradients, with the products as the library orders them and as training does."""
+    method, parts = build(encoder, double=True)
+    batch, found = batch_of(parts, "second"), []
+    modules = [module for _, module in method.fusion._modules("second")]
+    for training in (False, True):
+        method.eval_mode()
+        for module in modules:
+            module.train(training)
+            module.dropout.p = 0.0
+        logits = method.logits(batch)
+        trained = [*method.fusion.parameters("second", False), *method.fusion.parameters("second", True)]
+        found.append((logits.detach(), *torch.autograd.grad(logits.square().sum(), trained)))
+    assert not torch.equal(found[0][0], found[1][0])  # it is another order
+    for library, quick in zip(*found, strict=True):
+        assert torch.allclose(quick, library, rtol=1e-9, atol=1e-12) and quick.abs().max() > 0
+
+
 def test_dropout_of_the_scores_in_training_only(encoder: Path) -> None:
     method, parts = build(encoder)  # heads have no dropout here, the frozen encoder neither
     batch = batch_of(parts, "first")
