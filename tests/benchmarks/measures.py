@@ -4,7 +4,8 @@
 
 3 and 8 are GLUE tasks with 1000 train rows each, all of which pass through `gradts`; 30 are halves of 13 data sets and
 four tasks of `tiny`, with 200 rows each. Trainings are kept to a few updates: what they take is not what is measured,
-so each measure that needs single-task runs finds them made. Truth (transfer, pair) is measured on 3 tasks only.
+so each measure finds the runs made that it looks at. Truth (transfer, pair) is nothing but trainings, as many as there
+are pairs; it is measured on up to `--truth-up-to` tasks.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from adaptershare_cli.correlation import MEASURES
 
+RUN_OF = {"attention": "adapterfusion", "embeddings": "hyperformer++", "masks": "sparse-sharing"}  # else shared
 HALVED = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte,wnli,atis-intent,snips-intent,banking77,clinc150"
 TINY = "sentiment-film,sentiment-food,topic-mail,topic-news"
 
@@ -66,15 +68,18 @@ def cut_of(count: int, source: str, workspace: Path) -> Cut:
     return Cut(f"*-a,*-b,{TINY}", 200, 16, ("--from", str(halves), "--task-dir", str(halves)))
 
 
-def joint_run(cut: Cut, count: int, workspace: Path, options: argparse.Namespace) -> Used:
-    """A shared run with a few checks and two look-aheads."""
+def joint_run(cut: Cut, count: int, workspace: Path, options: argparse.Namespace, method: str = "shared") -> Used:
+    """A run of `method`; with a few checks and two look-aheads if it is `shared`."""
     steps = options.updates * count
+    own = {
+        "shared": ["--first-check", steps // 4, "--check-every", steps // 4, "--lookahead-every", steps // 3],
+        "sparse-sharing": ["--rounds", 2, "--multitask-warmup-epochs", 0],
+    }.get(method, [])
     return command(
-        "train-share", "--method", "shared", "--tasks", cut.tasks, *cut.places, "-w", str(workspace),
+        "train-share", "--method", method, "--tasks", cut.tasks, *cut.places, "-w", str(workspace),
         "--max-train-examples", str(cut.rows), "--max-eval-examples", "50", "--max-seq-length", "64",
         "--heldout-size", str(cut.heldout), "--select-size", "16", "--max-steps", str(steps),
-        "--task-sampling", "uniform", "--first-check", str(steps // 4), "--check-every", str(steps // 4),
-        "--lookahead-every", str(steps // 3), "--threads", options.threads, "--model", options.model,
+        "--task-sampling", "uniform", *map(str, own), "--threads", options.threads, "--model", options.model,
     )  # fmt: skip
 
 
@@ -85,6 +90,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path("workspace/measures"))
     parser.add_argument("--counts", default="3,8,30", help="Of 3, 8 and 30.")
     parser.add_argument("--measures", default=",".join(MEASURES))
+    parser.add_argument("--truth-up-to", type=int, default=8, help="Tasks.")
     parser.add_argument("--updates", type=int, default=4, help="Updates on each task in every training.")
     parser.add_argument("--threads", default="2")
     parser.add_argument("--model", default="embedded")
@@ -97,14 +103,18 @@ def main() -> None:
         def show(name: str, used: Used, count: int = count) -> None:
             print(f"| {count} | {name} | {used.seconds:.1f} | {used.peak:.0f} |", flush=True)
 
-        show("train-share --method shared", joint_run(cut, count, workspace, options))
-        own = ("-w", str(workspace), "--model", options.model)
+        names = options.measures.split(",")
+        for method in dict.fromkeys(["shared", *(RUN_OF.get(MEASURES[name].needs, "shared") for name in names)]):
+            show(f"train-share --method {method}", joint_run(cut, count, workspace, options, method))
+        place = ("-w", str(workspace))
+        own = (*place, "--run", "shared", "--model", options.model)
         show("single-task runs", command("correlate", "--measure", "adapter-weights", *own))
-        for name in options.measures.split(","):
+        for name in sorted(names, key=lambda name: MEASURES[name].needs == "truth"):  # which has to be there first
             spec = MEASURES[name]
-            if spec.needs in ("trainings", "truth") and count > 3:
+            if spec.needs in ("trainings", "truth") and count > options.truth_up_to:
                 continue
-            show(name, command("correlate", "--measure", name, "--force", *(own if spec.computes else own[:2])))
+            looked_at = (*place, "--run", RUN_OF.get(spec.needs, "shared"))
+            show(name, command("correlate", "--measure", name, "--force", *(own if spec.computes else looked_at)))
 
 
 if __name__ == "__main__":
