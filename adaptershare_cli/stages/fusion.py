@@ -33,7 +33,7 @@ from adaptershare_cli.settings import AdapterFusionSettings, TrainingSettings
 from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.origins import check_adapters_of, pick_run
 from adaptershare_cli.stages.rows import Limits, scored_contents, train_sizes
-from adaptershare_cli.stages.runs import Origin, train_run
+from adaptershare_cli.stages.runs import Job, Origin, train_run
 from adaptershare_cli.stages.train_single import ALONE
 from adaptershare_cli.training.schedule import task_updates, total_steps
 from adaptershare_cli.workspace import Artefact
@@ -133,12 +133,11 @@ def _from_training(
             alone = context.for_input(max_steps=first[artefact.name])
             # What stands in a scored split of any of this run's tasks is left out, as in joint training.
             limits = Limits(avoid=scored_contents(context, prepared))
-            runs.append(
-                train_run(alone, "train-single", artefact.name, "private", ALONE, [artefact], seed, limits=limits)
-            )
+            job = Job("train-single", artefact.name, "private", ALONE, [artefact], seed, limits=limits)
+            runs.append(train_run(alone, job))
     else:
         joint = context.for_input(max_steps=sum(first.values()))
-        runs = [train_run(joint, "train-share", over, over, method_settings(over, {}), prepared, seed)]
+        runs = [train_run(joint, Job("train-share", over, over, method_settings(over, {}), prepared, seed))]
     return _origin(context, settings, runs, over or "train-single", second)
 
 

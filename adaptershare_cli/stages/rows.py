@@ -84,11 +84,13 @@ def read_parts(
                 mask = [content not in forbidden for content in table["content"].to_pylist()]
                 lost[artefact.name] += mask.count(False)
                 table = table.filter(pa.array(mask, pa.bool_()))
-                if part == "train" and artefact.name in limits.keep:
+                chosen = part == "train" and artefact.name in limits.keep
+                if chosen:
                     table = table.filter(pc.is_in(table["row"], pa.array(limits.keep[artefact.name], pa.int64())))
                 if not table.num_rows:
+                    of = "selected train" if chosen else part
                     raise UserError(
-                        f"Every {part} row of task {artefact.name} stands in a scored split of a task of this run",
+                        f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
                         fix="Leave a task out, or use --leak-scope task.",
                     )
             kept[part] = Rows(table)

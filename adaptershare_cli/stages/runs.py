@@ -69,73 +69,78 @@ class Origin:
 SCRATCH = Origin()
 
 
-def run_request(
-    context: StageContext,
-    method: str,
-    method_settings: MethodSettings,
-    prepared: list[Artefact],
-    seed: int,
-    origin: Origin = SCRATCH,
-    limits: Limits = WHOLE,
-) -> dict[str, Any]:
-    """All that decides the result of a training; the arguments are those of `train_run`."""
-    device, precision, threads = resolve_runtime(context)
-    request = {
-        **_settings_request(context, method, method_settings),
-        "tasks": [[artefact.name, artefact.content] for artefact in prepared],
-        "device": device.type,
-        "precision": precision,
-        "threads": threads,
-        "seed": seed,
-        **origin.request,
-    }
-    if missing := dropped(prepared, limits.avoid):
-        request["avoid"] = digest(missing)
-    if limits.keep:
-        request["keep"] = digest({task: sorted(rows) for task, rows in limits.keep.items()})
-    if limits.target is not None:
-        request["target"] = limits.target
-    return request
+@dataclass(frozen=True)
+class Job:
+    """A training: the artefact's stage and name, the method and its settings, prepared tasks, seed, start and rows.
+
+    One of stage `truth` is `lean`: only scores are taken and kept (on select rows where `limits` have a target), and
+    nothing is printed.
+    """
+
+    stage: str
+    name: str
+    method: str
+    settings: MethodSettings
+    prepared: list[Artefact]
+    seed: int
+    origin: Origin = SCRATCH
+    limits: Limits = WHOLE
+
+    @property
+    def lean(self) -> bool:
+        """Whether scores are all that is kept."""
+        return self.stage == TRUTH
+
+    def request(self, context: StageContext) -> dict[str, Any]:
+        """All that decides the result."""
+        device, precision, threads = resolve_runtime(context)
+        request = {
+            "method": self.method,
+            "method_version": METHODS[self.method].code_version,
+            "method_settings": {k: v for k, v in non_default(self.settings).items() if k not in NAMES},
+            "training": non_default(context.training),
+            "encoder": context.encoder.weights,
+            "tasks": [[artefact.name, artefact.content] for artefact in self.prepared],
+            "device": device.type,
+            "precision": precision,
+            "threads": threads,
+            "seed": self.seed,
+            **self.origin.request,
+        }
+        if missing := dropped(self.prepared, self.limits.avoid):
+            request["avoid"] = digest(missing)
+        if self.limits.keep:
+            request["keep"] = digest({task: sorted(rows) for task, rows in self.limits.keep.items()})
+        if self.limits.target is not None:
+            request["target"] = self.limits.target
+        return request
 
 
-def train_run(
-    context: StageContext,
-    stage: str,
-    name: str,
-    method: str,
-    method_settings: MethodSettings,
-    prepared: list[Artefact],
-    seed: int,
-    origin: Origin = SCRATCH,
-    limits: Limits = WHOLE,
-) -> Artefact:
+def train_run(context: StageContext, job: Job) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
-    Left out are the rows that `limits` leave out, and those that stand in a scored split of this run. Publishes
-    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`; of stage `truth` only scores are taken
-    and kept (on select rows where it has a target), and nothing is printed.
+    Left out are the rows that the job's limits leave out, and those that stand in a scored split of this run. Publishes
+    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`.
     """
-    check_settings(method_settings)
+    check_settings(job.settings)
     device, precision, threads = resolve_runtime(context)
-    request = run_request(context, method, method_settings, prepared, seed, origin, limits)
-    lean = stage == TRUTH
-
-    full = full_request(stage, request)
-    inputs = [*prepared, *origin.artefacts]
-    forced = context.force == stage
-    store = CheckpointStore(context.workspace, f"{name}-{request_key(full)}", full, inputs, device, forced)
+    request = job.request(context)
+    full = full_request(job.stage, request)
+    inputs = [*job.prepared, *job.origin.artefacts]
+    forced = context.force == job.stage
+    store = CheckpointStore(context.workspace, f"{job.name}-{request_key(full)}", full, inputs, device, forced)
 
     def build(folder: Path) -> dict[str, Any]:
         torch.set_num_threads(threads)
-        parts, leaked = read_parts(context, prepared, limits)
-        for task, count in leaked.items() if not lean else ():
+        parts, leaked = read_parts(context, job.prepared, job.limits)
+        for task, count in leaked.items() if not job.lean else ():
             if count:
                 context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
-        infos = {artefact.name: task_info(artefact) for artefact in prepared}
-        steps, updates = _schedule(context, parts, origin)
-        _check_first(method_settings, steps)
-        pad_token = prepared[0].info["pad_token"]
-        with context.reporter.training(f"{stage} {name} seed {seed}", steps) as view:
+        infos = {artefact.name: task_info(artefact) for artefact in job.prepared}
+        steps, updates = _schedule(context, parts, job.origin)
+        _check_first(job.settings, steps)
+        pad_token = job.prepared[0].info["pad_token"]
+        with context.reporter.training(f"{job.stage} {job.name} seed {job.seed}", steps) as view:
             encoder = load_encoder(context.encoder, device)
             check_inputs(encoder, {task: part.all() for task, part in parts.items()}, pad_token)
             method_context = MethodContext(
@@ -143,68 +148,71 @@ def train_run(
                 infos=infos,
                 heldout={task: part.heldout for task, part in parts.items()},
                 training=context.training,
-                settings=method_settings,
+                settings=job.settings,
                 max_steps=steps,
-                seed=seed,
+                seed=job.seed,
                 pad_token=pad_token,
                 task_steps=updates,
                 sizes={task: len(part.train) for task, part in parts.items()},
                 select={task: part.select for task, part in parts.items()},
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
-                **origin.read(encoder, infos),
+                **job.origin.read(encoder, infos),
             )
             hooks = Hooks(progress=_show(view), save=store.save)
             trainer = Trainer(
-                load_builder(method)(method_context), parts, context.training, precision,
+                load_builder(job.method)(method_context), parts, context.training, precision,
                 context.runtime.checkpoint_steps, hooks, context.runtime.skippable,
-                score_select=not lean or limits.target is not None, target=limits.target,
+                score_select=not job.lean or job.limits.target is not None, target=job.limits.target,
             )  # fmt: skip
             if forced:
                 store.clear(keep_forced=True)
             _run(trainer, store, view, context.runtime.inexact)
-        built = _write(folder, trainer, infos, lean, origin)
+        built = _write(folder, trainer, infos, job.lean, job.origin)
         built["info"] |= {
-            "method": _recorded_method(stage, method, origin),
-            "seed": seed,
-            "steps": steps,
-            "examples": _examples(context, updates, origin),
+            **_record(context, job, parts),
             "leaked_rows": leaked,
-            "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
-            "scored_rows": {task: sum(map(len, part.scored.values())) for task, part in parts.items()},
-            "settings": {k: v for k, v in asdict(method_settings).items() if k not in NAMES} | origin.settings,
-            "training": asdict(context.training),
-            "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
+            "steps": steps,
+            "examples": _examples(context, updates, job.origin),
             "precision": precision,
-            "prepro": {artefact.name: artefact.content for artefact in prepared},
             "machine": store.machine,
             "exact": store.exact,
-            **origin.record(),
         }
-        built["timing"]["training_seconds"] += origin.seconds
+        built["timing"]["training_seconds"] += job.origin.seconds
         return built
 
     return ensure(
         context,
-        stage,
-        name,
+        job.stage,
+        job.name,
         request,
         build,
         inputs,
         # All skipping allowed is one key: it does not change what a run is, only whether it may end.
         lacks=lambda found: found.info["skipped_updates"] > context.runtime.skippable,
         settle=lambda made: store.clear(keep_forced=not made),
-        quiet=lean,
+        quiet=job.lean,
     )
 
 
-def _settings_request(context: StageContext, method: str, settings: MethodSettings) -> dict[str, Any]:
-    """What decides a run's result, besides tasks, seed and machine."""
+def find_run(context: StageContext, job: Job) -> Artefact | None:
+    """What `train_run` with the same arguments has made, if it has."""
+    full = full_request(job.stage, job.request(context))
+    return context.workspace.find(job.stage, job.name, request_key(full))
+
+
+def _record(context: StageContext, job: Job, parts: dict[str, TaskParts]) -> dict[str, Any]:
+    """What a run's info says of the job."""
+    settings = {name: value for name, value in asdict(job.settings).items() if name not in NAMES}
     return {
-        "method": method,
-        "method_version": METHODS[method].code_version,
-        "method_settings": {k: v for k, v in non_default(settings).items() if k not in NAMES},
-        "training": non_default(context.training),
-        "encoder": context.encoder.weights,
+        "method": _recorded_method(job),
+        "seed": job.seed,
+        "heldout_rows": {task: len(part.heldout) for task, part in parts.items()},
+        "scored_rows": {task: sum(map(len, part.scored.values())) for task, part in parts.items()},
+        "settings": settings | job.origin.settings,
+        "training": asdict(context.training),
+        "encoder": {"name": context.encoder.name, "weights": context.encoder.weights},
+        "prepro": {artefact.name: artefact.content for artefact in job.prepared},
+        **job.origin.record(),
     }
 
 
@@ -227,26 +235,10 @@ def _schedule(context: StageContext, parts: dict[str, TaskParts], origin: Origin
     return steps, task_updates(sizes, context.training, steps)
 
 
-def _recorded_method(stage: str, method: str, origin: Origin) -> str:
-    if stage != "train-single":
-        return method
-    return "single" if origin is SCRATCH else "single-from-run"
-
-
-def find_run(
-    context: StageContext,
-    stage: str,
-    name: str,
-    method: str,
-    method_settings: MethodSettings,
-    prepared: list[Artefact],
-    seed: int,
-    origin: Origin = SCRATCH,
-    limits: Limits = WHOLE,
-) -> Artefact | None:
-    """What `train_run` with the same arguments has made, if it has."""
-    request = run_request(context, method, method_settings, prepared, seed, origin, limits)
-    return context.workspace.find(stage, name, request_key(full_request(stage, request)))
+def _recorded_method(job: Job) -> str:
+    if job.stage != "train-single":
+        return job.method
+    return "single" if job.origin is SCRATCH else "single-from-run"
 
 
 def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:

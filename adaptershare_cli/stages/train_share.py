@@ -19,7 +19,7 @@ from adaptershare_cli.stages.fusion import choose_stage_one, needs_training
 from adaptershare_cli.stages.origins import plan_origins
 from adaptershare_cli.stages.prepro import prepare
 from adaptershare_cli.stages.rows import WHOLE
-from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
+from adaptershare_cli.stages.runs import SCRATCH, Job, print_run, train_run
 from adaptershare_cli.stages.selected import Selected
 from adaptershare_cli.stages.subnets import for_subnets, mask_runs, subnet_origin
 from adaptershare_cli.workspace import Artefact
@@ -68,10 +68,11 @@ def train_share(
         origins = {seed: subnet_origin(context, sparse, prepared, masked.get(seed)) for seed in seeds}
     if selected is not None:
         origins = {seed: selected.joined(origins.get(seed, SCRATCH)) for seed in seeds}
-    runs = [
-        train_run(context, "train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH), limits)
+    jobs = [
+        Job("train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH), limits)
         for seed in seeds
     ]
+    runs = [train_run(context, job) for job in jobs]
     print_run(context.reporter, runs, f"train-share {method}")
     for run in runs:
         title = f"seed {run.info['seed']}"

@@ -8,7 +8,7 @@ from adaptershare_cli.settings import PrivateSettings, StartSettings
 from adaptershare_cli.stages.common import StageContext
 from adaptershare_cli.stages.origins import start_origins
 from adaptershare_cli.stages.prepro import prepare
-from adaptershare_cli.stages.runs import SCRATCH, print_run, train_run
+from adaptershare_cli.stages.runs import SCRATCH, Job, print_run, train_run
 from adaptershare_cli.workspace import Artefact
 
 ALONE = PrivateSettings(observe=False)  # the private method with one task: there is nothing to observe
@@ -22,12 +22,11 @@ def train_single(
         check_adapter_name(definition.name)
     origins = start_origins(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
-    runs = [
-        train_run(
-            context, "train-single", artefact.name, "private", ALONE, [artefact], seed, origins.get(seed, SCRATCH)
-        )
+    jobs = [
+        Job("train-single", artefact.name, "private", ALONE, [artefact], seed, origins.get(seed, SCRATCH))
         for artefact in prepared
         for seed in seeds
     ]
+    runs = [train_run(context, job) for job in jobs]
     print_run(context.reporter, runs, "train-single")
     return runs

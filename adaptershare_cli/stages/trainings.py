@@ -13,11 +13,11 @@ from adaptershare_cli.artefact import verify
 from adaptershare_cli.correlation.base import Cost
 from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.settings import SharedSettings, TrainingSettings
-from adaptershare_cli.stages.common import full_request
+from adaptershare_cli.stages.common import StageContext, full_request
 from adaptershare_cli.stages.frame import Frame
 from adaptershare_cli.stages.origins import adapter_origin
 from adaptershare_cli.stages.rows import Limits
-from adaptershare_cli.stages.runs import SCRATCH, find_run, run_request, run_results, train_run
+from adaptershare_cli.stages.runs import SCRATCH, Job, find_run, run_results, train_run
 from adaptershare_cli.stages.train_single import ALONE
 from adaptershare_cli.workspace import TRUTH, Artefact
 
@@ -64,14 +64,14 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
         left = _duration(_work(frame, todo[number:]) / rate)
         place = f"training {kept + number + 1} of {len(trainings)}"
         context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
-        runs[training] = train_run(**_arguments(frame, training, runs))
+        runs[training] = train_run(*_job(frame, training, runs))
     return runs
 
 
 def training_request(frame: Frame, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
-    arguments = {name: value for name, value in _arguments(frame, training, {}).items() if name != "name"}
-    return full_request(arguments.pop("stage"), run_request(**arguments))
+    context, job = _job(frame, training, {})
+    return full_request(job.stage, job.request(context))
 
 
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
@@ -105,8 +105,8 @@ def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -
     return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
-def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> dict[str, Any]:
-    """The arguments of `train_run` for a training whose start, if it has one, is among `runs`."""
+def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> tuple[StageContext, Job]:
+    """A training as a job, with the context that it is made in; what it starts from, if anything, is among `runs`."""
     tasks, start = training.tasks, training.start
     alone = len(tasks) == 1
     stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
@@ -114,17 +114,17 @@ def _arguments(frame: Frame, training: Training, runs: Mapping[Training, Artefac
         name = f"transfer-{start.tasks[0]}-{tasks[0]}"
     if training.target is not None:
         stage, name = TRUTH, f"trial-{training.target}"
-    return {
-        "context": replace(frame.checked_context, training=_settings(frame, training)),
-        "stage": stage,
-        "name": name,
-        "method": "private" if alone else "shared",
-        "method_settings": ALONE if alone else SharedSettings(observe=False),
-        "prepared": [frame.prepared[task] for task in tasks],
-        "seed": training.seed,
-        "origin": adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
-        "limits": Limits(frame.scored_contents, dict(training.rows), training.target),
-    }
+    job = Job(
+        stage,
+        name,
+        "private" if alone else "shared",
+        ALONE if alone else SharedSettings(observe=False),
+        [frame.prepared[task] for task in tasks],
+        training.seed,
+        adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
+        Limits(frame.scored_contents, dict(training.rows), training.target),
+    )
+    return replace(frame.checked_context, training=_settings(frame, training)), job
 
 
 def _settings(frame: Frame, training: Training) -> TrainingSettings:
@@ -147,7 +147,7 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     for training in trainings:
         if training.start is not None and training.start not in runs:
             continue  # what it starts from is still to be made
-        run = find_run(**_arguments(frame, training, runs))
+        run = find_run(*_job(frame, training, runs))
         if run is not None:
             verify(run)
             frame.context.reporter.kept_artefact(run.label, quiet=True)
