@@ -17,6 +17,7 @@ from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
 from adaptershare_cli.data.names import folded, is_visible, label_fault
 from adaptershare_cli.data.raw import Fault, RawRows, shown
+from adaptershare_cli.data.spans import is_span_label
 from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError
 
@@ -72,6 +73,7 @@ class RowCheck:
         self.kind = definition.kind
         # Labels of words that train never has are let through: a sentence is not to be lost for one of them.
         self.may_be_new = definition.labels_from_train and definition.kind == "tagging"
+        self.spans = any(metric.startswith("span_") for metric in definition.metrics)
         self.range = definition.range
         self.names = dict(spec.label_map)
         self.labels = frozenset(labels)
@@ -157,13 +159,12 @@ class RowCheck:
         if reason:
             return raw, reason
         label = self.names.get(raw.strip(), raw.strip())
-        if not self.labels:
-            return label, label_fault(label)
         if label in self.labels:
             return label, ""
         near = self.alike.get(folded(label))
-        if self.may_be_new and not near:
-            return label, label_fault(label)
+        if not self.labels or (self.may_be_new and not near):
+            no_span = "is no label of a span (O, or B-, I-, E-, S- before a name)"
+            return label, label_fault(label) or (no_span if self.spans and not is_span_label(label) else "")
         return raw, self.no_label + (f", but `{near}` in all but case, white space or Unicode form" if near else "")
 
     def _number(self, raw: Any) -> tuple[Any, str]:

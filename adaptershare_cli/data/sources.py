@@ -136,8 +136,6 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if spec.words and (new := _unseen(splits[name], labels))}
-    for name, found_labels in unseen.items():
-        check_metrics(definition.metrics, tuple(found_labels), _whereabouts(spec, name))
     return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
 
 

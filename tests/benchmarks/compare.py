@@ -46,15 +46,9 @@ def costs(info: dict[str, Any], task: str) -> dict[str, float]:
     return {"stored": info["costs"]["stored"], "inference": 100 * more}
 
 
-def examples(folder: Path, task: str, info: dict[str, Any]) -> int:
-    """Train rows of `task` that updates saw, those of the first of two stages included."""
-    folders = [folder, *(folder.parents[1] / label for label in info.get("stage_one", []))]
-    steps = pd.concat([pd.read_parquet(place / "steps.parquet", columns=["task", "rows"]) for place in folders])
-    return int(steps.loc[steps["task"] == task, "rows"].sum())
-
-
 def read_runs(workspace: Path) -> pd.DataFrame:
-    """One row a run, task and part (select, dev): the main score in percent, groups a layer, costs."""
+    """One row a run, task and part (select, scored): the main score in percent (the mean over scored splits), groups
+    a layer, costs."""
     rows = []
     files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
     found = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
@@ -73,10 +67,10 @@ def read_runs(workspace: Path) -> pd.DataFrame:
             rows.append(
                 {
                     "variant": variant(info, meta["request"]), "seed": info["seed"], "task": task,
-                    "part": "select" if selected else "dev", "value": 100 * part["value"].fillna(0.0).mean(),
+                    "part": "select" if selected else "scored", "value": 100 * part["value"].fillna(0.0).mean(),
                     "groups": groups, "parameters": info["trained_parameters"], **costs(info, task),
                     "seconds": timing["training_seconds"], "saving": timing.get("checkpoint_seconds", np.nan),
-                    "examples": examples(folder, task, info), "run": folder.name,
+                    "examples": info["examples"][task], "run": folder.name,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -102,15 +96,15 @@ def paired_bootstrap(difference: np.ndarray, seed: int = 0) -> tuple[float, floa
 
 def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """One row a variant; the difference is to the baseline over the seeds that both have."""
-    dev = runs[runs["part"] == "dev"].pivot_table(index=["variant", "seed"], columns="task", values="value")
+    scored = runs[runs["part"] == "scored"].pivot_table(index=["variant", "seed"], columns="task", values="value")
     select = runs[runs["part"] == "select"].groupby(["variant", "seed"])["value"].mean()
     rows = []
     for name in dict.fromkeys(runs["variant"]):
-        mine, own = dev.loc[name], runs[runs["variant"] == name]
+        mine, own = scored.loc[name], runs[runs["variant"] == name]
         total = whole_system(own, ["parameters", "stored", "seconds", "saving"])
         row = {
             "variant": name, "seeds": len(mine), "select": f"{select.loc[name].mean():.2f}",
-            "dev": f"{mine.mean(axis=1).mean():.2f}",
+            "scored": f"{mine.mean(axis=1).mean():.2f}",
             "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
             "groups": "" if own["groups"].isna().all() else f"{own['groups'].mean():.2f}",
             "examples": f"{own['examples'].mean():,.0f}",
@@ -118,10 +112,10 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
             "inference": f"{own['inference'].mean():+.2f} %", "seconds": f"{total['seconds']:,.0f}",
             "saving": f"{100 * total['saving'] / total['seconds']:.2f} %",
         }  # fmt: skip
-        if name != baseline and baseline in dev.index:
-            both = mine.index.intersection(dev.loc[baseline].index)
+        if name != baseline and baseline in scored.index:
+            both = mine.index.intersection(scored.loc[baseline].index)
             if len(both):
-                difference = (mine.loc[both] - dev.loc[baseline].loc[both]).to_numpy()
+                difference = (mine.loc[both] - scored.loc[baseline].loc[both]).to_numpy()
                 low, high = paired_bootstrap(difference)
                 row["difference"] = f"{difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
         row |= {task: f"{value:.1f}" for task, value in mine.mean().items()}

@@ -212,12 +212,22 @@ def test_definitions_that_cannot_be(changes: dict[str, Any], says: str, tmp_path
 
 
 def test_labels_from_train_must_fit_the_metric(tmp_path: Path) -> None:
-    tagged = [(["a", "b"], ["NN", "VB"])] * 10
-    for words, says in ((tagged, "not 'NN'"), ([(["a"], ["O"])] * 10, "one label only, 'O'")):
+    tagged = [(["a", "b"], ["O", "NN"])] * 10
+    no_span = ("is no label of a span", "row 1", "word 2")
+    for train, dev, says in (
+        (tagged, DEV, ("train", *no_span)),
+        (sentences(10, "a"), tagged, ("dev", *no_span)),
+        ([(["a"], ["O"])] * 10, DEV, ("one label only, 'O'",)),
+    ):
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
-        add_tags(tmp_path, "tags", "jsonl", {"train": words, "dev": DEV}, labels="from-train")
+        add_tags(tmp_path, "tags", "jsonl", {"train": train, "dev": dev}, labels="from-train")
         command = ("download", "-t", "tags", "--task-dir", tmp_path / "tasks", "--from", tmp_path / "data")
-        refused(*command, "-w", tmp_path / "w", says=(says,))
+        refused(*command, "-w", tmp_path / "w", says=says)
+    shutil.rmtree(tmp_path / "data")
+    add_tags(tmp_path, "tags", "jsonl", {"train": [*sentences(20, "a"), *tagged[:2]], "dev": DEV}, labels="from-train")
+    good(*command, "-w", tmp_path / "w", "--max-rejected", 2)
+    rejected = pq.read_table(only(tmp_path / "w", "download/tags-*/rejected.parquet"))
+    assert rejected["value"].to_pylist() == ["NN", "NN"]
     alike = [*sentences(10, "a"), (["a"], ["b-x"])]
     shutil.rmtree(tmp_path / "data")
     add_tags(tmp_path, "tags", "jsonl", {"train": sentences(10, "a"), "dev": alike}, labels="from-train")
