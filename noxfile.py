@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, slow, bench, protocol, planted, negative-transfer, truth, measures, selection.
+"""Sessions: demo, tests, lint, slow, bench, protocol, words, planted, negative-transfer, truth, measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -101,6 +101,30 @@ def protocol(session: nox.Session) -> None:
     # Each task alone, with as many updates as the others give it.
     run(session, "adaptershare_cli", "train-single", *common, "--max-steps", "100", *session.posargs)
     session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/small")
+
+
+@nox.session
+def words(session: nox.Session) -> None:
+    """About four hours: tagging (CoNLL-2003) and dialogue understanding, five methods, three seeds; mask overlaps.
+
+    What is made is kept, so the session may be stopped at any time; started again it goes on.
+    """
+    install(session)
+    pruned = ["--method", "sparse-sharing", "--rounds", "4", "--final-rate", "0.3", "--round-epochs", "1"]
+    for suite, interval in (("conll", "160"), ("dialogue", "320")):
+        place = ["-w", f"workspace/{suite}"]
+        common = ["--config", f"tests/benchmarks/{suite}.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
+        for options in (
+            ["--method", "private", "--check-every", interval],
+            ["--method", "shared", "--check-every", interval],
+            ["--check-every", interval],
+            ["--method", "adapterfusion"],
+            pruned,  # each task is trained five times alone before: more examples, see the table
+            [*pruned, "--search-share", "0.5"],  # as many examples as the others
+            [*pruned, "--multitask-warmup-epochs", "0"],
+        ):
+            run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
+        session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", place[1])
 
 
 @nox.session

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from adaptershare_cli.correlation.mask_overlap import overlap_rows
+from adaptershare_cli.schemas import ALL_LAYERS
 from adaptershare_cli.settings import TrainingSettings
 
 DRAWS = 10_000
@@ -46,9 +48,28 @@ def costs(info: dict[str, Any], task: str) -> dict[str, float]:
     return {"stored": info["costs"]["stored"], "inference": 100 * more}
 
 
+def overlaps(run: Path, tasks: list[str]) -> dict[str, float]:
+    """Overlap of two tasks' masks (mean over pairs), and that of random masks of the same rates; NaN where none are."""
+    if not (run / "masks.parquet").exists():
+        return {"overlap": np.nan, "by chance": np.nan}
+    rows = overlap_rows(pd.read_parquet(run / "masks.parquet"), tasks)
+    pairs = [row for row in rows if not row["all_tasks"] and row["layer"] == ALL_LAYERS]
+    return {name: np.mean([row[of] for row in pairs]) for name, of in (("overlap", "ratio"), ("by chance", "expected"))}
+
+
+def known(value: float, how: str) -> str:
+    """A number as `how` writes it; "" for NaN."""
+    return how.format(value) if pd.notna(value) else ""
+
+
+def bracketed(overlap: float, chance: float) -> str:
+    """An overlap, and what is expected of random masks; "" where there are none."""
+    return f"{overlap:.2f} [{chance:.2f}]" if pd.notna(overlap) else ""
+
+
 def read_runs(workspace: Path) -> pd.DataFrame:
     """One row a run, task and part (select, scored): the main score in percent (the mean over scored splits), groups
-    a layer, costs."""
+    a layer, overlap of masks, costs."""
     rows = []
     files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
     found = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
@@ -60,6 +81,7 @@ def read_runs(workspace: Path) -> pd.DataFrame:
             continue
         metrics = pd.read_parquet(folder / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
+        shared = overlaps(folder, info["tasks"])
         layers = info["plan"]["layers"] if info["plan"] and folder.parent.name == "train-share" else []
         groups = np.mean([len(groups) for groups in layers]) if layers else np.nan
         timing = json.loads((folder / "timing.json").read_text(encoding="utf-8"))
@@ -70,7 +92,7 @@ def read_runs(workspace: Path) -> pd.DataFrame:
                     "part": "select" if selected else "scored", "value": 100 * part["value"].fillna(0.0).mean(),
                     "groups": groups, "parameters": info["trained_parameters"], **costs(info, task),
                     "seconds": timing["training_seconds"], "saving": timing.get("checkpoint_seconds", np.nan),
-                    "examples": info["examples"][task], "run": folder.name,
+                    "examples": info["examples"][task], "run": folder.name, **shared,
                 }
             )  # fmt: skip
     return pd.DataFrame(rows)
@@ -106,11 +128,12 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
             "variant": name, "seeds": len(mine), "select": f"{select.loc[name].mean():.2f}",
             "scored": f"{mine.mean(axis=1).mean():.2f}",
             "sd": f"{mine.mean(axis=1).std():.2f}" if len(mine) > 1 else "",
-            "groups": "" if own["groups"].isna().all() else f"{own['groups'].mean():.2f}",
+            "groups": known(own["groups"].mean(), "{:.2f}"),
+            "overlap [by chance]": bracketed(*own[["overlap", "by chance"]].mean()),
             "examples": f"{own['examples'].mean():,.0f}",
-            "parameters": f"{total['parameters']:,.0f}", "stored": f"{total['stored']:,.0f}",
-            "inference": f"{own['inference'].mean():+.2f} %", "seconds": f"{total['seconds']:,.0f}",
-            "saving": f"{100 * total['saving'] / total['seconds']:.2f} %",
+            "parameters": f"{total['parameters']:,.0f}", "stored": known(total["stored"], "{:,.0f}"),
+            "inference": known(own["inference"].mean(), "{:+.2f} %"), "seconds": f"{total['seconds']:,.0f}",
+            "saving": known(100 * total["saving"] / total["seconds"], "{:.2f} %"),
         }  # fmt: skip
         if name != baseline and baseline in scored.index:
             both = mine.index.intersection(scored.loc[baseline].index)
@@ -120,7 +143,8 @@ def table(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
                 row["difference"] = f"{difference.mean():+.2f} [{low:+.2f}, {high:+.2f}]"
         row |= {task: f"{value:.1f}" for task, value in mine.mean().items()}
         rows.append(row)
-    return pd.DataFrame(rows).fillna("")
+    found = pd.DataFrame(rows).fillna("")
+    return found.loc[:, (found != "").any()]
 
 
 def main() -> None:

@@ -18,10 +18,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from compare import variant  # both lie beside this file
+from compare import bracketed, overlaps, variant  # both lie beside this file
 from halves import fetch, halved, rows_of, write_task
 
-from adaptershare_cli.correlation.mask_overlap import overlap_rows
 from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
 from adaptershare_cli.seeds import derive_seed
 
@@ -70,19 +69,11 @@ def scores(workspace: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def overlaps(run: Path, tasks: list[str]) -> dict[str, float]:
-    """The overlap of the two tasks' masks, and that of random masks of the same rates; NaN for other methods."""
-    if not (run / "masks.parquet").exists():
-        return {"overlap": np.nan, "by chance": np.nan}
-    whole = overlap_rows(pd.read_parquet(run / "masks.parquet"), tasks)[0]  # of the pair, over all layers
-    return {"overlap": whole["ratio"], "by chance": whole["expected"]}
-
-
 def loss_table(runs: pd.DataFrame) -> pd.DataFrame:
     """A row a method: the real task alone, with each partner, and what it loses by the noise; means over seeds ± sd.
 
     Losses are paired by seed. Of the runs with noise: `examples` are the rows of the real task that they trained on,
-    `overlap` that of the two tasks' masks, with what random masks have in brackets.
+    `overlap` that of the two tasks' masks.
     """
     alone = runs[runs["partner"] == "alone"].set_index("seed")["value"]
     found = []
@@ -90,13 +81,13 @@ def loss_table(runs: pd.DataFrame) -> pd.DataFrame:
         by_partner = own.pivot(index="seed", columns="partner", values="value")
         placebo, noise = (by_partner.get(name, pd.Series(dtype=float)) for name in ("placebo", "noise"))
         noisy = own[own["partner"] == "noise"].mean(numeric_only=True)
-        chance = f"{noisy['overlap']:.2f} [{noisy['by chance']:.2f}]" if pd.notna(noisy["overlap"]) else ""
         found.append(
             {
                 "method": method, "seeds": len(by_partner), "alone": spread(alone), "with placebo": spread(placebo),
                 "with noise": spread(noise), "loss to alone": spread(alone - noise),
                 "loss to placebo": spread(placebo - noise),
-                "examples": f"{noisy['examples']:,.0f}", "overlap": chance,
+                "examples": f"{noisy['examples']:,.0f}",
+                "overlap [by chance]": bracketed(noisy["overlap"], noisy["by chance"]),
             }
         )  # fmt: skip
     return pd.DataFrame(found)
