@@ -115,7 +115,9 @@ MEASURES: dict[str, Measure] = {
     ),
     "text": Measure("cosine of the mean embeddings of train rows", TextSettings, "text:correlate", 1, "encoder"),
     "random": Measure("numbers by chance", SeededMeasureSettings, "chance:correlate", 1, "nothing", directed=True),
-    "size": Measure("train rows of the source", MeasureSettings, "size:correlate", 1, "sizes", directed=True),
+    "size": Measure(
+        "log10 of the source's train rows", MeasureSettings, "size:correlate", 1, "sizes", directed=True
+    ),
     "popularity": Measure(
         "how much a source helps all other targets; needs the measured truth",
         PopularitySettings, "popularity:correlate", 1, "truth", directed=True,

@@ -151,7 +151,8 @@ def comparison_of(run: Artefact) -> str:
     same = len(set(examples)) == 1
     budget = f"{min(examples)} examples each" if same else f"{sum(examples)} examples"
     identity: Any = [conditions, sorted(_budget(run).items())]
-    tasks = f"{len(run.info['tasks'])} tasks"
+    count = len(run.info["tasks"])
+    tasks = f"{count} task{'s' * (count != 1)}"
     if run.info["method"] == "single":
         identity = [conditions, run.info["examples"][run.info["tasks"][0]]]
         tasks = "tasks alone"
