@@ -202,10 +202,8 @@ MASKS = pa.schema(
         ("weights", pa.int64()),
         ("kept", pa.int64()),  # weights that the task uses
         ("rate", pa.float64()),  # kept / weights
-        (
-            "bits",
-            pa.binary(),
-        ),  # a bit a weight, row by row, 1 is kept; of a byte the highest bit first (numpy.packbits)
+        # A bit a weight, row by row, 1 is kept; of a byte the highest bit first (numpy.packbits).
+        ("bits", pa.binary()),
         ("start", pa.string()),  # SHA-256 of the weights that every round, and joint training, began with
     ]
 )
@@ -263,10 +261,7 @@ SCORES = pa.schema(
         ("measure", pa.string()),
         ("against", pa.string()),  # the truth: transfer | pair
         ("target", pa.string()),  # null: mean over the targets that have the score, or (pearson) the whole matrix
-        (
-            "score",
-            pa.string(),
-        ),  # as `correlation.scores.SCORES`; regret@k is in the truth's unit
+        ("score", pa.string()),  # as `correlation.scores.SCORES`; regret@k is in the truth's unit
         ("value", pa.float64()),  # null where undefined
         ("low", pa.float64()),  # 95 % bootstrap interval over targets and seeds (of one target: over seeds)
         ("high", pa.float64()),
@@ -288,18 +283,13 @@ SELECTION = pa.schema(
         ("procedure", pa.string()),  # trial | threshold | fg | none | all | random
         ("rule", pa.string()),  # what decided, such as "strict" or "at least 0.42"; null for the baselines
         ("step", pa.int64()),  # 0-based, in the order of the runs of a procedure
-        (
-            "auxiliaries",
-            pa.list_(pa.string()),
-        ),  # the candidate set, trained along with the target; in the measure's order
+        ("auxiliaries", pa.list_(pa.string())),  # the set that is trained along with the target, in the measure's order
         ("values", pa.list_(pa.float64())),  # the measure from each auxiliary to the target; null for the baselines
         ("score", pa.float64()),  # target's main metric on select rows, at the best evaluation; null if not run
         ("last", pa.float64()),  # the same at the last evaluation
         ("chosen", pa.bool_()),
-        (
-            "scored",
-            pa.list_(pa.float64()),
-        ),  # the same on its scored splits at the end, a seed an entry; decides nothing
+        # The same on its scored splits at the end, a seed an entry; decides nothing.
+        ("scored", pa.list_(pa.float64())),
         ("task", pa.string()),  # of fg: the auxiliary whose rows follow; one row an auxiliary
         ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
         ("available", pa.int64()),  # of fg: its train rows
