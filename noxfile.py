@@ -1,4 +1,5 @@
-"""Sessions: demo, tests, lint, slow, bench, protocol, words, planted, negative-transfer, truth, measures, selection.
+"""Sessions: demo, tests, lint, slow; measurements: bench, speed, protocol, words, planted, negative-transfer, truth,
+measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -73,6 +74,19 @@ def bench(session: nox.Session) -> None:
     run(session, "adaptershare_cli", "report", "-w", "workspace/glue8")
     cost = ["--from", DATA, "--workspace", "workspace/small"]
     session.run(sys.executable, "tests/benchmarks/check_cost.py", *cost)
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """Ten minutes: 80 updates of every method on the tasks of the small protocol; the column to read is `seconds`."""
+    install(session)
+    few = ["--max-steps", "80", "--max-eval-examples", "50", "--force", "-w", "workspace/speed"]
+    common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *few]
+    for method in ("shared", "private", "adaptershare", "hyperformer", "hyperformer++", "adapterfusion"):
+        run(session, "adaptershare_cli", "train-share", *common, "--method", method, *session.posargs)
+    subnets = ["--method", "sparse-sharing", "--search-share", "0.5"]
+    run(session, "adaptershare_cli", "train-share", *common, *subnets, *session.posargs)
+    session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", "workspace/speed")
 
 
 @nox.session
