@@ -95,6 +95,7 @@ def protocol(session: nox.Session) -> None:
     install(session)
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, "-w", "workspace/small", "--seeds", "0,1,2"]
     checked = ["--check-every", "320"]
+    quick = ["--fusion-learning-rate", "1e-3"]
     # The random plans are drawn after these very runs: there are others of the method beside them.
     first = [sys.executable, "-m", "adaptershare_cli", "train-share", *common, *checked, "--json", *session.posargs]
     runs = json.loads(session.run(*first, silent=True, stderr=None))["artefacts"]
@@ -110,7 +111,9 @@ def protocol(session: nox.Session) -> None:
         ["--method", "hyperformer++", "--learning-rate", "1e-4", *checked],
         # With the paper's learning rate, and with that of the other methods; half of the updates train the adapters.
         ["--method", "adapterfusion"],
-        ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],
+        ["--method", "adapterfusion", *quick],
+        # Twice the examples: adapters trained as long as those of train-single, then as many updates again.
+        ["--method", "adapterfusion", *quick, "--stage-one-share", "1", "--stage-two-share", "1"],
     ):
         run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
     # Each task alone, with as many updates as the others give it.

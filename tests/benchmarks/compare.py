@@ -27,7 +27,7 @@ USUAL = TrainingSettings().learning_rate
 def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
     """The method and the settings of it that are not defaults."""
     if info["method"] == "single":
-        return "train-single"
+        return f"train-single ({info['steps']} updates)"
     settings = dict(request["method_settings"])
     if request.get("fusion_over", "train-single") != "train-single":
         settings["fusion_over"] = request["fusion_over"]
@@ -72,13 +72,9 @@ def read_runs(workspace: Path) -> pd.DataFrame:
     a layer, overlap of masks, costs."""
     rows = []
     files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
-    found = {file: json.loads(file.read_text(encoding="utf-8")) for file in files}
-    made_for = [meta["info"] for meta in found.values() if meta["request"].get("fusion_over") != "run"]
-    stage_one = {label for info in made_for for label in info.get("stage_one", [])}
-    for file, meta in sorted(found.items()):
+    for file in sorted(files):
+        meta = json.loads(file.read_text(encoding="utf-8"))
         info, folder = meta["info"], file.parent
-        if folder.relative_to(workspace).as_posix() in stage_one:  # a part of another run, with a part of its updates
-            continue
         metrics = pd.read_parquet(folder / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
         shared = overlaps(folder, info["tasks"])
