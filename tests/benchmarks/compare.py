@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +23,39 @@ from adaptershare_cli.schemas import ALL_LAYERS
 from adaptershare_cli.settings import TrainingSettings
 
 DRAWS = 10_000
-USUAL = TrainingSettings().learning_rate
+DEFAULT = TrainingSettings().learning_rate
+Meta = dict[str, Any]  # an artefact.json
 
 
-def variant(info: dict[str, Any], request: dict[str, Any]) -> str:
-    """The method and the settings of it that are not defaults."""
+def read_metas(workspace: Path) -> dict[Path, Meta]:
+    """The artefact.json of every training, by its folder."""
+    files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
+    return {file.parent: json.loads(file.read_text(encoding="utf-8")) for file in sorted(files)}
+
+
+def common_settings(metas: Iterable[Meta]) -> dict[str, Any]:
+    """Learning rate and interval of checks of most trainings: what is not told of each."""
+    requests = [meta["request"] for meta in metas]
+    intervals = [request["method_settings"].get("check_every") for request in requests]
+    found = {
+        "learning_rate": Counter(request["training"].get("learning_rate", DEFAULT) for request in requests),
+        "check_every": Counter(interval for interval in intervals if interval is not None),
+    }
+    return {name: counts.most_common(1)[0][0] for name, counts in found.items() if counts}
+
+
+def variant(meta: Meta, common: dict[str, Any]) -> str:
+    """The method, and the settings of it that are neither defaults nor those of most trainings."""
+    info, request = meta["info"], meta["request"]
     if info["method"] == "single":
         return f"train-single ({info['steps']} updates)"
-    settings = dict(request["method_settings"])
+    settings = {"learning_rate": request["training"].get("learning_rate", DEFAULT), **request["method_settings"]}
     if request.get("fusion_over", "train-single") != "train-single":
         settings["fusion_over"] = request["fusion_over"]
     if request["training"].get("encoder_dropout"):
         settings["encoder_dropout"] = True
-    if request["training"].get("learning_rate", USUAL) != USUAL:
-        settings["learning_rate"] = request["training"]["learning_rate"]
-    words = [f"{name.replace('_', '-')} {value}" for name, value in sorted(settings.items())]
-    return " ".join([info["method"], *(f"({word})" for word in words)])
+    told = {name: value for name, value in sorted(settings.items()) if common.get(name) != value}
+    return " ".join([info["method"], *(f"({name.replace('_', '-')} {value})" for name, value in told.items())])
 
 
 def costs(info: dict[str, Any], task: str) -> dict[str, float]:
@@ -70,11 +89,10 @@ def bracketed(overlap: float, chance: float) -> str:
 def read_runs(workspace: Path) -> pd.DataFrame:
     """One row a run, task and part (select, scored): the main score in percent (the mean over scored splits), groups
     a layer, overlap of masks, costs."""
-    rows = []
-    files = [*workspace.glob("train-share/[!.]*/artefact.json"), *workspace.glob("train-single/[!.]*/artefact.json")]
-    for file in sorted(files):
-        meta = json.loads(file.read_text(encoding="utf-8"))
-        info, folder = meta["info"], file.parent
+    rows, metas = [], read_metas(workspace)
+    common = common_settings(metas.values())
+    for folder, meta in metas.items():
+        info, name = meta["info"], variant(meta, common)
         metrics = pd.read_parquet(folder / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
         shared = overlaps(folder, info["tasks"])
@@ -84,7 +102,7 @@ def read_runs(workspace: Path) -> pd.DataFrame:
         for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
             rows.append(
                 {
-                    "variant": variant(info, meta["request"]), "seed": info["seed"], "task": task,
+                    "variant": name, "seed": info["seed"], "task": task,
                     "part": "select" if selected else "scored", "value": 100 * part["value"].fillna(0.0).mean(),
                     "groups": groups, "parameters": info["trained_parameters"], **costs(info, task),
                     "seconds": timing["training_seconds"], "saving": timing.get("checkpoint_seconds", np.nan),

@@ -13,12 +13,11 @@ labels, so that both partners cost the same and differ in their labels alone. Wh
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from compare import bracketed, overlaps, variant  # both lie beside this file
+from compare import bracketed, common_settings, overlaps, read_metas, variant  # both lie beside this file
 from halves import fetch, halved, rows_of, write_task
 
 from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
@@ -51,19 +50,19 @@ def scores(workspace: Path) -> pd.DataFrame:
 
     The score is the main metric in percent, the mean over the scored splits.
     """
-    rows = []
-    for file in sorted(workspace.glob("train-s*/[!.]*/artefact.json")):
-        meta = json.loads(file.read_text(encoding="utf-8"))
+    rows, metas = [], read_metas(workspace)
+    common = common_settings(metas.values())
+    for folder, meta in metas.items():
         info = meta["info"]
         (real,) = [task for task in info["tasks"] if task.endswith("-real")]
         partners = [task.rpartition("-")[2] for task in info["tasks"] if task != real]
-        metrics = pd.read_parquet(file.parent / "metrics.parquet")
+        metrics = pd.read_parquet(folder / "metrics.parquet")
         own = metrics[metrics["final"] & metrics["main"] & (metrics["task"] == real) & (metrics["split"] != "select")]
         rows.append(
             {
-                "method": variant(info, meta["request"]) if partners else "", "seed": info["seed"],
+                "method": variant(meta, common) if partners else "", "seed": info["seed"],
                 "partner": partners[0] if partners else "alone", "value": 100 * own["value"].mean(),
-                "examples": info["examples"][real], **overlaps(file.parent, info["tasks"]),
+                "examples": info["examples"][real], **overlaps(folder, info["tasks"]),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
