@@ -31,6 +31,13 @@ def run(session: nox.Session, module: str, *arguments: str, **options: dict[str,
     session.run(sys.executable, "-m", module, *arguments, **options)
 
 
+def train(session: nox.Session, *options: str) -> str:
+    """Train together, or find what is there; gives the runs' names as options take them."""
+    command = [sys.executable, "-m", "adaptershare_cli", "train-share", *options, "--json", *session.posargs]
+    found = json.loads(session.run(*command, silent=True, stderr=None))["artefacts"]
+    return ",".join(run["name"].partition("/")[2] for run in found)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Train AdapterShare on the embedded tiny tasks, draw who shares with whom, and report."""
@@ -97,9 +104,7 @@ def protocol(session: nox.Session) -> None:
     checked = ["--check-every", "320"]
     quick = ["--fusion-learning-rate", "1e-3"]
     # The random plans are drawn after these very runs: there are others of the method beside them.
-    first = [sys.executable, "-m", "adaptershare_cli", "train-share", *common, *checked, "--json", *session.posargs]
-    runs = json.loads(session.run(*first, silent=True, stderr=None))["artefacts"]
-    plans = ",".join(run["name"].partition("/")[2] for run in runs)
+    plans = train(session, *common, *checked)
     for options in (
         ["--method", "random-plan", "--init-plan", plans, *checked],
         ["--method", "private", *checked],
@@ -132,11 +137,13 @@ def words(session: nox.Session) -> None:
     for suite, interval in (("conll", "160"), ("dialogue", "320")):
         place = ["-w", f"workspace/{suite}"]
         common = ["--config", f"tests/benchmarks/{suite}.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
+        checked = ["--check-every", interval]
+        plans = train(session, *common, *checked)
         for options in (
-            ["--method", "private", "--check-every", interval],
-            ["--method", "shared", "--check-every", interval],
-            ["--check-every", interval],
-            ["--method", "adapterfusion"],
+            ["--method", "random-plan", "--init-plan", plans, *checked],
+            ["--method", "private", *checked],
+            ["--method", "shared", *checked],
+            ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],
             pruned,  # each task is trained five times alone before: more examples, see the table
             [*pruned, "--search-share", "0.5"],  # as many examples as the others
             [*pruned, "--multitask-warmup-epochs", "0"],
@@ -211,9 +218,7 @@ def selection(session: nox.Session) -> None:
     install(session)
     place = ["-w", "workspace/small"]
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
-    shared = ["train-share", *common, "--method", "shared", "--check-every", "320", "--json", *session.posargs]
-    out = session.run(sys.executable, "-m", "adaptershare_cli", *shared, silent=True, stderr=None)
-    runs = ",".join(found["name"].partition("/")[2] for found in json.loads(out)["artefacts"])
+    runs = train(session, *common, "--method", "shared", "--check-every", "320")
     for procedure in ("trial", "fg"):
         options = ["--run", runs, "--measure", "gradts", "--select", procedure, "--target", "mrpc,rte"]
         run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
