@@ -15,7 +15,12 @@ import nox
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
-PRUNED = ("--rounds", "4", "--final-rate", "0.3", "--round-epochs", "1")  # the default's eight rounds take hours
+PRUNED = ("sparse-sharing", "--rounds", "4", "--final-rate", "0.3", "--round-epochs", "1")  # the default takes hours
+SUBNETS = (
+    PRUNED,  # each task is trained five times alone before: more examples, see the tables
+    (*PRUNED, "--search-share", "0.5"),  # as many examples as other methods
+    (*PRUNED, "--multitask-warmup-epochs", "0"),
+)
 DATA = os.environ.get("ADAPTERSHARE_DATA", "../shared/data")
 
 
@@ -87,7 +92,7 @@ def bench(session: nox.Session) -> None:
 def speed(session: nox.Session) -> None:
     """Ten minutes: 80 updates of methods without rounds, tasks of the small protocol; read the column `seconds`."""
     install(session)
-    few = ["--max-steps", "80", "--max-eval-examples", "50", "--force", "-w", "workspace/speed"]
+    few = ["--max-steps", "80", "--max-eval-examples", "50", "--threads", "1", "--force", "-w", "workspace/speed"]
     common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *few]
     for method in ("shared", "private", "adaptershare", "hyperformer", "hyperformer++", "adapterfusion"):
         run(session, "adaptershare_cli", "train-share", *common, "--method", method, *session.posargs)
@@ -131,23 +136,20 @@ def words(session: nox.Session) -> None:
     What is made is kept, so the session may be stopped at any time; started again it goes on.
     """
     install(session)
-    pruned = ["--method", "sparse-sharing", *PRUNED]
     for suite, interval in (("conll", "160"), ("dialogue", "320")):
-        place = ["-w", f"workspace/{suite}"]
-        common = ["--config", f"tests/benchmarks/{suite}.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
+        workspace = f"workspace/{suite}"
+        common = ["--config", f"tests/benchmarks/{suite}.toml", "--from", DATA, "-w", workspace, "--seeds", "0,1,2"]
         checked = ["--check-every", interval]
         plans = train(session, *common, *checked)
         for options in (
-            ["--method", "random-plan", "--init-plan", plans, *checked],
-            ["--method", "private", *checked],
-            ["--method", "shared", *checked],
-            ["--method", "adapterfusion", "--fusion-learning-rate", "1e-3"],
-            pruned,  # each task is trained five times alone before: more examples, see the table
-            [*pruned, "--search-share", "0.5"],  # as many examples as the others
-            [*pruned, "--multitask-warmup-epochs", "0"],
+            ["random-plan", "--init-plan", plans, *checked],
+            ["private", *checked],
+            ["shared", *checked],
+            ["adapterfusion", "--fusion-learning-rate", "1e-3"],
+            *SUBNETS,
         ):
-            run(session, "adaptershare_cli", "train-share", *common, *options, *session.posargs)
-        session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", place[1])
+            run(session, "adaptershare_cli", "train-share", *common, "--method", *options, *session.posargs)
+        session.run(sys.executable, "tests/benchmarks/compare.py", "--workspace", workspace)
 
 
 @nox.session
@@ -177,16 +179,13 @@ def negative_transfer(session: nox.Session) -> None:
     common += ["--seeds", "0,1,2", *session.posargs]
     # Alone with as many updates as the task has beside a partner.
     run(session, "adaptershare_cli", "train-single", *common, "--tasks", "sst2-real", "--max-steps", "200")
-    pruned = ["sparse-sharing", *PRUNED]
     for partner in ("placebo", "noise"):
         pair = [*common, "--tasks", f"sst2-real,sst2-{partner}"]
         for options in (
             ["private"],
             ["shared"],
             ["adaptershare", "--check-every", "50"],
-            pruned,  # trained five times alone before: more examples, see the table
-            [*pruned, "--search-share", "0.5"],  # as many examples as the others
-            [*pruned, "--multitask-warmup-epochs", "0"],
+            *SUBNETS,
         ):
             run(session, "adaptershare_cli", "train-share", *pair, "--method", *options)
     session.run(*script, "table", *place)

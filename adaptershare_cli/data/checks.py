@@ -17,7 +17,7 @@ from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
 from adaptershare_cli.data.names import folded, is_visible, label_fault
 from adaptershare_cli.data.raw import Fault, RawRows, shown
-from adaptershare_cli.data.spans import is_span_label
+from adaptershare_cli.data.spans import is_span_label, is_span_metric
 from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError
 
@@ -73,7 +73,7 @@ class RowCheck:
         self.kind = definition.kind
         # Labels of words that train never has are let through: a sentence is not to be lost for one of them.
         self.may_be_new = definition.labels_from_train and definition.kind == "tagging"
-        self.spans = any(metric.startswith("span_") for metric in definition.metrics)
+        self.spans = any(map(is_span_metric, definition.metrics))
         self.range = definition.range
         self.names = dict(spec.label_map)
         self.labels = frozenset(labels)

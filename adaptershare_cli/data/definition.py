@@ -14,7 +14,7 @@ from typing import Any
 
 from adaptershare_cli.data.blocks import Block, load_yaml, near_names
 from adaptershare_cli.data.names import label_fault, name_fault, path_fault
-from adaptershare_cli.data.spans import is_span_label
+from adaptershare_cli.data.spans import is_span_label, is_span_metric
 from adaptershare_cli.errors import UserError
 
 METRICS = {
@@ -150,7 +150,7 @@ def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> 
     """Raise UserError for `f1` (of the second label) without exactly two labels, or spans of labels that name none."""
     if "f1" in metrics and len(labels) != 2:
         raise UserError(f"the metric `f1` needs two labels, here are {len(labels)}", where, "Use macro_f1.")
-    spans = next((metric for metric in metrics if metric.startswith("span_")), "")
+    spans = next((metric for metric in metrics if is_span_metric(metric)), "")
     if spans and (wrong := [label for label in labels if not is_span_label(label)]):
         what = f"the metric `{spans}` needs labels of spans (O, and B-, I-, E-, S- before a name), not {wrong[0]!r}"
         raise UserError(what, where, "Use accuracy, or translate the labels with a label_map.")

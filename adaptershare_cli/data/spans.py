@@ -13,6 +13,11 @@ OUTSIDE = "O"
 Span = tuple[str, int, int]  # type, first word, last word
 
 
+def is_span_metric(metric: str) -> bool:
+    """Whether a metric is of spans, so that all labels must name spans."""
+    return metric.startswith("span_")
+
+
 def is_span_label(label: str) -> bool:
     """Whether a label is O, or one of B, I, E and S, alone or before a hyphen and a type."""
     prefix, hyphen, of = label.partition("-")

@@ -10,6 +10,7 @@ import torch
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, ordered_batches
 from adaptershare_cli.data.metrics import compute_metric
+from adaptershare_cli.data.spans import is_span_metric
 from adaptershare_cli.model.heads import MultiTaskModel
 
 
@@ -67,7 +68,7 @@ def score(info: TaskInfo, outputs: np.ndarray, rows: Rows) -> dict[str, float | 
     predicted = predictions_of(info, outputs)
     return {
         name: compute_metric(name, *(_by_sentence(info, found, rows) for found in (predicted, rows.labels)))
-        if name.startswith("span_")
+        if is_span_metric(name)
         else compute_metric(name, predicted, rows.labels)
         for name in info.metrics
     }

@@ -44,8 +44,17 @@ def common_settings(metas: Iterable[Meta]) -> dict[str, Any]:
     return {name: counts.most_common(1)[0][0] for name, counts in found.items() if counts}
 
 
+def variants(metas: dict[Path, Meta]) -> dict[Path, str]:
+    """A name for each training: its method and settings, without those of most trainings where that is clear enough."""
+    common = common_settings(metas.values())
+    whole = {folder: variant(meta, {}) for folder, meta in metas.items()}
+    short = {folder: variant(meta, common) for folder, meta in metas.items()}
+    meanings = {name: {whole[folder] for folder in short if short[folder] == name} for name in short.values()}
+    return {folder: name if len(meanings[name]) == 1 else whole[folder] for folder, name in short.items()}
+
+
 def variant(meta: Meta, common: dict[str, Any]) -> str:
-    """The method, and the settings of it that are neither defaults nor those of most trainings."""
+    """The method, and the settings of it that are neither defaults nor `common`."""
     info, request = meta["info"], meta["request"]
     if info["method"] == "single":
         return f"train-single ({info['steps']} updates)"
@@ -90,9 +99,9 @@ def read_runs(workspace: Path) -> pd.DataFrame:
     """One row a run, task and part (select, scored): the main score in percent (the mean over scored splits), groups
     a layer, overlap of masks, costs."""
     rows, metas = [], read_metas(workspace)
-    common = common_settings(metas.values())
+    names = variants(metas)
     for folder, meta in metas.items():
-        info, name = meta["info"], variant(meta, common)
+        info = meta["info"]
         metrics = pd.read_parquet(folder / "metrics.parquet")
         metrics = metrics[metrics["final"] & metrics["main"]]
         shared = overlaps(folder, info["tasks"])
@@ -102,7 +111,7 @@ def read_runs(workspace: Path) -> pd.DataFrame:
         for (task, selected), part in metrics.groupby(["task", metrics["split"] == "select"]):
             rows.append(
                 {
-                    "variant": name, "seed": info["seed"], "task": task,
+                    "variant": names[folder], "seed": info["seed"], "task": task,
                     "part": "select" if selected else "scored", "value": 100 * part["value"].fillna(0.0).mean(),
                     "groups": groups, "parameters": info["trained_parameters"], **costs(info, task),
                     "seconds": timing["training_seconds"], "saving": timing.get("checkpoint_seconds", np.nan),

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from compare import bracketed, common_settings, overlaps, read_metas, variant  # both lie beside this file
+from compare import bracketed, overlaps, read_metas, variants  # both lie beside this file
 from halves import fetch, halved, rows_of, write_task
 
 from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
@@ -51,7 +51,7 @@ def scores(workspace: Path) -> pd.DataFrame:
     The score is the main metric in percent, the mean over the scored splits.
     """
     rows, metas = [], read_metas(workspace)
-    common = common_settings(metas.values())
+    names = variants(metas)
     for folder, meta in metas.items():
         info = meta["info"]
         (real,) = [task for task in info["tasks"] if task.endswith("-real")]
@@ -60,7 +60,7 @@ def scores(workspace: Path) -> pd.DataFrame:
         own = metrics[metrics["final"] & metrics["main"] & (metrics["task"] == real) & (metrics["split"] != "select")]
         rows.append(
             {
-                "method": variant(meta, common) if partners else "", "seed": info["seed"],
+                "method": names[folder] if partners else "", "seed": info["seed"],
                 "partner": partners[0] if partners else "alone", "value": 100 * own["value"].mean(),
                 "examples": info["examples"][real], **overlaps(folder, info["tasks"]),
             }
