@@ -4,33 +4,42 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adaptershare_cli import __version__
 from adaptershare_cli.common_options import (
     LARGEST_SEED,
+    Against,
     AsJson,
     Config,
     Force,
     FromFolder,
+    Measures,
+    Method,
+    MethodName,
     Model,
     NoWait,
+    Plot,
+    Preset,
+    RunsModel,
     RunSpec,
     Seed,
     Seeds,
+    Selection,
+    Target,
     TaskDir,
     Tasks,
+    TruthSeeds,
     Workspace,
 )
 from adaptershare_cli.console import Reporter
-from adaptershare_cli.correlation import MEASURES, TRUTHS, measure_settings, wanted_measures
+from adaptershare_cli.correlation import MEASURES, measure_settings, wanted_measures
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
-from adaptershare_cli.options import Program, choice, settings_from, with_options
+from adaptershare_cli.options import Program, settings_from, with_options
 from adaptershare_cli.settings import (
-    PRESETS,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
@@ -45,10 +54,6 @@ from adaptershare_cli.settings import (
 if TYPE_CHECKING:
     from adaptershare_cli.stages.common import StageContext
     from adaptershare_cli.workspace import Artefact
-
-MethodName = choice("method", METHODS)
-Truth = choice("against", TRUTHS)
-Preset = choice("preset", PRESETS)
 
 app = typer.Typer(
     name="adaptershare",
@@ -239,28 +244,10 @@ def train_share(
     given: dict[str, Any],
     invocation: str,
     tasks: Tasks = "",
-    method: Annotated[
-        MethodName,  # type: ignore[valid-type]
-        typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
-    ] = MethodName("adaptershare"),  # noqa: B008
-    preset: Annotated[
-        Optional[Preset],  # type: ignore[valid-type]  # noqa: UP045
-        typer.Option(
-            help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
-            "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
-        ),
-    ] = None,
-    selection: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
-            "prefix, glob or path. Its tasks' rows are taken as they were selected."
-        ),
-    ] = None,
-    target: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Of --selection: the target, where it names the selections of several."),
-    ] = None,
+    method: Method = MethodName("adaptershare"),  # noqa: B008
+    preset: Preset = None,
+    selection: Selection = None,
+    target: Target = None,
     workspace: Workspace = Path("workspace"),
     task_dir: TaskDir = None,
     from_folder: FromFolder = None,
@@ -317,37 +304,11 @@ def correlate(
     given: dict[str, Any],
     invocation: str,
     run_spec: RunSpec = None,
-    measure: Annotated[
-        str,
-        typer.Option(
-            help="Measures, comma-separated: "
-            + "; ".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
-            + "."
-        ),
-    ] = "gradient,plan",
-    against: Annotated[
-        Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
-        typer.Option(
-            help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
-            "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
-            "cost; it may be stopped and goes on. popularity is taken from the same truth (without this: transfer)."
-        ),
-    ] = None,
-    seeds: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(
-            help="Seeds of the trainings that a measure, --against or --select makes, comma-separated; by default the "
-            "runs' seeds."
-        ),
-    ] = None,
-    model: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="The runs' encoder, where its name alone does not find it (it was a folder)."),
-    ] = None,
-    plot: Annotated[
-        bool,
-        typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
-    ] = False,
+    measure: Measures = "gradient,plan",
+    against: Against = None,
+    seeds: TruthSeeds = None,
+    model: RunsModel = None,
+    plot: Plot = False,
     workspace: Workspace = Path("workspace"),
     force: Force = False,
     no_wait: NoWait = False,

@@ -1,4 +1,4 @@
-"""The options that several commands have, as annotations of their parameters."""
+"""Options that are no settings, as annotations of the commands' parameters."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+from adaptershare_cli.correlation import MEASURES, TRUTHS
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.options import choice
+from adaptershare_cli.settings import PRESETS
 
 LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
@@ -34,4 +39,65 @@ Config = Annotated[
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
+]
+
+# Of train-share.
+MethodName = choice("method", METHODS)
+Method = Annotated[
+    MethodName,  # type: ignore[valid-type]
+    typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
+]
+PresetName = choice("preset", PRESETS)
+Preset = Annotated[
+    Optional[PresetName],  # type: ignore[valid-type]  # noqa: UP045
+    typer.Option(
+        help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
+        "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
+    ),
+]
+Selection = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
+        "prefix, glob or path. Its tasks' rows are taken as they were selected."
+    ),
+]
+Target = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Of --selection: the target, where it names the selections of several."),
+]
+
+# Of correlate.
+Measures = Annotated[
+    str,
+    typer.Option(
+        help="Measures, comma-separated: "
+        + "; ".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
+        + "."
+    ),
+]
+Truth = choice("against", TRUTHS)
+Against = Annotated[
+    Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
+    typer.Option(
+        help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
+        "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
+        "cost; it may be stopped and goes on. popularity is taken from the same truth (without this: transfer)."
+    ),
+]
+TruthSeeds = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--seeds",
+        help="Seeds of the trainings that a measure, --against or --select makes, comma-separated; by default the "
+        "runs' seeds.",
+    ),
+]
+RunsModel = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="The runs' encoder, where its name alone does not find it (it was a folder)."),
+]
+Plot = Annotated[
+    bool,
+    typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
 ]
