@@ -202,11 +202,12 @@ def truth(session: nox.Session) -> None:
     common = ["--config", "tests/benchmarks/truth.toml", "--from", DATA, *place]
     run(session, "adaptershare_cli", "train-share", *common, "--method", "shared", "--lookahead-every", "100")
     run(session, "adaptershare_cli", "train-share", *common)
-    run(session, "adaptershare_cli", "correlate", *place, "--run", "adaptershare", "--measure", "plan")
     cheap = "gradient,gradient-directed,lookahead,gradts,gradts-instance,adapter-weights,fisher,text,random,size"
     for against in ("transfer", "pair"):
-        options = ["--run", "shared", "--measure", f"{cheap},popularity", "--against", against, "--plot"]
-        run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
+        for runs, names in (("shared", f"{cheap},popularity"), ("adaptershare", "plan")):
+            options = ["--run", runs, "--measure", names, "--against", against, "--plot"]
+            run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
+    session.run(sys.executable, "tests/benchmarks/truth.py", "--workspace", "workspace/truth")
 
 
 @nox.session

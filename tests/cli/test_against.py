@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -71,6 +74,30 @@ def test_scores_are_of_the_correlations_that_stand(judged: Path) -> None:
     assert whole.loc["random", "cost_share"].eq(0).all() and 0 < whole.loc[("text", "ndcg"), "cost_share"] < 1
     labels = [found(judged, name).label for name in ("gradient", "text", "random", "transfer")]
     assert [item["artefact"] for item in artefact.meta["inputs"]] == labels
+
+
+def test_the_benchmarks_tables(judged: Path) -> None:
+    csv = judged.parent
+    script = Path(__file__).parents[1] / "benchmarks" / "truth.py"
+    done = subprocess.run(
+        [sys.executable, script, "--workspace", judged, "--csv", csv], check=True, capture_output=True, text=True
+    )
+    whole = found(judged, "scores-transfer").table("scores.parquet").to_pandas()
+    whole = whole[whole["target"].isna()].set_index(["measure", "score"])
+    table = pd.read_csv(csv / "truth-scores.csv").set_index(["measure", "score"])
+    assert table["value"].to_numpy() == pytest.approx(whole["value"].to_numpy(), abs=1e-4, nan_ok=True)
+    gains = pd.read_csv(csv / "truth.csv").set_index(["source", "target"]).loc[CELLS]
+    assert gains["value"].to_numpy() == pytest.approx(100 * cells(found(judged, "transfer")), abs=1e-3)
+    assert (gains["seeds"] == 2).all() and gains["standard_error"].notna().all()
+    lines = done.stdout.splitlines()
+    assert [line.split("`")[1] for line in lines if line.startswith("| `")] == sorted(
+        ("gradient", "text", "random"), key=lambda name: -whole.loc[(name, "spearman"), "value"]
+    )
+    grid = [[cell.strip() for cell in line.split("|")] for line in lines]
+    (header,) = (line for line in grid if line[1:2] == ["source \\ target"])
+    (source, target), *_ = CELLS
+    (row,) = (line for line in grid if line[1:2] == [source])
+    assert row[header.index(target)].startswith(f"{gains.loc[(source, target), 'value']:+.1f} ± ")
 
 
 def test_the_table_and_the_summary(own_judged: Path, encoder: Path) -> None:
