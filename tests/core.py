@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -150,3 +152,25 @@ def relate(gradients: torch.Tensor) -> Interference:
     rows = gradients.double().flatten(0, 1)
     index = RowIndex(np.repeat(np.arange(count), 2), np.tile([0, 1], count), count)
     return interference((rows @ rows.T).numpy(), index)
+
+
+@dataclass
+class PlanOnly:
+    """What `Differentiate` needs of a method, without an encoder: an adapter has 10 parameters, a head none."""
+
+    plan: SharingPlan
+    checks: int = 1
+    fusion: Any = None
+
+    def __post_init__(self) -> None:
+        tensor = torch.zeros(10)
+        self.model = SimpleNamespace(bank=SimpleNamespace(named_parameters=lambda task, layer: [("down", tensor)]))
+
+    def names(self) -> list[torch.Tensor]:
+        return [torch.zeros(10) for groups in self.plan.layers for _ in groups]
+
+    def check_count(self) -> int:
+        return self.checks
+
+    def split(self, layer: int, kept: list[str], moved: list[str], optimizer: Any) -> None:
+        self.plan = self.plan.split(layer, kept, moved)

@@ -29,6 +29,7 @@ QUICK = (
     "--max-steps", "10", "--per-device-train-batch-size", "8", "--max-seq-length", "64", "--threads", "1",
     "--precision", "fp32", "--learning-rate", "0.01",
 )  # fmt: skip
+NOTHING = "Nothing to do"
 SPLITTING = ("--check-every", "2", "--guard", "none", "--max-interference", "-0.5")
 NO_TRAINING = ("-t", "first,second,score")  # for calls whose stage is replaced
 ENVIRONMENT = {"COLUMNS": "240", "NO_COLOR": "1", "TERM": "dumb"}
@@ -204,3 +205,8 @@ def trained(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(trained: Path, tmp_path: Path) -> Path:
     """A copy of the trained workspace (times kept) that a test may change."""
     return Path(shutil.copytree(trained, tmp_path / "workspace"))
+
+
+def made_by(workspace: Path, stage: str) -> list[Path]:
+    """What a stage left in a workspace, hidden folders included."""
+    return list((workspace / stage).iterdir()) if (workspace / stage).exists() else []

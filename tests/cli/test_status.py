@@ -18,8 +18,7 @@ from adaptershare_cli.artefact import META, seal, write_json
 from adaptershare_cli.correlation import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.workspace import Workspace
-from tests.cli.conftest import SPLITTING, Share, call, flip_byte, good, only, refused, snapshot
-from tests.cli.test_pipeline import interrupt_at
+from tests.cli.conftest import SPLITTING, Share, call, flip_byte, good, interrupt_at, only, refused, snapshot
 
 
 def entries(workspace: Path, *more: Any, code: int = 0) -> dict[str, dict[str, Any]]:

@@ -23,7 +23,7 @@ from adaptershare_cli.sharing.lookahead import Lookahead, look_ahead
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import build_method
-from tests.unit.test_training import SETTINGS, assert_equal, train
+from tests.trainings import SETTINGS, assert_equal, train
 
 TASKS = ("first", "second", "score", "first-2")
 TRAINING = TrainingSettings(

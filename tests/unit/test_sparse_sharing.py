@@ -23,7 +23,7 @@ from adaptershare_cli.training import loop
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import INFOS, build_method, random_parts
-from tests.unit.test_training import Run, assert_equal, train
+from tests.trainings import Run, assert_equal, train
 
 NAMES = ("first", "second")
 SETTINGS = TrainingSettings(
