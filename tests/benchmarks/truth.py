@@ -89,6 +89,8 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--csv", type=Path, help="folder to write truth-scores.csv and truth.csv into")
     options = parser.parse_args()
+    if not artefacts(options.workspace, "scores"):
+        parser.error(f"{options.workspace} has no scores: run `correlate --against transfer` there first")
     judged, measured = scores(options.workspace), truth(options.workspace)
     for against, table in judged.groupby("against", sort=False):
         known = set(table.loc[table["value"].notna(), "score"])
