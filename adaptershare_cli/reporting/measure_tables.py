@@ -31,14 +31,14 @@ def score_table(scores: pd.DataFrame) -> Table:
         table.add_column(name.replace("-", " "), justify="left" if name == "measure" else "right")
     for measure, rows in whole.groupby("measure", sort=False):
         by_score = rows.set_index("score")
-        cells = [_with_interval(by_score.loc[name], _decimals(name)) for name in names]
+        cells = [_with_interval(by_score.loc[name], decimals_of(name)) for name in names]
         p_value = by_score["p_value"].get("pearson", float("nan"))
-        table.add_row(Text(str(measure)), *cells, _shown(p_value, 3), _share(rows["cost_share"].iloc[0]))
+        table.add_row(Text(str(measure)), *cells, shown(p_value, 3), percentage(rows["cost_share"].iloc[0]))
     table.add_section()
     null = whole.groupby("score")["null_mean"].mean()
-    table.add_row("random, mean", *(_shown(null[name], _decimals(name)) for name in names), "", "")
+    table.add_row("random, mean", *(shown(null[name], decimals_of(name)) for name in names), "", "")
     ceiling = whole.drop_duplicates("score").set_index("score")
-    cells = [_ceiling(ceiling.loc[name], _decimals(name)) for name in names]
+    cells = [_ceiling(ceiling.loc[name], decimals_of(name)) for name in names]
     table.add_row("ceiling", *cells, "", "")
     return table
 
@@ -71,7 +71,7 @@ def selection_steps_table(selection: pd.DataFrame) -> Table:
         names = ", ".join(first["auxiliaries"]) or "none"
         name = f"{procedure} ({rule})" if rule else str(procedure)
         chosen = "chosen" if first["chosen"] else ""
-        scores = _shown(first["score"], 3), _over_seeds(first["scored"])
+        scores = shown(first["score"], 3), _over_seeds(first["scored"])
         cells = [target, name, str(step), names, *scores, chosen, "\n".join(kept)]
         table.add_row(*(Text(str(cell)) for cell in cells))
     return table
@@ -82,27 +82,29 @@ def _over_seeds(values: Sequence[float] | None) -> str:
     if values is None or not len(values):
         return MISSING
     error = f" ± {pd.Series(values).sem():.3f}" if len(values) > 1 else ""
-    return _shown(pd.Series(values).mean(), 3) + error
+    return shown(pd.Series(values).mean(), 3) + error
 
 
-def _decimals(score: str) -> int:
+def decimals_of(score: str) -> int:
     """Regret is in the truth's unit, in which a hundredth is much."""
     return 3 if score.startswith("regret") else 2
 
 
-def _shown(value: float, decimals: int) -> str:
+def shown(value: float, decimals: int) -> str:
+    """The value rounded, never as a negative zero; a dash where it is unknown."""
     return MISSING if pd.isna(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _with_interval(row: pd.Series, decimals: int) -> str:
-    ends = f"\n{_shown(row['low'], decimals)}…{_shown(row['high'], decimals)}" if pd.notna(row["low"]) else ""
-    return _shown(row["value"], decimals) + ends
+    ends = f"\n{shown(row['low'], decimals)}…{shown(row['high'], decimals)}" if pd.notna(row["low"]) else ""
+    return shown(row["value"], decimals) + ends
 
 
 def _ceiling(row: pd.Series, decimals: int) -> str:
-    upper = f" to {_shown(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
-    return _shown(row["ceiling"], decimals) + upper
+    upper = f" to {shown(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
+    return shown(row["ceiling"], decimals) + upper
 
 
-def _share(share: float) -> str:
+def percentage(share: float) -> str:
+    """A share in percent, with three significant digits."""
     return MISSING if pd.isna(share) else f"{100 * share:.3g} %"

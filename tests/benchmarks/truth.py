@@ -18,6 +18,7 @@ import pandas as pd
 
 from adaptershare_cli import schemas
 from adaptershare_cli.correlation import TRUTHS
+from adaptershare_cli.reporting.measure_tables import decimals_of, empty_scores, percentage, shown
 
 SHOWN = ("spearman", "weighted-kendall", "ndcg", "regret@1", "regret@3", "sign-auc", "pearson")
 
@@ -32,9 +33,12 @@ def artefacts(workspace: Path, table: str) -> list[tuple[dict[str, Any], pd.Data
 
 
 def scores(workspace: Path) -> pd.DataFrame:
-    """The scores over all targets (`schemas.SCORES`); of a measure that was judged more than once the newest."""
-    tables = [table[table["target"].isna()].drop(columns="target") for _, table in artefacts(workspace, "scores")]
-    return pd.concat(tables).drop_duplicates(["against", "measure", "score"], keep="last")
+    """The scores over all targets (`schemas.SCORES`); of a measure that was judged more than once the newest.
+
+    Empty where nothing was judged.
+    """
+    found = pd.concat([schemas.SCORES.empty_table().to_pandas(), *(t for _, t in artefacts(workspace, "scores"))])
+    return found[found["target"].isna()].drop_duplicates(["against", "measure", "score"], keep="last")
 
 
 def truth(workspace: Path) -> pd.DataFrame:
@@ -50,28 +54,25 @@ def truth(workspace: Path) -> pd.DataFrame:
     return found
 
 
-def score_lines(table: pd.DataFrame, names: list[str]) -> list[str]:
+def score_lines(table: pd.DataFrame) -> list[str]:
     """The Markdown table of one truth's scores."""
+    names = [name for name in SHOWN if name not in empty_scores(table)]
 
-    def number(value: float, name: str) -> str:
-        return "–" if pd.isna(value) else f"{value:.{3 if name.startswith('regret') else 2}f}"
+    def cells(column: pd.Series) -> str:
+        return " | ".join(shown(column[name], decimals_of(name)) for name in names)
+
+    def with_interval(row: pd.Series) -> str:
+        value, *ends = (shown(row[name], decimals_of(row.name)) for name in ("value", "low", "high"))
+        return value if pd.isna(row["low"]) else f"{value} [{', '.join(ends)}]"
 
     values = table.pivot(index="measure", columns="score", values="value")
-    order = values.sort_values("spearman", ascending=False, na_position="last").index
-    rows = table.set_index(["measure", "score"])
     lines = [f"| measure | {' | '.join(names)} | p | cost |", f"|---|{'--:|' * (len(names) + 2)}"]
-    for measure in order:
-        cells = []
-        for name in names:
-            row = rows.loc[(measure, name)]
-            ends = "" if pd.isna(row["low"]) else f" [{number(row['low'], name)}, {number(row['high'], name)}]"
-            cells.append(number(row["value"], name) + ends)
-        row = rows.loc[(measure, "pearson")]
-        cells += [number(row["p_value"], "regret"), f"{100 * row['cost_share']:.3g} %"]
-        lines.append(f"| `{measure}` | {' | '.join(cells)} |")
-    null, first = table.groupby("score")["null_mean"].mean(), table.drop_duplicates("score").set_index("score")
-    lines.append(f"| *random* | {' | '.join(number(null[name], name) for name in names)} | | |")
-    lines.append(f"| *ceiling* | {' | '.join(number(first['ceiling'][name], name) for name in names)} | | |")
+    for measure in values.sort_values("spearman", ascending=False, na_position="last").index:
+        rows = table[table["measure"] == measure].set_index("score")
+        last = f"{shown(rows['p_value']['pearson'], 3)} | {percentage(rows['cost_share']['pearson'])}"
+        lines.append(f"| `{measure}` | {' | '.join(with_interval(rows.loc[name]) for name in names)} | {last} |")
+    lines.append(f"| *random* | {cells(table.groupby('score')['null_mean'].mean())} | | |")
+    lines.append(f"| *ceiling* | {cells(table.drop_duplicates('score').set_index('score')['ceiling'])} | | |")
     return lines
 
 
@@ -89,15 +90,15 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, required=True)
     parser.add_argument("--csv", type=Path, help="folder to write truth-scores.csv and truth.csv into")
     options = parser.parse_args()
-    if not artefacts(options.workspace, "scores"):
+    judged = scores(options.workspace)
+    if judged.empty:
         parser.error(f"{options.workspace} has no scores: run `correlate --against transfer` there first")
-    judged, measured = scores(options.workspace), truth(options.workspace)
+    measured = truth(options.workspace)
     for against, table in judged.groupby("against", sort=False):
-        known = set(table.loc[table["value"].notna(), "score"])
-        print(f"\n{against}\n", *score_lines(table, [name for name in SHOWN if name in known]), sep="\n")
-        print("", *truth_lines(measured[measured["measure"] == against]), sep="\n")
+        gains = measured[measured["measure"] == against]
+        print(f"\n{against}\n", *score_lines(table), "", *truth_lines(gains), sep="\n")
     if options.csv:
-        judged.round(4).to_csv(options.csv / "truth-scores.csv", index=False)
+        judged.drop(columns="target").round(4).to_csv(options.csv / "truth-scores.csv", index=False)
         measured.round(3).to_csv(options.csv / "truth.csv", index=False)
 
 
