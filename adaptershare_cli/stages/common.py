@@ -78,6 +78,7 @@ def ensure(
     build: Callable[[Path], dict[str, Any]],
     inputs: list[Artefact],
     lacks: Callable[[Artefact], bool] = lambda found: False,
+    complete: Callable[[Path, Artefact], dict[str, Any]] | None = None,
     settle: Callable[[bool], None] = lambda made: None,
     quiet: bool = False,
 ) -> Artefact:
@@ -86,8 +87,9 @@ def ensure(
     `request` holds the settings and the content fingerprints that decide the result; stage and code version are
     added. `build(folder)` is called under the artefact's lock and returns what `Workspace.publish` takes, and perhaps
     `inputs`: artefacts that only its making showed to be needed. An artefact that `lacks` something which is asked for
-    now, but does not change its results, is made again. `settle` is called under the lock once the artefact stands,
-    with whether it was made now. `quiet`: no line is printed for it.
+    now, but does not change its results, is made again; or it is replaced by what `complete(folder, found)` makes of
+    it, which returns what `build` does: it answers the same request from the same inputs. `settle` is called under the
+    lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
@@ -114,20 +116,16 @@ def ensure(
             describe["inputs"] = recorded_inputs([*inputs, *built.pop("inputs", [])])
             return built
 
-        artefact = workspace.publish(stage, name, key, described, describe)
+        if found is not None and complete is not None:
+            verify(found)
+            describe = {part: found.meta[part] for part in ("request", "versions", "inputs")}
+            artefact = workspace.publish(stage, name, key, lambda folder: complete(folder, found), describe)
+        else:
+            artefact = workspace.publish(stage, name, key, described, describe)
         settle(True)
     reporter.made_artefact(label, artefact.info.get("summary", ""), quiet)
     context.done[label] = artefact
     return artefact
-
-
-def has_pictures(context: StageContext, stage: str, name: str, request: dict[str, Any]) -> bool:
-    """Whether the artefact that stands has pictures: --force without --plot keeps them. A damaged one has none."""
-    try:
-        found = context.workspace.find(stage, name, request_key(full_request(stage, request)))
-    except UserError:
-        return False
-    return found is not None and bool(found.info["plots"])
 
 
 def full_request(stage: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from adaptershare_cli import schemas
-from adaptershare_cli.artefact import digest, hash_files
 from adaptershare_cli.correlation import INSTANCES, MEASURES, NO_SELECTION, TABLES, Measure, measure_settings
 from adaptershare_cli.correlation.base import Cost, Found, Inputs
 from adaptershare_cli.correlation.summary import answer_of, summarise
@@ -28,8 +27,9 @@ from adaptershare_cli.settings import (
     check_settings,
     non_default,
 )
-from adaptershare_cli.stages.common import StageContext, ensure, has_pictures, select_runs
+from adaptershare_cli.stages.common import StageContext, select_runs
 from adaptershare_cli.stages.frame import Frame, frames_of
+from adaptershare_cli.stages.pictures import ensure_drawn
 from adaptershare_cli.stages.runs import resolve_runtime
 from adaptershare_cli.stages.scores import check_rankable, judge, print_scores
 from adaptershare_cli.stages.selection import check_targets, print_selection, select_tasks
@@ -164,34 +164,26 @@ def _correlate(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[
         "sources": [source.content for source in sources],
     }
 
-    plot = plot or has_pictures(frame.context, "correlate", name, request)
-
     def build(folder: Path) -> dict[str, Any]:
         found = spec.load()(_inputs(frame, spec, seeds, sources, trained), settings)
         table = summarise(name, found.values, frame.tasks, spec.directed, getattr(settings, "permutations", 0))
         write_parquet(table, folder / "correlation.parquet")
         for file, extra in found.tables.items():
             write_parquet(extra, folder / f"{file}.parquet")
-        content = digest(hash_files(folder))  # pictures may come later, and change nothing for what is made from this
-        pictures = _draw(frame, name, answer_of(table.to_pandas()), folder) if plot else []
         return {
-            "content": content,
-            "info": {
-                "measure": name,
-                "directed": spec.directed,
-                "tasks": list(frame.tasks),
-                "seeds": sorted(int(seed) for seed in found.values["seed"].dropna().unique()),
-                "runs": [run.label for run in frame.runs.values()],
-                "cost": _costs(frame, spec, settings, found, sources, list(trained)),
-                "plots": [path.name for path in pictures],
-                "notes": list(found.notes),
-            },
+            "measure": name,
+            "directed": spec.directed,
+            "tasks": list(frame.tasks),
+            "seeds": sorted(int(seed) for seed in found.values["seed"].dropna().unique()),
+            "runs": [run.label for run in frame.runs.values()],
+            "cost": _costs(frame, spec, settings, found, sources, list(trained)),
+            "notes": list(found.notes),
         }
 
-    def lacks(found: Artefact) -> bool:
-        return plot and not found.info["plots"]
+    def draw(folder: Path) -> list[Path]:
+        return _draw(frame, name, answer_of(pd.read_parquet(folder / "correlation.parquet")), folder)
 
-    return ensure(frame.context, "correlate", name, request, build, sources, lacks)
+    return ensure_drawn(frame.context, name, request, build, draw, sources, plot)
 
 
 def _sources(frame: Frame, name: str, settings: MeasureSettings, seeds: tuple[int, ...]) -> tuple[list[Artefact], Runs]:

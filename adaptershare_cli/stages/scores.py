@@ -14,8 +14,8 @@ from adaptershare_cli.correlation.scores import known_mean, score_measures, task
 from adaptershare_cli.correlation.summary import answer_of
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.reporting.measure_tables import empty_scores, score_table
-from adaptershare_cli.stages.common import ensure, has_pictures
 from adaptershare_cli.stages.frame import Frame
+from adaptershare_cli.stages.pictures import ensure_drawn
 from adaptershare_cli.workspace import CODE_VERSIONS, Artefact, write_parquet
 
 AXES = {"transfer": "gain of the target, trained on the source first", "pair": "gain of the target, trained together"}
@@ -45,36 +45,30 @@ def judge(frame: Frame, against: str, found: Mapping[str, Artefact], plot: bool)
         "measures": {measure: artefact.content for measure, artefact in judged.items()},
         "cost_shares": shares,
     }
-    plot = plot or has_pictures(context, "correlate", name, request)
+    tables = {measure: artefact.table("correlation.parquet").to_pandas() for measure, artefact in judged.items()}
+    answers = {measure: answer_of(table) for measure, table in tables.items()}
+    seeds, values = seed_matrices(truth.table("correlation.parquet").to_pandas(), frame.tasks)
 
     def build(folder: Path) -> dict[str, Any]:
         context.reporter.line(f"scores of {', '.join(judged)} against {against}, with intervals and a null")
-        tables = {measure: artefact.table("correlation.parquet").to_pandas() for measure, artefact in judged.items()}
-        answers = {measure: answer_of(table) for measure, table in tables.items()}
         matrices = {measure: task_matrix(answer, frame.tasks) for measure, answer in answers.items()}
-        seeds, values = seed_matrices(truth.table("correlation.parquet").to_pandas(), frame.tasks)
         table = score_measures(matrices, values, frame.tasks, against, shares)
         write_parquet(table, folder / "scores.parquet")
-        scores = table.to_pandas()
-        pictures: list[Path] = []
-        for measure, answer in answers.items() if plot else ():
-            pictures += _draw(frame, measure, answer, values, against, scores, folder)
         return {
-            "info": {
-                "kind": "scores",
-                "against": against,
-                "tasks": list(frame.tasks),
-                "seeds": seeds,
-                "runs": [run.label for run in frame.runs.values()],
-                "scores": _headline(scores),
-                "plots": [path.name for path in pictures],
-            }
+            "kind": "scores",
+            "against": against,
+            "tasks": list(frame.tasks),
+            "seeds": seeds,
+            "runs": [run.label for run in frame.runs.values()],
+            "scores": _headline(table.to_pandas()),
         }
 
-    def lacks(artefact: Artefact) -> bool:
-        return plot and not artefact.info["plots"]
+    def draw(folder: Path) -> list[Path]:
+        scores = pd.read_parquet(folder / "scores.parquet")
+        drawn = [_draw(frame, measure, answers[measure], values, against, scores, folder) for measure in answers]
+        return [path for paths in drawn for path in paths]
 
-    return ensure(context, "correlate", name, request, build, [*judged.values(), truth], lacks)
+    return ensure_drawn(context, name, request, build, draw, [*judged.values(), truth], plot)
 
 
 def seed_matrices(table: pd.DataFrame, tasks: tuple[str, ...]) -> tuple[list[int], np.ndarray]:

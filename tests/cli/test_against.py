@@ -17,6 +17,8 @@ import pytest
 from adaptershare_cli import schemas
 from adaptershare_cli.correlation.base import cost_share
 from adaptershare_cli.correlation.scores import SCORES
+from adaptershare_cli.stages import correlate as correlate_stage
+from adaptershare_cli.stages import scores as scores_stage
 from adaptershare_cli.workspace import Artefact, Workspace
 from tests.cli.conftest import TASKS, Share, found, good, hashed, refused, snapshot
 
@@ -135,6 +137,42 @@ def test_pictures_change_nothing_else(own_judged: Path, encoder: Path) -> None:
     assert {path.name.partition("-scatter")[2] for path in (own_judged / "report" / "pictures").glob("scores-*")} == {
         "-gradient.svg", "-text.svg", "-random.svg",
     }  # fmt: skip
+
+
+def test_pictures_that_come_later_are_drawn_from_what_is_there(
+    own_judged: Path, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("computed again")
+
+    before = {a.label: a for a in Workspace(own_judged).artefacts("correlate")}
+    with monkeypatch.context() as patched:
+        patched.setattr(correlate_stage, "summarise", fail)
+        patched.setattr(scores_stage, "score_measures", fail)
+        text = good(*against(own_judged, encoder, "--plot")).stdout
+    after = {a.label: a for a in Workspace(own_judged).artefacts("correlate")}
+    assert after.keys() == before.keys() and len(after) == 5
+    for label, artefact in after.items():
+        assert f"{label} is there; its pictures are drawn" in text
+        assert artefact.info["plots"] and not before[label].info["plots"]
+        for part in ("content", "request", "inputs", "versions"):
+            assert artefact.meta[part] == before[label].meta[part]
+        assert {**artefact.info, "plots": []} == before[label].info
+        tables = before[label].meta["files"]
+        assert {name: artefact.meta["files"][name] for name in tables} == tables
+    whole = hashed(own_judged)
+    good(*against(own_judged, encoder, "--force"))  # pictures that were asked for once are kept
+    assert hashed(own_judged) == whole
+
+
+def test_no_pictures_are_drawn_beside_a_damaged_table(own_judged: Path, encoder: Path) -> None:
+    table = found(own_judged, "text").file("correlation.parquet")
+    table.write_bytes(table.read_bytes()[:-1] + b"?")
+    before = snapshot(own_judged)
+    refused(*against(own_judged, encoder, "--plot", measures="text"), says=("damaged", "correlation.parquet"))
+    assert {name: snapshot(own_judged)[name] for name in before} == before
+    good(*against(own_judged, encoder, "--plot", "--force", measures="text"))
+    assert found(own_judged, "text").info["plots"]
 
 
 def test_popularity_takes_the_same_truth(own_judged: Path, encoder: Path) -> None:
