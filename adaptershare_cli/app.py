@@ -304,7 +304,7 @@ def correlate(
     given: dict[str, Any],
     invocation: str,
     run_spec: RunSpec = None,
-    measure: Measures = "gradient,plan",
+    measure: Measures = "gradient,gradient-directed,plan",
     against: Against = None,
     seeds: TruthSeeds = None,
     model: RunsModel = None,

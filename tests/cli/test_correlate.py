@@ -244,9 +244,9 @@ def test_two_runs_of_one_seed_are_not_pooled(share: Share, own_related: Path) ->
 
 def test_options_without_effect_are_refused(own_related: Path, encoder: Path) -> None:
     places = ("correlate", "--run", "shared", "-w", own_related)
-    refused(*places, "--seeds", "1,2", says=("--seeds", "gradient,plan"))
-    refused(*places, "--threads", "1", says=("--threads", "gradient,plan"))
-    refused(*places, "--model", encoder, says=("--model", "gradient,plan"))
+    refused(*places, "--seeds", "1,2", says=("--seeds", "gradient,gradient-directed,plan"))
+    refused(*places, "--threads", "1", says=("--threads", "gradient,gradient-directed,plan"))
+    refused(*places, "--model", encoder, says=("--model", "gradient,gradient-directed,plan"))
     refused(*places, "--measure", "text", "--precision", "bf16", says=("--precision", "text", "make trainings"))
     refused(*places, "--head-axis", "input", says=("--head-axis", "gradts"))
     refused(*places, "--measure", "pair,gradient", "--source-steps", "4", says=("--source-steps", "transfer"))

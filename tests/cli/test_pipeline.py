@@ -95,7 +95,7 @@ def test_same_inputs_same_bytes_in_another_workspace(
     good(*share(elsewhere, *SPLITTING, root=own_project))
     good("correlate", "--plot", "-w", elsewhere)
     names = hashed(elsewhere)
-    assert sum(name.endswith(".parquet") for name in names) == 3 * 3 + 3 * 4 + 5 + 2
+    assert sum(name.endswith(".parquet") for name in names) == 3 * 3 + 3 * 4 + 5 + 3
     assert sum(name.endswith(".safetensors") for name in names) == 2 * 3
     assert names == hashed(trained)
 
@@ -196,9 +196,9 @@ def test_correlate_without_and_then_with_plot(workspace: Path) -> None:
     shutil.rmtree(workspace / "correlate")
     good("correlate", "-w", workspace)
     tables = {path.parent.name: path.read_bytes() for path in workspace.glob("correlate/*/correlation.parquet")}
-    assert len(tables) == 2 and not list(workspace.glob("correlate/*/*.png"))
+    assert len(tables) == 3 and not list(workspace.glob("correlate/*/*.png"))
     result = good("correlate", "--plot", "-w", workspace)
-    assert len(made(result.stdout)) == 2
+    assert len(made(result.stdout)) == 3
     assert tables == {path.parent.name: path.read_bytes() for path in workspace.glob("correlate/*/correlation.parquet")}
     names = {path.name.split("-")[0] for path in workspace.glob("correlate/*/*.svg")}
     assert names == {"heatmap.svg", "sharing"}
@@ -217,7 +217,7 @@ def test_correlate_starts_from_the_newest_run_and_from_chosen_ones(share: Share,
         assert f"from {private.label}" in good("correlate", "--run", word, "-w", workspace).stdout
     both = good("correlate", "--run", "adaptershare,private", "-w", workspace)
     assert "adaptershare-" in both.stdout.splitlines()[0] and private.label in both.stdout.splitlines()[0]
-    values = pd.read_parquet(sorted(workspace.glob("correlate/gradient-*"))[0] / "correlation.parquet")
+    values = pd.read_parquet(sorted(workspace.glob("correlate/gradient-????????"))[0] / "correlation.parquet")
     assert set(values.source) == set(TASKS)
 
 
@@ -227,7 +227,7 @@ def test_correlate_measures_and_settings(workspace: Path) -> None:
     assert [path.name.split("-")[0] for path in (workspace / "correlate").iterdir()] == ["plan"]
     good("correlate", "--measure", "gradient", "--permutations", "20", "--rows", "shared", "-w", workspace)
     good("correlate", "--measure", "gradient", "-w", workspace)
-    assert len(list(workspace.glob("correlate/gradient-*"))) == 2
+    assert len(list(workspace.glob("correlate/gradient-????????"))) == 2
 
 
 def test_report(workspace: Path) -> None:
@@ -238,7 +238,7 @@ def test_report(workspace: Path) -> None:
     assert "adaptershare" in (workspace / "report" / "report.md").read_text()
     page = (workspace / "report" / "report.html").read_text()
     pictures = [part.split('"')[0] for part in page.split('<img src="')[1:]]
-    assert len(pictures) == 3
+    assert len(pictures) == 4
     for picture in pictures:
         assert (workspace / "report" / picture).is_file(), picture
     result = good("report", "--run", "adaptershare", "-w", workspace)
@@ -270,7 +270,7 @@ def expected_schema(file: Path) -> pa.Schema:
 
 def test_every_parquet_file_has_its_schema_and_opens_with_pandas(trained: Path) -> None:
     files = sorted(trained.rglob("*.parquet"))
-    assert len(files) == 3 * 3 + 3 * 4 + 5 + 2 + 1
+    assert len(files) == 3 * 3 + 3 * 4 + 5 + 3 + 1
     for file in files:
         expected = expected_schema(file)
         assert pq.read_schema(file).equals(expected), file

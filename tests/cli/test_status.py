@@ -184,8 +184,9 @@ def test_an_input_that_has_changed(workspace: Path) -> None:
     assert found[f"train-share/{run.name}"]["why"] == [f"its input prepro/{prepared.name} has changed"]
     stale = {label.partition("-")[0] for label, row in found.items() if row["state"] == "stale"}
     assert stale == {"train", "correlate/gradient", "correlate/plan", "report"}
-    gradient, plan = (label_of(workspace, f"correlate/{measure}-*") for measure in ("gradient", "plan"))
-    assert f"{gradient}, {plan}:\n  adaptershare correlate --plot -w " in good("status", "-w", workspace).stdout
+    names = ("gradient-????????", "gradient-directed-*", "plan-*")
+    gradient, directed, plan = (label_of(workspace, f"correlate/{name}") for name in names)
+    assert f"{gradient}, {directed}, {plan}:\n  adaptershare correlate --plot -w " in good("status", "-w", workspace).stdout
     shutil.rmtree(prepared)
     assert entries(workspace)[f"train-share/{run.name}"]["why"] == [f"its input prepro/{prepared.name} is gone"]
 

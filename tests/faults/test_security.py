@@ -231,7 +231,7 @@ def test_a_workspace_that_is_a_link_is_its_users_wish(project: Project, place: P
 
 def test_pictures_are_only_taken_from_the_artefacts_own_files(project: Project, place: Path) -> None:
     workspace = Path(shutil.copytree(project.trained, place / "w"))
-    folder = only(workspace, "correlate/gradient-*")
+    folder = only(workspace, "correlate/gradient-????????")
     (place / "secret.svg").write_text("secret")
     meta = json.loads((folder / META).read_text())
     reseal(folder, info={**meta["info"], "plots": ["../../../secret.svg"]})
