@@ -216,11 +216,11 @@ def selection(session: nox.Session) -> None:
     """Hours, in as many sittings as you like: what goes along with mrpc and rte in the small protocol; baselines."""
     install(session)
     place = ["-w", "workspace/small"]
-    common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *place, "--seeds", "0,1,2"]
-    runs = train(session, *common, "--method", "shared", "--check-every", "320")
+    common = ["--config", "tests/benchmarks/small.toml", "--from", DATA, *place]
+    runs = train(session, *common, "--method", "shared", "--check-every", "320")  # what is selected trains anew
     for procedure in ("trial", "fg"):
-        options = ["--run", runs, "--measure", "gradts", "--select", procedure, "--target", "mrpc,rte"]
-        run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
+        options = ["--run", runs, "--seeds", "0,1,2", "--measure", "gradts", "--select", procedure]
+        run(session, "adaptershare_cli", "correlate", *place, *options, "--target", "mrpc,rte", *session.posargs)
     table = ["--workspace", "workspace/small", "--csv", "workspace/small/selection.csv"]
     session.run(sys.executable, "tests/benchmarks/selection.py", *table)
 

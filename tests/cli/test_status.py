@@ -186,7 +186,10 @@ def test_an_input_that_has_changed(workspace: Path) -> None:
     assert stale == {"train", "correlate/gradient", "correlate/plan", "report"}
     names = ("gradient-????????", "gradient-directed-*", "plan-*")
     gradient, directed, plan = (label_of(workspace, f"correlate/{name}") for name in names)
-    assert f"{gradient}, {directed}, {plan}:\n  adaptershare correlate --plot -w " in good("status", "-w", workspace).stdout
+    assert (
+        f"{gradient}, {directed}, {plan}:\n  adaptershare correlate --plot -w "
+        in good("status", "-w", workspace).stdout
+    )
     shutil.rmtree(prepared)
     assert entries(workspace)[f"train-share/{run.name}"]["why"] == [f"its input prepro/{prepared.name} is gone"]
 
