@@ -280,7 +280,7 @@ SCORES = pa.schema(
 SELECTION = pa.schema(
     [
         ("target", pa.string()),
-        ("procedure", pa.string()),  # trial | threshold | fg | none | all | random
+        ("procedure", pa.string()),  # trial | threshold | fg | random-rows | none | all | random
         ("rule", pa.string()),  # what decided, such as "strict" or "at least 0.42"; null for the baselines
         ("step", pa.int64()),  # 0-based, in the order of the runs of a procedure
         ("auxiliaries", pa.list_(pa.string())),  # the set that is trained along with the target, in the measure's order
@@ -290,10 +290,10 @@ SELECTION = pa.schema(
         ("chosen", pa.bool_()),
         # The same on its scored splits at the end, a seed an entry; decides nothing.
         ("scored", pa.list_(pa.float64())),
-        ("task", pa.string()),  # of fg: the auxiliary whose rows follow; one row an auxiliary
+        ("task", pa.string()),  # of fg and random-rows: the auxiliary whose rows follow; one row an auxiliary
         ("threshold", pa.float64()),  # of fg: the least tau of its rows that are kept
-        ("available", pa.int64()),  # of fg: its train rows
-        ("rows", pa.list_(pa.int64())),  # of fg: those kept (`row` of the downloaded split), in file order
+        ("available", pa.int64()),  # its train rows
+        ("rows", pa.list_(pa.int64())),  # those kept (`row` of the downloaded split), in file order
     ]
 )
 

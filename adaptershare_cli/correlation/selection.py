@@ -7,7 +7,7 @@ return is a list of `Step`s, one a run, of which one is chosen; `selection_table
 * `trial` (GradTS-trial): growing prefixes of the measure's order, until the target's score falls.
 * `threshold` (GradTS-thres): all tasks with at least a value; nothing need be run.
 * `fine_grained` (GradTS-fg): of given auxiliaries only the rows whose instance-level value is high.
-* `baselines`: no auxiliary, all of them, and random sets of a given size.
+* `baselines`: no auxiliary, all of them, and random sets of a given size; `random_rows`: as many rows at random.
 """
 
 from __future__ import annotations
@@ -227,8 +227,29 @@ def baselines(target: str, candidates: Sequence[str], size: int, ask: Ask, seed:
     ]
 
 
+def random_rows(fine: Step, rows: Mapping[str, np.ndarray], ask: Ask, seed: int = 0, draws: int = 1) -> list[Step]:
+    """What to compare `fine_grained` with: `draws` times, of the same auxiliaries, as many rows of each at random.
+
+    `rows[a]` (n_a,) are the ids to draw from. No step is marked as chosen, and there is none where no row was kept. A
+    draw depends on (seed, target, auxiliary, number of the draw) and the ids.
+    """
+    kept = fine.candidate.rows or {}
+    steps = []
+    for draw in range(draws if kept else 0):
+        drawn: dict[str, tuple[int, ...]] = {}
+        for task, ids in kept.items():
+            generator = np.random.default_rng(derive_seed(seed, "random-rows", fine.target, task, draw))
+            drawn[task] = tuple(sorted(generator.choice(np.sort(rows[task]), len(ids), replace=False).tolist()))
+        candidate = Candidate(tuple(drawn), drawn)
+        steps.append(
+            Step(fine.target, "random-rows", None, draw, candidate, curve=ask(candidate),
+                 thresholds=dict.fromkeys(drawn, math.nan), available={task: len(rows[task]) for task in drawn})
+        )  # fmt: skip
+    return steps
+
+
 def selection_table(steps: Iterable[Step]) -> pa.Table:
-    """The steps as `schemas.SELECTION`: a row a step, and for `fg` a row an auxiliary with the ids of its kept rows."""
+    """The steps as `schemas.SELECTION`: a row a step, and where rows are kept a row an auxiliary with their ids."""
     return pa.Table.from_pylist([row for step in steps for row in _rows(step)], schema=schemas.SELECTION)
 
 

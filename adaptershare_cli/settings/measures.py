@@ -140,7 +140,8 @@ class SelectionSettings:
         1,
     )
     baselines: bool = option(
-        True, "Of --select: also train the target alone, with all tasks, and with as many as were selected at random."
+        True,
+        "Of --select: also train the target alone, with all tasks, with as many at random (of fg: as many rows, too).",
     )
     random_sets: int = option(1, "Of --baselines: how many random sets.", 1, needs=("baselines", True))
 

@@ -21,6 +21,7 @@ from adaptershare_cli.correlation.selection import (
     Step,
     baselines,
     fine_grained,
+    random_rows,
     rank,
     selection_table,
     threshold,
@@ -177,7 +178,8 @@ def _procedure(
         sets = [threshold(target, ranking, settings.threshold or 0.0)[0].candidate]
     if settings.trains:
         ends = [Candidate(()), Candidate(tuple(others))] if settings.baselines else []
-        unknown = settings.random_sets * settings.baselines + (instances is not None)
+        random = settings.random_sets * settings.baselines
+        unknown = random + (1 + random) * (instances is not None)
         trials.announce([*sets, *ends], [Candidate(tuple(others))] * unknown)
     if settings.by_trial:
         steps = trial(target, ranking, trials, settings.stop_rule)
@@ -188,6 +190,8 @@ def _procedure(
         taus, rows = row_taus(instances.table("instances.parquet").to_pandas(), target)
         share = settings.row_share or (None if settings.row_threshold is not None else ROW_SHARE)
         steps += fine_grained(target, ranking, chosen.auxiliaries, taus, rows, settings.row_threshold, share, ask)
+        if settings.baselines:
+            steps += random_rows(steps[-1], rows, trials, draws=settings.random_sets)
     if settings.baselines:
         steps += baselines(target, others, len(chosen.auxiliaries), trials, draws=settings.random_sets)
     return steps

@@ -1,6 +1,6 @@
 """Time and memory of every measure on 3, 8 and 30 tasks, each in a process of its own.
 
-    python tests/benchmarks/measures.py --from FOLDER --workspace workspace/measures --counts 3,8,30
+    python tests/benchmarks/measures.py --from FOLDER --workspace workspace/measures --counts 3,8,30 > measures.csv
 
 3 and 8 are GLUE tasks with 1000 train rows each, all of which pass through `gradts`; 30 are halves of 13 data sets and
 four tasks of `tiny`, with 200 rows each. Trainings are kept to a few updates: what they take is not what is measured,
@@ -84,7 +84,7 @@ def joint_run(cut: Cut, count: int, workspace: Path, options: argparse.Namespace
 
 
 def main() -> None:
-    """Measure and print a Markdown table."""
+    """Measure, and print CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", required=True)
     parser.add_argument("--workspace", type=Path, default=Path("workspace/measures"))
@@ -95,13 +95,13 @@ def main() -> None:
     parser.add_argument("--threads", default="2")
     parser.add_argument("--model", default="embedded")
     options = parser.parse_args()
-    print("| tasks | step | seconds | peak MiB |\n|--:|---|--:|--:|", flush=True)
+    print("tasks,step,seconds,peak MiB", flush=True)
     for count in map(int, options.counts.split(",")):
         workspace = options.workspace / f"{count}-tasks"
         cut = cut_of(count, options.source, options.workspace)
 
         def show(name: str, used: Used, count: int = count) -> None:
-            print(f"| {count} | {name} | {used.seconds:.1f} | {used.peak:.0f} |", flush=True)
+            print(f"{count},{name},{used.seconds:.1f},{used.peak:.0f}", flush=True)
 
         names = options.measures.split(",")
         for method in dict.fromkeys(["shared", *(RUN_OF.get(MEASURES[name].needs, "shared") for name in names)]):

@@ -44,7 +44,7 @@ def rows(folder: Path, info: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "selection": folder.name, "target": info["target"], "by": info["by"], "procedure": procedure,
                 "rule": first["rule"] or "", "step": step, "along with": " ".join(first["auxiliaries"]) or "none",
-                "rows kept": sum(map(len, part["rows"])) if procedure == "fg" else np.nan,
+                "rows kept": part["rows"].str.len().sum(min_count=1),
                 "chosen": bool(first["chosen"]), "select": 100 * first["score"], "seeds": len(scored),
                 "scored": scored.mean(), "scored ±": error(scored), "gain": gain.mean(), "gain ±": error(gain),
             }

@@ -205,7 +205,7 @@ def test_fine_grained_keeps_rows_and_trains_on_them(
 ) -> None:
     words = ("--select", "fg", "--threshold", "-1", "--row-share", "0.25", "--target", "first", "--target-steps", "3")
     text = good(*select(own_selected, encoder, *words)).stdout
-    assert re.search(r"fg for first: at most \d of 8 trainings to make", text)  # those of the trial are there
+    assert re.search(r"fg for first: at most \d of 10 trainings to make", text)  # those of the trial are there
     artefact = found(own_selected, "fg-first")
     frame = steps(artefact)
     rows = frame[frame["procedure"] == "fg"].set_index("task")
@@ -218,7 +218,13 @@ def test_fine_grained_keeps_rows_and_trains_on_them(
         assert set(rows.loc[task, "rows"]) == kept[task] and len(kept[task]) >= rows.loc[task, "available"] // 4 > 0
         assert rows.loc[task, "available"] == len(taus[task]) > len(kept[task])
     trials = [run for run in Workspace(own_selected).artefacts("truth") if "keep" in run.meta["request"]]
-    assert len(trials) == 2 and set(frame["procedure"]) == {"threshold", "fg", "none", "all", "random"}
+    assert len(trials) == 2 * 2  # the chosen rows, and as many at random
+    assert set(frame["procedure"]) == {"threshold", "fg", "random-rows", "none", "all", "random"}
+    drawn = frame[frame["procedure"] == "random-rows"].set_index("task")
+    for task in kept:
+        assert len(drawn.loc[task, "rows"]) == len(kept[task]) and set(drawn.loc[task, "rows"]) <= set(taus[task].index)
+        assert set(drawn.loc[task, "rows"]) != kept[task] and not drawn.loc[task, "chosen"]
+    assert drawn["score"].notna().all() and drawn["threshold"].isna().all()
 
     read, seen = runs_module.read_parts, []
 

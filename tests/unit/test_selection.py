@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -236,6 +237,49 @@ class TestBaselines:
     def test_size(self):
         with pytest.raises(ValueError, match="random set of 3 from 2"):
             selection.baselines("t", ["a", "b"], 3, Runs())
+
+
+class TestRandomRows:
+    rows: ClassVar = {"a": np.arange(100, 140), "b": np.arange(30)}
+
+    def fine(self, keep=0.25, target="t"):
+        taus = {task: np.linspace(0.1, 0.9, len(ids)) for task, ids in self.rows.items()}
+        (step,) = selection.fine_grained(target, RANKING, ["a", "b"], taus, self.rows, keep=keep)
+        return step
+
+    def drawn(self, target="t", seed=0):
+        (step,) = selection.random_rows(self.fine(target=target), self.rows, Runs(0.5), seed)
+        return step.candidate.rows
+
+    def test_as_many_of_each_in_file_order(self):
+        runs = Runs(0.1, 0.2)
+        steps = selection.random_rows(self.fine(), self.rows, runs, draws=2)
+        assert [(step.procedure, step.number, step.chosen) for step in steps] == [
+            ("random-rows", 0, False), ("random-rows", 1, False),
+        ]  # fmt: skip
+        assert runs.asked == [step.candidate for step in steps] and runs.asked[0] != runs.asked[1]
+        for step in steps:
+            assert step.candidate.auxiliaries == ("a", "b") and step.available == {"a": 40, "b": 30}
+            for task, count in (("a", 10), ("b", 7)):
+                ids = step.candidate.rows[task]
+                assert len(ids) == count and list(ids) == sorted(set(ids)) and set(ids) <= set(self.rows[task])
+
+    def test_draws_depend_on_seed_and_target(self):
+        assert self.drawn() == self.drawn() != self.drawn(seed=1) and self.drawn() != self.drawn(target="u")
+
+    def test_all_rows(self):
+        fine = self.fine(keep=1.0)
+        (step,) = selection.random_rows(fine, self.rows, Runs(0.5))
+        assert step.candidate == fine.candidate
+
+    def test_nothing_kept(self):
+        taus = {task: np.full(len(ids), NAN) for task, ids in self.rows.items()}
+        (fine,) = selection.fine_grained("t", RANKING, ["a", "b"], taus, self.rows, keep=0.5)
+        assert selection.random_rows(fine, self.rows, Runs()) == []
+
+    def test_every_row_is_drawn_equally_often(self):
+        counts = np.bincount([row for seed in range(400) for row in self.drawn(seed=seed)["b"]], minlength=30)
+        assert counts.sum() == 400 * 7 and counts.min() > 55 and counts.max() < 135  # 93 expected, sd 8.5
 
 
 class TestTable:
