@@ -60,6 +60,7 @@ def main() -> None:
     options = parser.parse_args()
     there = selections(options.workspace)
     table = pd.DataFrame([row for folder, info in there.items() for row in rows(folder, info)])
+    table = table.drop_duplicates(list(table.columns.drop("selection")))  # fg repeats the trial that it starts from
     if options.csv:
         table.round(3).to_csv(options.csv, index=False)
     print(table.drop(columns="selection").round(2).to_string(index=False, na_rep=""))
