@@ -241,10 +241,8 @@ def random_rows(fine: Step, rows: Mapping[str, np.ndarray], ask: Ask, seed: int 
             generator = np.random.default_rng(derive_seed(seed, "random-rows", fine.target, task, draw))
             drawn[task] = tuple(sorted(generator.choice(np.sort(rows[task]), len(ids), replace=False).tolist()))
         candidate = Candidate(tuple(drawn), drawn)
-        steps.append(
-            Step(fine.target, "random-rows", None, draw, candidate, curve=ask(candidate),
-                 thresholds=dict.fromkeys(drawn, math.nan), available={task: len(rows[task]) for task in drawn})
-        )  # fmt: skip
+        available = {task: len(rows[task]) for task in drawn}
+        steps.append(Step(fine.target, "random-rows", None, draw, candidate, curve=ask(candidate), available=available))
     return steps
 
 
@@ -276,13 +274,13 @@ def _rows(step: Step) -> list[dict[str, object]]:
         "score": _known(curve.best) if curve else None, "last": _known(curve.last) if curve else None,
         "chosen": step.chosen, "scored": list(curve.scored) if curve else None,
     }  # fmt: skip
-    if not step.thresholds or step.available is None:
+    if not step.available:
         return [row]
-    kept = step.candidate.rows or {}
+    kept, bounds = step.candidate.rows or {}, step.thresholds or {}
     return [
-        {**row, "task": task, "threshold": _known(bound), "available": step.available[task],
+        {**row, "task": task, "threshold": _known(bounds.get(task, math.nan)), "available": available,
          "rows": list(kept.get(task, ()))}
-        for task, bound in step.thresholds.items()
+        for task, available in step.available.items()
     ]  # fmt: skip
 
 

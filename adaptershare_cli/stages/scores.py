@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ def judge(frame: Frame, against: str, found: Mapping[str, Artefact], plot: bool)
         "measures": {measure: artefact.content for measure, artefact in judged.items()},
         "cost_shares": shares,
     }
-    tables = {measure: artefact.table("correlation.parquet").to_pandas() for measure, artefact in judged.items()}
-    answers = {measure: answer_of(table) for measure, table in tables.items()}
-    seeds, values = seed_matrices(truth.table("correlation.parquet").to_pandas(), frame.tasks)
+
+    @cache  # for the scores and the pictures, and not at all where both are there
+    def read() -> tuple[dict[str, pd.DataFrame], list[int], np.ndarray]:
+        tables = {measure: artefact.table("correlation.parquet").to_pandas() for measure, artefact in judged.items()}
+        answers = {measure: answer_of(table) for measure, table in tables.items()}
+        return answers, *seed_matrices(truth.table("correlation.parquet").to_pandas(), frame.tasks)
 
     def build(folder: Path) -> dict[str, Any]:
         context.reporter.line(f"scores of {', '.join(judged)} against {against}, with intervals and a null")
+        answers, seeds, values = read()
         matrices = {measure: task_matrix(answer, frame.tasks) for measure, answer in answers.items()}
         table = score_measures(matrices, values, frame.tasks, against, shares)
         write_parquet(table, folder / "scores.parquet")
@@ -64,6 +69,7 @@ def judge(frame: Frame, against: str, found: Mapping[str, Artefact], plot: bool)
         }
 
     def draw(folder: Path) -> list[Path]:
+        answers, _, values = read()
         scores = pd.read_parquet(folder / "scores.parquet")
         drawn = [_draw(frame, measure, answers[measure], values, against, scores, folder) for measure in answers]
         return [path for paths in drawn for path in paths]
