@@ -108,4 +108,4 @@ def method_settings(method: str, given: Mapping[str, Any]) -> MethodSettings:
 
 def load_builder(method: str) -> Any:
     """The method's `build` function."""
-    return import_module(f"adaptershare_cli.methods.{METHODS[method].module}").build
+    return import_module(f"adaptershare_cli.methods.{METHODS[method].module}.method").build

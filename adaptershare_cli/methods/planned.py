@@ -14,20 +14,21 @@ import torch
 from torch import nn
 
 from adaptershare_cli.data.batches import Batch
-from adaptershare_cli.methods.base import MethodContext, Phase
+from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.observe.gradients import gram_matrices, row_index
+from adaptershare_cli.observe.lookahead import look_ahead
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import ObserveSettings
-from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
-from adaptershare_cli.sharing.lookahead import look_ahead
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import without_prefix
 from adaptershare_cli.training.evaluation import attention_rows
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
+from adaptershare_cli.training.protocol import Phase
 
 CHECK_COST = 0.05  # checks take at most about this share of the training time
 PENALTY = 0.01  # AdapterFusion's, on |V - I|^2 (specs of AdapterFusion, section 2.1)

@@ -9,7 +9,7 @@ import pandas as pd
 from rich.table import Table
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation.base import cost_share
+from adaptershare_cli.measures.base import cost_share
 
 COUNTED = {"± s.e.": "standard_error", "null 95 %": "null_upper", "p": "p_value", "checks": "checks"}
 

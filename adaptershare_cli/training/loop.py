@@ -13,13 +13,13 @@ import torch
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
-from adaptershare_cli.methods.base import Method, Phase
 from adaptershare_cli.model.encoder import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix
 from adaptershare_cli.training.evaluation import predict, prediction_rows, score, word_prediction_rows
 from adaptershare_cli.training.optimizer import Optimizer
+from adaptershare_cli.training.protocol import Method, Phase
 from adaptershare_cli.training.schedule import task_order
 
 

@@ -17,22 +17,22 @@ from statistics import median
 import numpy as np
 import torch
 
-from adaptershare_cli.console import Reporter
+from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.batches import TaskStream, make_batch
 from adaptershare_cli.methods import load_builder, method_settings
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.encoder import linear_precision, load_encoder
+from adaptershare_cli.observe.gradients import gram_matrices, row_index
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.rows import read_parts
+from adaptershare_cli.runs.train import resolve_runtime, task_info
 from adaptershare_cli.settings import PreproSettings, TrainingSettings
-from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
-from adaptershare_cli.stages.common import StageContext
-from adaptershare_cli.stages.prepro import prepare
-from adaptershare_cli.stages.rows import read_parts
-from adaptershare_cli.stages.runs import resolve_runtime, task_info
+from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
-from adaptershare_cli.workspace import Workspace
 
 TASKS = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte"
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from adaptershare_cli.correlation.mask_overlap import overlap_rows
+from adaptershare_cli.measures.mask_overlap import overlap_rows
 from adaptershare_cli.schemas import ALL_LAYERS
 from adaptershare_cli.settings import TrainingSettings
 

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.measures import MEASURES
 
 RUN_OF = {"attention": "adapterfusion", "embeddings": "hyperformer++", "masks": "sparse-sharing"}  # else shared
 HALVED = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte,wnli,atis-intent,snips-intent,banking77,clinc150"

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
 
-from adaptershare_cli.correlation.families import nearest_neighbour_score
-from adaptershare_cli.methods.random_plan import permuted
+from adaptershare_cli.methods.random_plan.method import permuted
 from adaptershare_cli.sharing.plan import SharingPlan
+from tests.families import nearest_neighbour_score
 
 RANDOM_PLANS = 200
 

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import TRUTHS
+from adaptershare_cli.measures import TRUTHS
 from adaptershare_cli.reporting.measure_tables import decimals_of, empty_scores, percentage, shown
 
 SHOWN = ("spearman", "weighted-kendall", "ndcg", "regret@1", "regret@3", "sign-auc", "pearson")

@@ -58,7 +58,8 @@ def commands(encoders: Path, own: Path) -> list[tuple[str, ...]]:
         ("download", "-t", f"tiny,tiny-tagging,{every_reader}", *given, "--max-rejected", "3"),
         ("prepro", "-t", f"tiny-tagging,{every_reader}", *given, "--model", bert, "--max-rejected", "3",
          "--max-seq-length", "64"),
-        ("train-share", "-t", "tiny", "--method", "private", "--max-steps", "12", "--threads", "1", "--precision", "fp32", *CHECKS),
+        ("train-share", "-t", "tiny", "--method", "private", "--max-steps", "12", "--threads", "1", "--precision", "fp32",
+         *CHECKS),
         (*alone, "--seeds", "0,1"),
         (*run, *SPLITTING, "--seeds", "0,1"),
         (*run, "--method", "given-plan", "--init-plan", "adaptershare", *CHECKS),
@@ -88,15 +89,15 @@ def commands(encoders: Path, own: Path) -> list[tuple[str, ...]]:
         ("correlate", "--plot"),
         (*judged, "--measure", "gradient,gradient-directed,plan,lookahead,random,size,text,adapter-weights,fisher"),
         (*judged, "--measure", "gradts,gradts-instance", "--samples", "20", "--importance", "head-gate"),
-        (*judged, "--measure", "gradient,gradts,popularity,random", "--samples", "20", "--against", "transfer", "--plot",
-         "--target-steps", "3"),
+        (*judged, "--measure", "gradient,gradts,popularity,random", "--samples", "20", "--against", "transfer",
+         "--target-steps", "3", "--plot"),
         (*judged, "--measure", "gradient", "--against", "pair", "--target-steps", "3", "--seeds", "0"),
         ("correlate", "--run", "hyperformer", "--measure", "task-embedding"),
         ("correlate", "--run", "adapterfusion-*", "--measure", "fusion"),
         ("correlate", "--run", "sparse-sharing-*", "--measure", "mask-overlap"),
         (*judged, "--measure", "gradient", "--select", "trial", "--target", "topic-news", "--target-steps", "3"),
-        (*judged, "--measure", "gradient", "--select", "threshold", "--threshold", "-1", "--target", "topic-news",
-         "--no-baselines"),
+        ("correlate", "--run", "shared", "--measure", "gradient", "--select", "threshold", "--threshold", "-1",
+         "--target", "topic-news", "--no-baselines"),
         (*judged, "--measure", "gradts", "--samples", "20", "--select", "fg", "--target", "topic-news",
          "--target-steps", "3", "--seeds", "0"),
         ("train-share", "--model", bert, *UPDATES, *FAST, "--selection", "threshold", "--method", "shared"),
@@ -112,11 +113,18 @@ def make_tasks(folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [(f"{WORDS[n % 17]} {WORDS[n * 7 % 16]} {WORDS[n * 3 % 13]} {n}", "yes" if n % 3 else "no") for n in range(ROWS)]
+    rows = [
+        (f"{WORDS[n % 17]} {WORDS[n * 7 % 16]} {WORDS[n * 3 % 13]} {n}", "yes" if n % 3 else "no") for n in range(ROWS)
+    ]
     parts = {"train": rows[: ROWS - 12], "dev": rows[ROWS - 12 :]}
     (folder / "tasks").mkdir(parents=True)
     (folder / "data").mkdir()
-    task: dict = {"kind": "classification", "labels": ["no", "yes"], "metrics": ["f1", "accuracy"], "report_on": ["dev"]}
+    task: dict = {
+        "kind": "classification",
+        "labels": ["no", "yes"],
+        "metrics": ["f1", "accuracy"],
+        "report_on": ["dev"],
+    }
     words = {"kind": "tagging", "labels": "from-train", "metrics": ["accuracy", "macro_f1"], "report_on": ["dev"]}
     ends = {"csv": "csv", "tsv": "tsv", "jsonl": "jsonl", "parquet": "parquet"}
     for split, part in parts.items():
@@ -153,7 +161,7 @@ def _define(folder: Path, name: str, content: dict) -> None:
 
 
 def make_workspace(folder: Path, only: str) -> None:
-    """Run every command (those whose words hold `only`) with the package that Python finds; for `worktree`'s process."""
+    """Run every command (those whose words hold `only`) with the package that Python finds."""
     from adaptershare_cli.__main__ import main
     from tests.conftest import ENCODER_TYPES, make_encoder
 
@@ -232,7 +240,9 @@ def main() -> None:
     for name in (*differing, *failed):
         print(f"{name}: {before.get(name, 'absent')[:12]} before, {after.get(name, 'absent')[:12]} after")
     artefacts = sum(name.endswith("artefact.json") for name in names)
-    print(f"{len(names)} files of {artefacts} artefacts compared: {len(differing)} differ, {len(failed)} commands failed")
+    print(
+        f"{len(names)} files of {artefacts} artefacts compared: {len(differing)} differ, {len(failed)} commands failed"
+    )
     sys.exit(bool(differing or failed))
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from adaptershare_cli.app import app
-from adaptershare_cli.artefact import ORIGIN, TIMING, Artefact
-from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.cli.app import app
+from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.store.artefact import ORIGIN, TIMING, Artefact
+from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
-from adaptershare_cli.workspace import Workspace
 from tests.conftest import WORDS
 
 TASKS = ("first", "second", "score")

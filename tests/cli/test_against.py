@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation.base import cost_share
-from adaptershare_cli.correlation.scores import SCORES
-from adaptershare_cli.stages import correlate as correlate_stage
-from adaptershare_cli.stages import scores as scores_stage
-from adaptershare_cli.workspace import Artefact, Workspace
+from adaptershare_cli.commands import correlate as correlate_stage
+from adaptershare_cli.measures.base import cost_share
+from adaptershare_cli.statistics.scores import SCORES
+from adaptershare_cli.store.workspace import Artefact, Workspace
+from adaptershare_cli.studies import scores as scores_stage
 from tests.cli.conftest import TASKS, Share, found, good, hashed, refused, snapshot
 
 CELLS = [(s, t) for s in TASKS for t in TASKS if s != t]

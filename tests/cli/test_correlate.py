@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES
-from adaptershare_cli.correlation.base import cost_share
-from adaptershare_cli.stages.checkpoints import CheckpointStore
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.measures import MEASURES
+from adaptershare_cli.measures.base import cost_share
+from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, call, good, hashed, only, refused, snapshot
 
 SHARED = ("--method", "shared", "--lookahead-every", "4", "--check-every", "3", "--seeds", "0,1")

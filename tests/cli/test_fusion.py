@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adaptershare_cli.workspace import Artefact, Workspace
+from adaptershare_cli.store.workspace import Artefact, Workspace
 from tests.cli.conftest import (
     SPLITTING,
     TASKS,
@@ -182,7 +182,7 @@ def test_the_papers_preset(share: Share, attending: Path, monkeypatch: pytest.Mo
         seen.update(training=context.training, options=options)
         return []
 
-    monkeypatch.setattr("adaptershare_cli.stages.train_share.train_share", fake)
+    monkeypatch.setattr("adaptershare_cli.commands.train_share.train_share", fake)
     base = ("train-share", "-t", "first,second,score", *share(attending)[3:7], "-w", attending)
     base = (*base, "--method", "adapterfusion", "--preset", "adapterfusion-paper")
     good(*base, "--warmup-ratio", "0.2")

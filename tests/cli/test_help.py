@@ -11,9 +11,8 @@ import pytest
 import typer.main
 
 from adaptershare_cli import __version__
-from adaptershare_cli.app import app
-from adaptershare_cli.artefact import STAGES
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.cli.app import app
+from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import (
     DownloadSettings,
@@ -23,6 +22,7 @@ from adaptershare_cli.settings import (
     StartSettings,
     TrainingSettings,
 )
+from adaptershare_cli.store.artefact import STAGES
 from tests.cli.conftest import call, good
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -93,7 +93,7 @@ def test_methods_and_measures_are_explained() -> None:
 def test_help_imports_nothing_heavy() -> None:
     script = f"""
 import json, sys
-from adaptershare_cli.app import app
+from adaptershare_cli.cli.app import app
 found = {{}}
 for arguments in {[["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]!r}:
     try:

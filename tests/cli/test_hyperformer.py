@@ -18,7 +18,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.methods import method_settings
 from adaptershare_cli.model.hypernetwork import fresh_embedding, load_hypernetwork
 from adaptershare_cli.settings import PRESETS, HyperFormerPlusPlusSettings, HyperFormerSettings, TrainingSettings
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, good, only, refused
 
 CHECKS = ("--check-every", "3", "--first-check", "3")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.stages import prepro as prepro_stage
+from adaptershare_cli.commands import prepro as prepro_stage
 from tests.cli.conftest import (
     NOTHING,
     SPLITTING,

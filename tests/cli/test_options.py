@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.cli.options import settings_from
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS, method_settings
-from adaptershare_cli.options import settings_from
 from adaptershare_cli.settings import (
     AdapterShareSettings,
     DownloadSettings,
@@ -25,7 +25,7 @@ from adaptershare_cli.settings import (
     check_value,
     non_default,
 )
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import NO_TRAINING, Share, call, good, only, refused
 
 MEASURE_CLASSES = [spec.settings for spec in MEASURES.values()]
@@ -43,7 +43,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         )
         return []
 
-    monkeypatch.setattr("adaptershare_cli.stages.train_share.train_share", train_share)
+    monkeypatch.setattr("adaptershare_cli.commands.train_share.train_share", train_share)
     return found
 
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.artefact import ORIGIN, STAGES, TIMING, read_artefact, verify
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.artefact import ORIGIN, STAGES, TIMING, read_artefact, verify
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import (
     NOTHING,
     QUICK,

@@ -153,7 +153,7 @@ def settings_seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         seen.update(context=context, options=options, tasks=len(definitions))
         return []
 
-    monkeypatch.setattr("adaptershare_cli.stages.train_share.train_share", fake)
+    monkeypatch.setattr("adaptershare_cli.commands.train_share.train_share", fake)
     return seen
 
 

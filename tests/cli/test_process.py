@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import ENVIRONMENT, SPLITTING, Share, good, hashed
 
 SECONDS = 120  # a process that is not done by then is a failure

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.stages import runs as runs_module
-from adaptershare_cli.stages.checkpoints import CheckpointStore
-from adaptershare_cli.workspace import Artefact, Workspace
+from adaptershare_cli.runs import train as runs_module
+from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.store.workspace import Artefact, Workspace
 from tests.cli.conftest import QUICK, Share, add_task, call, found, good, hashed, only, refused, snapshot
 
 TASKS = ("first", "second", "score", "fourth")

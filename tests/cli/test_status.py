@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli import workspace as workspace_module
-from adaptershare_cli.artefact import META, seal, write_json
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store import workspace as workspace_module
+from adaptershare_cli.store.artefact import META, seal, write_json
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import SPLITTING, Share, call, flip_byte, good, interrupt_at, only, refused, snapshot
 
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import LABELS, add_task, call, good, hashed, interrupt_at, made, only, refused
 from tests.conftest import WORDS
 from tests.methods import method_arguments

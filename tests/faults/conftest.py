@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.artefact import ORIGIN, TIMING
 from adaptershare_cli.methods import METHODS, method_options
+from adaptershare_cli.store.artefact import ORIGIN, TIMING
 from tests.cli.conftest import ENVIRONMENT, LABELS, TASKS, add_task, snapshot
 from tests.conftest import make_encoder
 from tests.faults.processes import Command, kill_all, start_server

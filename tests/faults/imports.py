@@ -5,8 +5,8 @@ import typer.main
 from typer.testing import CliRunner
 
 import tests.faults.processes  # noqa: F401
-from adaptershare_cli.app import app
-from adaptershare_cli.correlation import MEASURES
+from adaptershare_cli.cli.app import app
+from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS, load_builder
 
 for method in METHODS:

@@ -114,7 +114,7 @@ def _run(log: str, arguments: list[str], prepare: Callable | None, given: tuple)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if prepare is not None:
         prepare(*given)
-    from adaptershare_cli.app import app
+    from adaptershare_cli.cli.app import app
 
     app(arguments, prog_name="adaptershare")
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from adaptershare_cli.stages import checkpoints
+from adaptershare_cli.runs import checkpoints
 
 CHANGES = ("open", "fsync", "replace", "mkdir", "unlink", "rmdir", "chmod")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.artefact import META, ORIGIN, TIMING, read_artefact, seal, verify
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.store.artefact import META, ORIGIN, TIMING, read_artefact, seal, verify
 from tests.cli.conftest import call, flip_byte, good, only, refused
 from tests.faults.conftest import Project, exact
 from tests.faults.processes import send_at

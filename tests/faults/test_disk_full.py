@@ -47,7 +47,7 @@ def fill(folder: Path) -> None:
 
 def fill_after(folder: Path, saved: int) -> None:
     """In a command's process: fill the disk once so many checkpoints are saved."""
-    from adaptershare_cli.stages.checkpoints import CheckpointStore
+    from adaptershare_cli.runs.checkpoints import CheckpointStore
 
     save, count = CheckpointStore.save, []
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptershare_cli.artefact import read_artefact
-from adaptershare_cli.workspace import Workspace
+from adaptershare_cli.store.artefact import read_artefact
+from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import only
 from tests.faults.conftest import Project, exact, leftovers
 from tests.faults.processes import Command, send_at
@@ -18,12 +18,12 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="ne
 WRITING = ["download", "prepro", "train-single", "train-share adaptershare", "correlate", "report"]
 # Stops (as Ctrl-Z does) a process that is making an artefact, so that it holds the lock for as long as a test wants.
 HELD = {
-    "download": ("adaptershare_cli.stages.download", "read_task", 1),
-    "prepro": ("adaptershare_cli.stages.prepro", "prepare_task", 1),
+    "download": ("adaptershare_cli.commands.download", "read_task", 1),
+    "prepro": ("adaptershare_cli.commands.prepro", "prepare_task", 1),
     "train-single": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
     "train-share adaptershare": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
-    "correlate": ("adaptershare_cli.stages.correlate", "summarise", 1),
-    "report": ("adaptershare_cli.stages.report", "result_rows", 1),
+    "correlate": ("adaptershare_cli.commands.correlate", "summarise", 1),
+    "report": ("adaptershare_cli.commands.report", "result_rows", 1),
 }
 
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from adaptershare_cli.artefact import read_artefact
 from adaptershare_cli.methods import METHODS
+from adaptershare_cli.store.artefact import read_artefact
 from adaptershare_cli.training.checkpoint import Checkpoint
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.cli.conftest import add_task, good, only, refused

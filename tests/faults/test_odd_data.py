@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from adaptershare_cli.commands import download as stage
 from adaptershare_cli.data import parquet, sources
-from adaptershare_cli.stages import download as stage
 from tests.cli.conftest import good, only, refused
 
 Own = Callable[..., tuple[Any, ...]]

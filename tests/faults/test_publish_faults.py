@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from adaptershare_cli.artefact import Artefact, read_artefact, verify, write_parquet
+from adaptershare_cli.cli.options import DISK_ERRORS
 from adaptershare_cli.errors import AdapterShareError
-from adaptershare_cli.options import DISK_ERRORS
-from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.store.artefact import Artefact, read_artefact, verify, write_parquet
+from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
-from adaptershare_cli.workspace import Workspace
 from tests.faults.conftest import leftovers
 from tests.faults.shim import Died, Shim
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from adaptershare_cli.artefact import read_artefact, verify
 from adaptershare_cli.methods import METHODS
+from adaptershare_cli.store.artefact import read_artefact, verify
 from tests.faults.conftest import KILLS, Project, exact, leftovers
 from tests.faults.processes import Command, send_at
 
@@ -21,16 +21,16 @@ SEEDS, SLOW_SEEDS = range(2), range(2, 22)
 TRIES = 8  # a kill that comes after the end is no test: it is made again, earlier
 # Where a training can be: module, function, the n-th call.
 MOMENTS = {
-    "reading": ("adaptershare_cli.artefact", "Artefact.table", 8),
+    "reading": ("adaptershare_cli.store.artefact", "Artefact.table", 8),
     "an update": ("adaptershare_cli.training.optimizer", "Optimizer.step", 7),
     "a check": ("adaptershare_cli.methods.planned", "gram_matrices", 3),
-    "a checkpoint's files": ("adaptershare_cli.stages.checkpoints", "write_parquet", 6),
-    "a checkpoint's rename": ("adaptershare_cli.workspace", "os.replace", 3),
-    "an old checkpoint's removal": ("adaptershare_cli.stages.checkpoints", "discard", 2),
+    "a checkpoint's files": ("adaptershare_cli.runs.checkpoints", "write_parquet", 6),
+    "a checkpoint's rename": ("adaptershare_cli.store.workspace", "os.replace", 3),
+    "an old checkpoint's removal": ("adaptershare_cli.runs.checkpoints", "discard", 2),
     "scoring": ("adaptershare_cli.training.loop", "prediction_rows", 2),
-    "the run's files": ("adaptershare_cli.stages.runs", "write_parquet", 2),
-    "the run's rename": ("adaptershare_cli.workspace", "os.replace", 6),
-    "clearing up": ("adaptershare_cli.stages.checkpoints", "CheckpointStore.clear", 1),
+    "the run's files": ("adaptershare_cli.runs.train", "write_parquet", 2),
+    "the run's rename": ("adaptershare_cli.store.workspace", "os.replace", 6),
+    "clearing up": ("adaptershare_cli.runs.checkpoints", "CheckpointStore.clear", 1),
 }
 
 
@@ -127,15 +127,15 @@ def test_killed_at_each_moment_of_every_method(
 # ---- asked to stop ----
 
 STOPS = {
-    "downloading": ("download", "adaptershare_cli.stages.download", "read_task", 2),
-    "tokenising": ("prepro", "adaptershare_cli.stages.prepro", "prepare_task", 2),
+    "downloading": ("download", "adaptershare_cli.commands.download", "read_task", 2),
+    "tokenising": ("prepro", "adaptershare_cli.commands.prepro", "prepare_task", 2),
     "an update": ("train-share adaptershare", *MOMENTS["an update"]),
     "a check": ("train-share adaptershare", *MOMENTS["a check"]),
     "saving": ("train-share adaptershare", *MOMENTS["a checkpoint's files"]),
     "scoring": ("train-share adaptershare", *MOMENTS["scoring"]),
     "publishing": ("train-share adaptershare", *MOMENTS["the run's files"]),
-    "relating": ("correlate", "adaptershare_cli.stages.correlate", "summarise", 2),
-    "reporting": ("report", "adaptershare_cli.stages.report", "result_rows", 1),
+    "relating": ("correlate", "adaptershare_cli.commands.correlate", "summarise", 2),
+    "reporting": ("report", "adaptershare_cli.commands.report", "result_rows", 1),
 }
 
 

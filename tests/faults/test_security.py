@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from adaptershare_cli.artefact import META, seal
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.model.source import EMBEDDED_PACKAGE
-from adaptershare_cli.workspace import CHECKPOINTS, Workspace
+from adaptershare_cli.store.artefact import META, seal
+from adaptershare_cli.store.workspace import CHECKPOINTS, Workspace
 from tests.cli.conftest import call, good, only, refused
 from tests.faults.conftest import Project, exact
 from tests.faults.processes import Command
@@ -74,7 +74,7 @@ def test_a_pickle_in_the_place_of_a_checkpoint(kind: str, project: Project, plac
 
 def reseal(folder: Path, **changes: Any) -> None:
     """Write an `artefact.json` that fits the files and the changes."""
-    from adaptershare_cli.artefact import hash_files, write_json
+    from adaptershare_cli.store.artefact import hash_files, write_json
 
     meta = {k: v for k, v in json.loads((folder / META).read_text()).items() if k != "checksum"}
     write_json(folder / META, seal({**meta, "files": hash_files(folder), **changes}))

@@ -62,7 +62,7 @@ def test_tiny_is_neither_trivial_nor_solved(tiny: tuple[Path, dict[str, Any]]) -
 @needs_encoder
 def test_families_of_tiny_are_found_again(tiny: tuple[Path, dict[str, Any]]) -> None:
     """Nearest neighbours by `gradient` are of the same family, in each seed more often than the permutation null."""
-    from adaptershare_cli.correlation.families import nearest_neighbour_score
+    from tests.families import nearest_neighbour_score
 
     workspace, summary = tiny
     hits = []

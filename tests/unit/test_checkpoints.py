@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from adaptershare_cli.stages.checkpoints import CheckpointStore
+from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
-from adaptershare_cli.workspace import Workspace
 
 REQUEST = {"stage": "train-share", "seed": 0}
 

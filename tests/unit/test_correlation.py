@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import MEASURES, gradient, measure_settings, plan, summary, task_embedding
-from adaptershare_cli.correlation.families import nearest_neighbour_score
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures import MEASURES, gradient, measure_settings, plan, summary, task_embedding
+from tests.families import nearest_neighbour_score
 
 
 def checks_of(gradients: np.ndarray, tasks: list[str], shared=lambda k, layer, a, b: True) -> pd.DataFrame:
@@ -77,7 +77,7 @@ class TestRegistry:
             )
 
     def test_registry_imports_nothing_heavy(self):
-        code = "import sys, adaptershare_cli.correlation; print([m for m in ('numpy', 'pandas') if m in sys.modules])"
+        code = "import sys, adaptershare_cli.measures; print([m for m in ('numpy', 'pandas') if m in sys.modules])"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
     def test_options_go_to_the_measures_that_know_them(self):

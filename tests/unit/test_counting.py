@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptershare_cli.methods.base import Method
-from adaptershare_cli.methods.counting import Costs, TaskCosts, count_costs, multiply_adds
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.costs import Costs, TaskCosts, count_costs, multiply_adds
+from adaptershare_cli.training.protocol import Method
 from tests.conftest import ENCODER_TYPES
 from tests.core import INFOS, build_method, random_parts
 

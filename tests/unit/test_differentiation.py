@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from adaptershare_cli.methods.adaptershare import Differentiate
+from adaptershare_cli.methods.adaptershare.method import Differentiate
 from adaptershare_cli.methods.planned import Check
 from adaptershare_cli.settings import AdapterShareSettings
 from adaptershare_cli.sharing.differentiation import (

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from adaptershare_cli.correlation.fusion import attention_values
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures.attention import attention_values
 from adaptershare_cli.model.fusion import check_fusible
+from adaptershare_cli.observe.gradients import gram_matrices, row_gradients
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.gradients import gram_matrices, row_gradients
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import INFOS, build_method, random_parts, random_sources, scramble
 

@@ -15,8 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
-from adaptershare_cli.methods.counting import count_values
-from adaptershare_cli.methods.hyperformer import HyperFormer
+from adaptershare_cli.methods.hyperformer.method import HyperFormer
 from adaptershare_cli.model.generated import layer_norms
 from adaptershare_cli.model.hypernetwork import (
     AdapterSite,
@@ -28,6 +27,7 @@ from adaptershare_cli.model.hypernetwork import (
     make_hypernetwork,
 )
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.costs import count_values
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import nn
 
-from adaptershare_cli.correlation.lookahead import affinities
 from adaptershare_cli.data.batches import make_batch
+from adaptershare_cli.measures.lookahead import affinities
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.observe.gradients import row_index
+from adaptershare_cli.observe.lookahead import Lookahead, look_ahead
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.gradients import row_index
-from adaptershare_cli.sharing.lookahead import Lookahead, look_ahead
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import build_method

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation.base import Inputs
-from adaptershare_cli.correlation.mask_overlap import correlate, overlap_rows
+from adaptershare_cli.measures.base import Inputs
+from adaptershare_cli.measures.mask_overlap import correlate, overlap_rows
 from adaptershare_cli.settings import SeededMeasureSettings
 
 

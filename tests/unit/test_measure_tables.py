@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from adaptershare_cli.correlation import scores, selection
-from adaptershare_cli.correlation.selection import Curve
+from adaptershare_cli.measures import scores, selection
 from adaptershare_cli.reporting.measure_tables import empty_scores, score_table, selection_steps_table
+from adaptershare_cli.studies.procedures import Curve
 
 
 def printed(table) -> list[list[str]]:

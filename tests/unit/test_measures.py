@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import (
+from adaptershare_cli.data.batches import make_batch
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures import (
     adapter_weights,
     chance,
     fisher,
@@ -28,11 +30,8 @@ from adaptershare_cli.correlation import (
     text,
     transfer,
 )
-from adaptershare_cli.correlation.base import Cost, Inputs, sample_rows, values_frame
-from adaptershare_cli.correlation.summary import answer_of, summarise
-from adaptershare_cli.correlation.trainings import Training, scored_rows, trained_rows
-from adaptershare_cli.data.batches import make_batch
-from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures.base import Cost, Inputs, sample_rows, values_frame
+from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import (
@@ -47,6 +46,7 @@ from adaptershare_cli.settings import (
     TransferSettings,
     TunedSettings,
 )
+from adaptershare_cli.statistics.summary import answer_of, summarise
 from tests.core import INFOS, build_method, random_parts, random_rows
 from tests.unit.test_correlation import checks_of, listing, random_gradients
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from adaptershare_cli.methods.random_plan import permuted
+from adaptershare_cli.methods.random_plan.method import permuted
 from adaptershare_cli.sharing.plan import SharingPlan
 
 # Names that contain each other, so that no test passes by comparing substrings.

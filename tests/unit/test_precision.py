@@ -14,8 +14,8 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.model.encoder import linear_precision, load_encoder, resolve_precision
 from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ENCODER_TYPES
 from tests.core import build_method, random_parts

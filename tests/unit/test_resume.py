@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adaptershare_cli.methods.random_plan import permuted
+from adaptershare_cli.methods.random_plan.method import permuted
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training import loop
 from adaptershare_cli.training.loop import Hooks, Progress

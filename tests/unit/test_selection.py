@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation import selection
-from adaptershare_cli.correlation.selection import Candidate, Curve
+from adaptershare_cli.studies import procedures as selection
+from adaptershare_cli.studies.procedures import Candidate, Curve
 
 NAN = math.nan
 RANKING = {"a": 0.9, "b": 0.5, "c": 0.4, "d": -0.2}

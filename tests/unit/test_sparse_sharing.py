@@ -13,13 +13,13 @@ import torch
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods.counting import count_costs
-from adaptershare_cli.methods.sparse_sharing import SparseSharing, start_digest
-from adaptershare_cli.methods.sparse_updates import sparse_updates
+from adaptershare_cli.methods.sparse_sharing.method import SparseSharing, start_digest
+from adaptershare_cli.methods.sparse_sharing.updates import sparse_updates
 from adaptershare_cli.model.masked import MaskedModel
 from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings
 from adaptershare_cli.sharing.masks import Masks, kept_count, overlap, pack, prune, random_masks, round_counts, unpack
 from adaptershare_cli.training import loop
+from adaptershare_cli.training.costs import count_costs
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.core import INFOS, build_method, random_parts

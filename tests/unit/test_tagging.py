@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from adaptershare_cli.correlation.importance import row_importance
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods.counting import count_costs
+from adaptershare_cli.measures.head_importance import row_importance
 from adaptershare_cli.model.given import read_head
 from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.gradients import gram_matrices, row_index
 from adaptershare_cli.sharing.interference import unit_rows
+from adaptershare_cli.training.costs import count_costs
 from adaptershare_cli.training.evaluation import predict
 from tests.core import MIXED, WORD_INFOS, build_method, random_parts, random_sources, scramble
 from tests.unit.test_words import save_tokenizer, table

@@ -14,7 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from adaptershare_cli.artefact import (
+from adaptershare_cli.errors import RunError, UserError
+from adaptershare_cli.store.artefact import (
     META,
     Artefact,
     canonical,
@@ -24,8 +25,7 @@ from adaptershare_cli.artefact import (
     write_json,
     write_parquet,
 )
-from adaptershare_cli.errors import RunError, UserError
-from adaptershare_cli.workspace import ASIDE, PARTIAL, Workspace
+from adaptershare_cli.store.workspace import ASIDE, PARTIAL, Workspace
 
 KEY = "0123abcd"
 DESCRIBE = {"request": {"a": 1}, "inputs": [], "versions": {}}

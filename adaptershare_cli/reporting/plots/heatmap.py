@@ -18,7 +18,6 @@ from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from adaptershare_cli import schemas
-from adaptershare_cli.correlation.scores import task_matrix
 from adaptershare_cli.reporting.plots.canvas import (
     FAINT,
     FEW_TASKS,
@@ -32,6 +31,7 @@ from adaptershare_cli.reporting.plots.canvas import (
     save,
     write_title,
 )
+from adaptershare_cli.statistics.scores import task_matrix
 
 SHARES = frozenset({"plan"})  # measures with values from 0 to 1
 DIAGONAL = "#d4d4d4"

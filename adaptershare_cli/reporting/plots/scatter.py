@@ -12,8 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.stats import linregress
 
-from adaptershare_cli.correlation.ranking import spearman
 from adaptershare_cli.reporting.plots.canvas import FAINT, INK, axes_at, new_figure, number, save, write_title
+from adaptershare_cli.statistics.ranking import spearman
 
 COLOURS = (  # Okabe & Ito 2008: safe for the colour-blind
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from scipy.cluster.hierarchy import leaves_list
 
-from adaptershare_cli.correlation.plan import last_plan
+from adaptershare_cli.measures.plan import last_plan
 from adaptershare_cli.reporting.plots.canvas import (
     FAINT,
     INK,

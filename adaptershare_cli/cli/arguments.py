@@ -1,0 +1,103 @@
+"""Options that are no settings, as annotations of the commands' parameters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from adaptershare_cli.cli.options import choice
+from adaptershare_cli.measures import MEASURES, TRUTHS
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.settings import PRESETS
+
+LARGEST_SEED = 2**32 - 1
+# Optional[...] rather than X | None: Typer evaluates these annotations.
+Workspace = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts.")
+]
+Tasks = Annotated[
+    str, typer.Option("--tasks", "-t", help="Task names, suites and globs, comma-separated.", show_default=False)
+]
+TaskDir = Annotated[
+    Optional[str], typer.Option(help="Folders with your own task definitions, comma-separated.")  # noqa: UP045
+]
+FromFolder = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace)."),
+]
+Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id.")]
+Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0, max=LARGEST_SEED)]
+Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each.")]  # noqa: UP045
+Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+Config = Annotated[
+    Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
+]
+RunSpec = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
+]
+
+# Of train-share.
+MethodName = choice("method", METHODS)
+Method = Annotated[
+    MethodName,  # type: ignore[valid-type]
+    typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
+]
+PresetName = choice("preset", PRESETS)
+Preset = Annotated[
+    Optional[PresetName],  # type: ignore[valid-type]  # noqa: UP045
+    typer.Option(
+        help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
+        "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
+    ),
+]
+Selection = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
+        "prefix, glob or path. Its tasks' rows are taken as they were selected."
+    ),
+]
+Target = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Of --selection: the target, where it names the selections of several."),
+]
+
+# Of correlate.
+Measures = Annotated[
+    str,
+    typer.Option(
+        help="Measures, comma-separated: "
+        + "; ".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
+        + "."
+    ),
+]
+Truth = choice("against", TRUTHS)
+Against = Annotated[
+    Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
+    typer.Option(
+        help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
+        "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
+        "cost; it may be stopped and goes on. popularity is taken from the same truth (without this: transfer)."
+    ),
+]
+TruthSeeds = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--seeds",
+        help="Seeds of the trainings that a measure, --against or --select makes, comma-separated; by default the "
+        "runs' seeds.",
+    ),
+]
+RunsModel = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="The runs' encoder, where its name alone does not find it (it was a folder)."),
+]
+Plot = Annotated[
+    bool,
+    typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
+]

@@ -1,0 +1,120 @@
+"""Stage `prepro`: token ids; held-out and select rows cut from train; rows that would leak dropped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from adaptershare_cli.commands.download import download_task
+from adaptershare_cli.data.encoding import Prepared, load_tokenizer, prepare_task
+from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.runs.context import StageContext, ensure
+from adaptershare_cli.settings import non_default
+from adaptershare_cli.store.workspace import Artefact, write_parquet
+
+PARTS = ("train", "heldout", "select")
+
+
+def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
+    """The prepro artefact of one task; its download is made first where it is missing."""
+    download = download_task(context, definition)
+    settings = context.prepro
+    request = {
+        "task": download.content,
+        "tokenizer": context.encoder.tokenizer,
+        "settings": non_default(settings),
+    }
+
+    def build(folder: Path) -> dict[str, Any]:
+        tags = download.info["kind"] == "tagging"
+        tokenizer = load_tokenizer(context.encoder.folder, words=tags)
+        limit = getattr(tokenizer, "model_max_length", None)
+        if limit is not None and settings.max_seq_length > limit:
+            raise UserError(
+                f"--max-seq-length {settings.max_seq_length} is longer than the encoder can take ({limit})",
+                where=f"--model {context.model}",
+                fix=f"Use --max-seq-length {limit} or less.",
+            )
+        if tokenizer.pad_token_id is None:
+            raise UserError(
+                "The encoder's tokenizer has no padding token",
+                where=f"--model {context.model}",
+                fix="Name one in its tokenizer_config.json (pad_token), as the encoder was trained with.",
+            )
+        prepared = prepare_task(
+            {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
+            (*download.info["labels"], *unseen_labels(download)),
+            tokenizer,
+            settings.max_seq_length,
+            settings.heldout_size,
+            settings.select_size,
+            settings.max_train_examples,
+            settings.max_eval_examples,
+        )
+        _check_parts(definition.name, download.info["rows"]["train"], prepared)
+        for part, table in prepared.parts.items():
+            write_parquet(table, folder / f"{part}.parquet")
+        names = ("task", "kind", "labels", "range", "metrics")
+        return {
+            "info": {
+                **{name: download.info[name] for name in names},
+                **({"unseen": unseen_labels(download)} if tags else {}),
+                "scored": [part for part in prepared.parts if part not in PARTS],
+                "counts": prepared.counts,
+                "pad_token": tokenizer.pad_token_id,
+                "definition": download.info["definition"],
+                "summary": _summary(prepared.counts, list(prepared.parts)),
+            }
+        }
+
+    return ensure(context, "prepro", definition.name, request, build, [download])
+
+
+def unseen_labels(download: Artefact) -> list[str]:
+    """The labels of words in scored splits that train never has, sorted."""
+    return sorted({label for found in download.info.get("unseen", {}).values() for label in found})
+
+
+def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
+    """Raise UserError for a part of train without rows, and for a row without any token (its mean would be none)."""
+    leaked, contents = prepared.counts["leaked_rows"], prepared.counts["train_contents"]
+    for part in PARTS:
+        if not prepared.parts[part].num_rows:
+            fix = "Held-out and select rows each take at most a fifth of train: give at least five rows."
+            if rows - leaked >= 5:
+                fix = (
+                    "Held-out and select rows each take at most a fifth of train, and rows of one text stay together: "
+                )
+                fix += "give more different texts."
+            if not contents:
+                fix = "Give train rows that do not stand in a scored split."
+            raise UserError(
+                f"Task {name} has too few train rows: none is left for {part}",
+                where=f"{rows} rows, {leaked} of them leaks; the others hold {contents} different texts",
+                fix=fix,
+            )
+    for part, table in prepared.parts.items():
+        empty = table.filter(pc.equal(table["length"], 0))
+        split = "train" if part in PARTS else part
+        if empty.num_rows:
+            raise UserError(
+                f"Task {name}: the tokenizer makes no token of a text",
+                where=f"row {empty['row'][0].as_py()} (counted from 0) of the split {split}",
+                fix="Take the row out, or use an encoder whose tokenizer adds special tokens.",
+            )
+
+
+def _summary(counts: dict[str, int], parts: list[str]) -> str:
+    text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
+    truncated = sum(counts[f"{part}_truncated"] for part in parts)
+    extra = [f"{truncated} truncated"] if truncated else []
+    if windowed := sum(counts.get(f"{part}_windowed", 0) for part in parts):
+        extra.append(f"{windowed} sentences longer than an input, in several")
+    if blank := sum(counts[f"{part}_blank"] for part in parts):
+        extra.append(f"{blank} without a token of their own")
+    if counts["leaked_rows"]:
+        extra.append(f"{counts['leaked_rows']} train rows dropped: they stand in a scored split")
+    return "; ".join([text, *extra])

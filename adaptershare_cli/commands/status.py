@@ -1,0 +1,209 @@
+"""What lies in a workspace: every artefact and checkpoint, whether it is whole and current, and why not. Reads only.
+
+*whole*: all files are there, and what it was made from is still what it was. *stale*: whole, but an input, its task's
+source or the code that made it has changed since. *partial*: half made, by a process that runs now or was stopped.
+*damaged*: not what its `artefact.json` says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from adaptershare_cli.cli.console import Reporter, shown
+from adaptershare_cli.data.sources import resolve_source, source_request
+from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures import MEASURES
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.runs.context import library_versions
+from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
+from adaptershare_cli.store.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, TRUTH, Workspace, folder_bytes
+
+STATES = ("whole", "stale", "partial", "damaged")
+PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
+_COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One folder of a workspace: its state, why it is so, its size, and the command that makes it anew, if known."""
+
+    label: str
+    path: Path
+    state: str
+    why: tuple[str, ...]
+    bytes: int
+    command: str
+
+
+def workspace_status(workspace: Workspace, every_byte: bool, task_dirs: tuple[Path, ...] = ()) -> list[Entry]:
+    """Every artefact and checkpoint, by stage and name.
+
+    Sizes are compared, and with `every_byte` the content of all files and of the tasks' sources, as far as their
+    definitions are known (built in, or in `task_dirs`). Raises UserError for faulty definitions.
+    """
+    survey = _Survey(workspace, every_byte, load_tasks(task_dirs).tasks)
+    return [survey.entry(path) for path in survey.paths]
+
+
+class _Survey:
+    """Looks at each folder once; whether an artefact is stale depends on others."""
+
+    def __init__(self, workspace: Workspace, every_byte: bool, definitions: dict[str, TaskDefinition]) -> None:
+        self.workspace, self.every_byte, self.definitions = workspace, every_byte, definitions
+        self.stale: dict[str, list[str]] = {}
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """The folders of all artefacts, whole or not, and of all checkpoints."""
+        root, folders = self.workspace.root, self.workspace.folders
+        found = [path for stage in PLACES if stage != "report" for path in folders(stage)]
+        reports = [root / (prefix + "report") for prefix in ("", PARTIAL, ASIDE)]
+        found += [path for path in reports if path.is_dir()]
+        return found + [path for run in folders(CHECKPOINTS) for path in folders(f"{CHECKPOINTS}/{run.name}")]
+
+    @cached_property
+    def by_label(self) -> dict[str, Artefact]:
+        """Every artefact that can be read."""
+        found = {}
+        for path in self.paths:
+            try:
+                artefact = read_artefact(path)
+            except UserError:
+                continue
+            if artefact is not None and not path.name.startswith("."):
+                found[artefact.label] = artefact
+        return found
+
+    def entry(self, path: Path) -> Entry:
+        """What there is to say of one folder."""
+        label = path.relative_to(self.workspace.root).as_posix()
+        state, why = self._state(path)
+        return Entry(label, path, state, tuple(why), folder_bytes(path), Artefact(path, {}).command)
+
+    def _state(self, path: Path) -> tuple[str, list[str]]:
+        busy = self._is_busy(path)
+        if path.name.startswith((PARTIAL, ASIDE)):
+            after = "removed" if path.name.startswith(PARTIAL) else "put back, unless its successor stands,"
+            left = f"left by a process that was stopped; {after} when the workspace is next written to"
+            return "partial", ["being made now" if busy else left]
+        try:
+            self.workspace.inside(path)
+            artefact = read_artefact(path)
+            if artefact is None:
+                return "partial", ["it has no artefact.json"]
+            (verify if self.every_byte else verify_sizes)(artefact)
+        except UserError as error:
+            return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
+        why = self._stale(artefact)
+        note = [self._progress(artefact, busy)] if "updates" in artefact.info else []
+        return ("stale" if why else "whole"), [*why, *note]
+
+    def _is_busy(self, path: Path) -> bool:
+        """Whether a process holds the lock under which this folder is made; a checkpoint's is that of its run."""
+        final = path.with_name(path.name.removeprefix(PARTIAL).removeprefix(ASIDE))
+        root = self.workspace.root
+        if path.parent.parent == root / CHECKPOINTS:
+            return any(self.workspace.is_locked(root / stage / path.parent.name) for stage in PLACES)
+        return self.workspace.is_locked(final)
+
+    def _progress(self, checkpoint: Artefact, busy: bool) -> str:
+        way = "its run goes on now" if busy else "its run was stopped"
+        return f"after update {checkpoint.info['step']} of phase {checkpoint.info['phase']}; {way}"
+
+    def _stale(self, artefact: Artefact) -> list[str]:
+        """Why an artefact is not current; [] if it is."""
+        if artefact.label in self.stale:
+            return self.stale[artefact.label]
+        request = artefact.meta["request"]
+        why = _code_changes(request)
+        for recorded in artefact.meta["inputs"]:
+            label = recorded["artefact"]
+            now = self.by_label.get(label)
+            if now is None:
+                why.append(f"its input {label} is gone")
+            elif now.content != recorded["content"]:
+                why.append(f"its input {label} has changed")
+            elif self._stale(now):
+                why.append(f"its input {label} is stale")
+        if request["stage"] == "download":
+            why += self._source_changes(artefact)
+        if "machine" in artefact.info and "updates" in artefact.info:
+            here = library_versions()
+            made = artefact.info["machine"]
+            other = [f"{name} {made.get(name)}, here {here[name]}" for name in here if made.get(name) != here[name]]
+            why += [f"made elsewhere, so it goes on only with --inexact: {', '.join(other)}"] if other else []
+        self.stale[artefact.label] = why
+        return why
+
+    def _source_changes(self, artefact: Artefact) -> list[str]:
+        request, definition = artefact.meta["request"], self.definitions.get(artefact.name)
+        if definition is None:
+            return []
+        if definition.fingerprint != request["definition"]:
+            return ["its task's definition has changed"]
+        if not self.every_byte:
+            return []
+        folder = self.workspace.sources().get(artefact.name)
+        try:
+            now = source_request(definition, resolve_source(definition, Path(folder) if folder else None))
+        except UserError:  # the source is not there now, so nothing is known of it
+            return []
+        if now["kind"] != request["source"]["kind"]:
+            return [f"its task comes from another source now ({now['kind']})"]
+        before, files = request["source"].get("files", {}), now.get("files", {})
+        changed = sorted(name for name in {*before, *files} if before.get(name) != files.get(name))
+        return [f"its source has changed: {', '.join(changed)}"] if changed else []
+
+
+def _code_changes(request: dict[str, Any]) -> list[str]:
+    """Which of the code's versions that a request records are not those of this program."""
+    methods = {name: spec.code_version for name, spec in METHODS.items()}
+    measures = {name: spec.code_version for name, spec in MEASURES.items()}
+    recorded = [("stage", "code_version", CODE_VERSIONS), ("method", "method_version", methods),
+                ("measure", "measure_version", measures), ("kind", "kind_version", CODE_VERSIONS)]  # fmt: skip
+    return [
+        f"made by version {request[version]} of {request[kind]}, now it is {current.get(request[kind], 'unknown')}"
+        for kind, version, current in recorded
+        if version in request and current.get(request[kind]) != request[version]
+    ]
+
+
+def print_status(reporter: Reporter, entries: list[Entry]) -> None:
+    """A table of all entries, the commands that put right what is not whole, and a line that sums up."""
+    if reporter.as_json:
+        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
+        reporter.finish({"command": "status", "artefacts": rows})
+        return
+    table = Table()
+    for column in ("artefact", "state", "bytes", "why"):
+        table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
+    kept = [entry for entry in entries if entry.label.startswith(f"{TRUTH}/") and entry.state == "whole"]
+    if kept:  # hundreds, each a training of which the scores alone are kept
+        size = sum(entry.bytes for entry in kept)
+        table.add_row(f"{TRUTH}/ ({len(kept)} trainings)", f"[{_COLOURS['whole']}]whole[/]", f"{size:,}", "")
+    for entry in (entry for entry in entries if entry not in kept):
+        state = f"[{_COLOURS[entry.state]}]{entry.state}[/]"
+        table.add_row(shown(entry.label), state, f"{entry.bytes:,}", shown("; ".join(entry.why)))
+    if entries:
+        reporter.table(table)
+    for command, labels in _remedies(entries).items():
+        reporter.line(f"{', '.join(labels)}:\n  {command}")
+    counts = [f"{number} {state}" for state in STATES if (number := sum(e.state == state for e in entries))]
+    total = sum(entry.bytes for entry in entries)
+    reporter.line(f"{', '.join(counts) or 'nothing is there'}; {total:,} bytes")
+
+
+def _remedies(entries: list[Entry]) -> dict[str, list[str]]:
+    """For each command that makes something anew or goes on with it: what that is, and what to delete before."""
+    remedies: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.command and (entry.state != "whole" or entry.label.startswith(CHECKPOINTS)):
+            before = " (delete the folder first)" if entry.state == "damaged" else ""
+            remedies.setdefault(entry.command, []).append(entry.label + before)
+    return remedies

@@ -1,0 +1,59 @@
+"""The measure `plan`: in how many layers two tasks share an adapter under the last sharing plan of a run.
+
+    value[l, i, j]  = 1 if i and j are in one group of layer l, else 0
+    value[-1, i, j] = mean over the layers of value[l, i, j]
+
+Nothing is averaged over checks, so `checks`, `standard_error` and the null of a single seed are null.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from adaptershare_cli import schemas
+from adaptershare_cli.measures.base import Found, Inputs, values_frame
+from adaptershare_cli.settings import SeededMeasureSettings
+
+
+def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
+    """Shares of layers under the last plan of each seed's run (`inputs.tables`: `schemas.SHARING`)."""
+    frames = [shares(table, inputs.tasks).assign(seed=seed) for seed, table in inputs.tables.items()]
+    return Found(pd.concat(frames, ignore_index=True))
+
+
+def last_plan(sharing: pd.DataFrame) -> pd.DataFrame:
+    """The groups under the last plan: one row a layer (ascending), one column a task (in the table's order).
+
+    `sharing` (`schemas.SHARING`) lists the whole plan at each change. The last plan is the highest step of the phase
+    that comes last in the table. A task without an adapter in a layer is NaN there. Raises ValueError for an empty
+    table, or one that puts a task in two groups of a layer (the plans of several runs).
+    """
+    if sharing.empty:
+        raise ValueError("the sharing table has no plan")
+    phase = sharing[sharing["phase"] == sharing["phase"].iloc[-1]]
+    final = phase[phase["step"] == phase["step"].max()]
+    if final.duplicated(["layer", "task"]).any():
+        raise ValueError("a plan holds a task twice in one layer: are these the plans of several runs?")
+    plan = final.pivot(index="layer", columns="task", values="group").sort_index()
+    return plan[list(dict.fromkeys(final["task"]))]
+
+
+def shares(sharing: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
+    """Values of each pair of `tasks` under the last plan of `sharing`, a layer at a time and over all layers.
+
+    Layers where one of the two has no adapter do not count; a pair without any layer is unknown. Raises ValueError as
+    `last_plan` does.
+    """
+    plan = last_plan(sharing).reindex(columns=list(tasks))
+    known = plan.notna().to_numpy()
+    groups = plan.to_numpy(dtype=float, na_value=-1.0)
+    both = known[:, :, None] & known[:, None, :]  # (layers, tasks, tasks)
+    same = (groups[:, :, None] == groups[:, None, :]) & both
+    rows = []
+    for depth, layer in [(slice(None), schemas.ALL_LAYERS), *((slice(d, d + 1), n) for d, n in enumerate(plan.index))]:
+        shared, counted = same[depth].sum(axis=0), both[depth].sum(axis=0)
+        for i, source in enumerate(tasks):
+            for j, target in enumerate(tasks[:i]):
+                value = float(shared[i, j] / counted[i, j]) if counted[i, j] else None
+                rows.append({"layer": int(layer), "source": source, "target": target, "value": value})
+    return values_frame(rows)

@@ -1,0 +1,1 @@
+"""One training, from artefacts to an artefact."""

@@ -1,0 +1,99 @@
+"""The rows of prepared tasks that a training may learn from: none of those that it, or what it belongs to, scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptershare_cli.commands.prepro import PARTS
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.store.workspace import Artefact
+from adaptershare_cli.training.loop import TaskParts
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a training leaves out of the rows of its tasks, besides what it scores itself.
+
+    `avoid`: contents of train, held-out and select rows. `keep`: of these tasks only these train rows (`row` of the
+    downloaded split). `target`: only this task is scored.
+    """
+
+    avoid: Set[str] = frozenset()
+    keep: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    target: str | None = None
+
+
+WHOLE = Limits()
+
+
+def scored_contents(context: StageContext, prepared: Iterable[Artefact]) -> frozenset[str]:
+    """Contents of the rows of all scored splits of the tasks, if --leak-scope is run: not to be trained on."""
+    if context.training.leak_scope == "task":
+        return frozenset()
+    return _contents(prepared, _scored)
+
+
+def train_sizes(context: StageContext, prepared: Sequence[Artefact]) -> dict[str, int]:
+    """Train rows of each task that are left when the tasks are trained in one run."""
+    forbidden = scored_contents(context, prepared)
+    return {a.name: sum(row not in forbidden for row in _column(a, "train")) for a in prepared}
+
+
+def dropped(prepared: Iterable[Artefact], avoid: Set[str]) -> list[str]:
+    """Contents of rows that `avoid` takes out of a training beyond those that its own scored splits do, sorted."""
+    if not avoid:
+        return []
+    return sorted((_contents(prepared, lambda artefact: PARTS) & avoid) - _contents(prepared, _scored))
+
+
+def _scored(artefact: Artefact) -> Iterable[str]:
+    return artefact.info["scored"]
+
+
+def _contents(prepared: Iterable[Artefact], parts: Callable[[Artefact], Iterable[str]]) -> frozenset[str]:
+    return frozenset(content for a in prepared for part in parts(a) for content in _column(a, part))
+
+
+def _column(artefact: Artefact, part: str) -> list[str]:
+    return artefact.table(f"{part}.parquet", ["content"])["content"].to_pylist()
+
+
+def read_parts(
+    context: StageContext, prepared: list[Artefact], limits: Limits = WHOLE
+) -> tuple[dict[str, TaskParts], dict[str, int]]:
+    """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
+
+    Neither are there rows that `limits` leave out. Returns the parts, and how many rows each task lost because they are
+    scored.
+    """
+    tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
+    forbidden = limits.avoid | scored_contents(context, prepared)
+    parts: dict[str, TaskParts] = {}
+    lost: dict[str, int] = {}
+    for artefact in prepared:
+        kept: dict[str, Rows] = {}
+        lost[artefact.name] = 0
+        for part, table in tables[artefact.name].items():
+            if part in PARTS:
+                mask = [content not in forbidden for content in table["content"].to_pylist()]
+                lost[artefact.name] += mask.count(False)
+                table = table.filter(pa.array(mask, pa.bool_()))
+                chosen = part == "train" and artefact.name in limits.keep
+                if chosen:
+                    table = table.filter(pc.is_in(table["row"], pa.array(limits.keep[artefact.name], pa.int64())))
+                if not table.num_rows:
+                    of = "selected train" if chosen else part
+                    raise UserError(
+                        f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
+                        fix="Leave a task out, or use --leak-scope task.",
+                    )
+            kept[part] = Rows(table)
+        scored = {split: kept[split] for split in artefact.info["scored"]}
+        parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
+    return parts, lost

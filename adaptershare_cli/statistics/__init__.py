@@ -1,0 +1,1 @@
+"""How matrices over tasks are summarised, compared and tested."""

@@ -1,0 +1,1 @@
+"""Where artefacts live and what is in them."""

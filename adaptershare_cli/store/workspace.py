@@ -1,0 +1,363 @@
+"""Where artefacts live: publishing, locks, leftovers and the memory of where tasks come from.
+
+An artefact is a folder `<stage>/<name>-<key>/` that is whole once its `artefact.json` stands: that file is written
+last, and the folder is renamed into place only then.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError
+
+from adaptershare_cli.errors import RunError, UserError
+from adaptershare_cli.store.artefact import (
+    META,
+    ORIGIN,
+    STAGES,
+    TIMING,
+    Artefact,
+    canonical,
+    digest,
+    hash_files,
+    read_artefact,
+    request_key,
+    seal,
+    write_json,
+    write_parquet,
+)
+
+__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "Artefact", "Workspace", "canonical", "request_key",
+           "write_json", "write_parquet"]  # fmt: skip
+
+PARTIAL, ASIDE = ".partial-", ".aside-"
+CHECKPOINTS = "checkpoints"
+LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
+
+# Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
+# `selection` are artefacts of correlate that are no measure.
+CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 2, "report": 2, TRUTH: 1,
+                 "scores": 1, "selection": 2}  # fmt: skip
+
+
+class Workspace:
+    """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind.
+
+    `command` is recorded as the origin of what is published. With `writing=False` nothing is touched: what a killed
+    process left behind can be looked at, and the folder may be read-only.
+    """
+
+    def __init__(self, root: Path, command: str = "", writing: bool = True) -> None:
+        self.root, self.command = root, command
+        try:
+            str(root.absolute()).encode()
+        except UnicodeEncodeError as error:  # not every library that writes here could name its files
+            raise _unwritable(root, "its path is not UTF-8") from error
+        there = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+        if not there.is_dir():
+            what = "The workspace is a file" if there == root else f"The workspace cannot be made: {there} is a file"
+            raise UserError(what, where=str(root), fix="Give a folder with --workspace.")
+        if not writing:
+            return
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise _unwritable(root, "Permission denied")
+        self._clear_leftovers()
+
+    # ---- finding ----
+
+    def path(self, stage: str, name: str, key: str) -> Path:
+        """Where the artefact with this key is, or would be. There is one report, in `report/`.
+
+        Raises UserError where a name, or a symbolic link in the way, would lead out of the workspace.
+        """
+        if stage == "report":
+            return self.inside(self.root / "report")
+        for part in (*stage.split("/", 1), name, key):  # a checkpoint's stage is checkpoints/RUN
+            if not _NAME.fullmatch(part):
+                raise UserError(f"{part!r} cannot be part of an artefact's name")
+        return self.inside(self.root / stage / f"{name}-{key}")
+
+    def inside(self, path: Path) -> Path:
+        """`path`; raises UserError where a symbolic link makes it lead out of the workspace."""
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):  # links in a circle
+            inside = False
+        if not inside:
+            raise UserError(
+                f"{path.relative_to(self.root)} leads out of the workspace, through a symbolic link",
+                where=str(path),
+                fix="Put a folder in the link's place. (The workspace itself may be a link.)",
+            )
+        return path
+
+    def find(self, stage: str, name: str, key: str) -> Artefact | None:
+        """The whole artefact with this key, or None. Raises UserError as `read_artefact` does."""
+        found = read_artefact(self.path(stage, name, key))
+        return found if found is not None and found.key == key else None
+
+    def artefacts(self, stage: str) -> list[Artefact]:
+        """All whole artefacts of a stage, oldest first (by the time of `artefact.json`, then by name)."""
+        paths = [path for path in self.folders(stage) if not path.name.startswith(".")]
+        found = [read_artefact(self.inside(path)) for path in paths]
+        whole = [artefact for artefact in found if artefact is not None]
+        return sorted(whole, key=lambda a: (a.made, a.path.name))
+
+    def folders(self, stage: str) -> list[Path]:
+        """All folders of a stage by name, also those that are hidden, as they are half made."""
+        folder = self.inside(self.root / stage)
+        if not folder.is_dir():
+            return []
+        return [path for path in sorted(folder.iterdir()) if path.is_dir()]
+
+    # ---- publishing ----
+
+    def publish(
+        self,
+        stage: str,
+        name: str,
+        key: str,
+        build: Callable[[Path], dict[str, Any]],
+        describe: dict[str, Any],
+    ) -> Artefact:
+        """Build an artefact in a partial folder, then rename it into place; an older one stands until then.
+
+        `build(folder)` writes the files and returns `{"content": …, "info": …, "timing": …}` (content: by default the
+        hash of all files); `describe` goes into `artefact.json` (request, inputs, versions). Raises RunError where the
+        disk does not take it.
+        """
+        final = self.path(stage, name, key)
+        partial = final.with_name(PARTIAL + final.name)
+        try:
+            _make_folder(final.parent)
+            discard(partial)
+            partial.mkdir()
+            built = build(partial)
+            if built.get("timing") is not None:
+                write_json(partial / TIMING, built["timing"])
+            if self.command:
+                write_json(partial / ORIGIN, {"command": self.command})
+            _follow_umask(partial)
+            files = hash_files(partial)
+            content = built.get("content") or digest(files)
+            info = built.get("info", {})
+            meta = seal({"stage": stage, "name": name, "key": key, **describe, "content": content, "info": info,
+                         "files": files})  # fmt: skip
+            write_json(partial / META, meta)
+            _sync_tree(partial)
+            _swap_in(partial, final)
+        except (OSError, SafetensorError) as error:
+            failure = _publish_failure(error, final, partial)
+            discard(partial)
+            raise failure from error
+        except BaseException:
+            discard(partial)
+            raise
+        return Artefact(final, meta)
+
+    @contextmanager
+    def lock(
+        self, stage: str, name: str, key: str, waiting: Callable[[str], None], wait: bool = True
+    ) -> Iterator[None]:
+        """Hold the artefact's lock and clear its leftovers.
+
+        Where another process has it, `waiting` is told and this one waits; without `wait` RunError is raised. The lock
+        is the system's: it ends with the process that holds it, however that ends.
+        """
+        final = self.path(stage, name, key)
+        lock = self._file_lock(final)
+        try:
+            lock.acquire(timeout=LOCK_GRACE)
+        except Timeout:
+            if not wait:
+                raise RunError(
+                    f"Another process is making {stage}/{name}-{key}",
+                    where=str(self.root),
+                    fix="Try again when it is done, or leave --no-wait out to wait for it.",
+                ) from None
+            waiting(f"waiting for another process that makes {stage}/{name}-{key}")
+            lock.acquire()
+        try:
+            recover(final)
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self, path: Path) -> bool:
+        """Whether a process holds the lock of this artefact's folder now."""
+        file = self._lock_path(path)
+        if not file.is_file():
+            return False
+        try:
+            with FileLock(file).acquire(timeout=0):
+                return False
+        except (Timeout, PermissionError):
+            return True
+
+    def _lock_path(self, path: Path) -> Path:
+        """By the folder, not the key, as all reports share one."""
+        return self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock")
+
+    def _file_lock(self, path: Path) -> FileLock:
+        file = self.inside(self._lock_path(path))
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(self.root, error.strerror) from error
+        return FileLock(file)
+
+    def _clear_leftovers(self) -> None:
+        """Recover every artefact that a killed process left half-way; those that are being made now are left alone.
+
+        Those of checkpoints wait for their run to go on, as they are under its lock.
+        """
+        for folder in (self.root, *(self.root / stage for stage in (*STAGES, TRUTH))):
+            for prefix in (PARTIAL, ASIDE):
+                for leftover in sorted(folder.glob(prefix + "*")):
+                    final = self.inside(leftover.parent) / leftover.name.removeprefix(prefix)
+                    try:
+                        with self._file_lock(final).acquire(timeout=0):
+                            recover(final)
+                    except Timeout:
+                        continue
+
+    # ---- the memory of sources ----
+
+    def sources(self) -> dict[str, str]:
+        """Task name -> folder that `--from` named, as far as the workspace remembers."""
+        try:
+            known = json.loads((self.root / "sources.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._no_sources(f"is not JSON: {error}") from error
+        if not isinstance(known, dict) or not all(isinstance(folder, str) for folder in known.values()):
+            raise self._no_sources("does not name a folder for each task")
+        return known
+
+    def _no_sources(self, what: str) -> UserError:
+        return UserError(f"sources.json {what}", str(self.root), "Delete it, and give --from once more.")
+
+    def remember_sources(self, tasks: list[str], folder: Path) -> None:
+        """Remember that these tasks come from `folder`."""
+        with self._file_lock(self.root / "sources"):
+            before = self.sources()
+            known = {**before, **{task: str(folder.resolve()) for task in tasks}}
+            if known == before:
+                return
+            temporary = self.root / ".sources.json"
+            discard(temporary)
+            write_json(temporary, known)
+            _sync(temporary)
+            os.replace(temporary, self.root / "sources.json")
+            _sync(self.root)
+
+
+def recover(final: Path) -> None:
+    """Put a set-aside artefact back if the rename never came, and remove what is half made. Needs the lock."""
+    aside = final.with_name(ASIDE + final.name)
+    if (aside / META).exists() and not final.exists():
+        os.replace(aside, final)
+    for leftover in (aside, final.with_name(PARTIAL + final.name)):
+        discard(leftover)
+
+
+def _unwritable(root: Path, reason: str | None) -> UserError:
+    return UserError(f"The workspace cannot be written: {reason}", str(root), "Give another folder with --workspace.")
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _publish_failure(error: OSError | SafetensorError, final: Path, partial: Path) -> RunError:
+    """What to say when the disk did not take an artefact; of a full one, how much room is needed."""
+    # safetensors reports what the system says in words only.
+    found = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
+    number = int(found[1]) if found else getattr(error, "errno", None)
+    reason = os.strerror(number) if number else str(error)
+    failure = RunError(f"Could not publish {final.parent.name}/{final.name}: {reason}",
+                       where=str(getattr(error, "filename", None) or final))  # fmt: skip
+    if number in FULL:
+        needed = getattr(error, "needed", 0) or folder_bytes(partial)
+        free = shutil.disk_usage(final.parent).free
+        failure.where = f"{failure.where}: at least {needed:,} bytes are needed, {free:,} are free"
+        failure.fix = "Make room, then run the same command again: what was made is kept."
+    return failure
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise OSError (ENOSPC, with `needed`) where the disk of `folder` has not so many bytes free.
+
+    What is known to be large is asked for before it is written, so that the error can say how much room it takes.
+    """
+    if shutil.disk_usage(folder).free < needed:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        error.needed = needed  # type: ignore[attr-defined]
+        raise error
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it so that they outlast a power failure."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync(folder.parent)
+
+
+def discard(path: Path) -> None:
+    """Remove what is there, `artefact.json` first: what is left of it if that is cut short is no artefact."""
+    link_or_file = path.is_symlink() or path.is_file()
+    with suppress(OSError):
+        (path if link_or_file else path / META).unlink()
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _follow_umask(folder: Path) -> None:
+    """Give every file the mode that the umask asks for; some libraries write files that only their owner reads."""
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _swap_in(partial: Path, final: Path) -> None:
+    aside = final.with_name(ASIDE + final.name)
+    if final.exists():
+        os.replace(final, aside)
+    try:
+        os.replace(partial, final)
+    except BaseException:
+        if aside.exists():
+            os.replace(aside, final)
+        raise
+    _sync(final.parent)
+    discard(aside)

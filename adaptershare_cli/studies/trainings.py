@@ -1,0 +1,186 @@
+"""The trainings that a measure needs: what is there, what the rest will cost, and then one after the other."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from adaptershare_cli.commands.train_single import ALONE
+from adaptershare_cli.measures.base import Cost
+from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
+from adaptershare_cli.runs.context import StageContext, full_request
+from adaptershare_cli.runs.origins import adapter_origin
+from adaptershare_cli.runs.rows import Limits
+from adaptershare_cli.runs.train import SCRATCH, Job, find_run, run_results, train_run
+from adaptershare_cli.settings import SharedSettings, TrainingSettings
+from adaptershare_cli.store.artefact import verify
+from adaptershare_cli.store.workspace import TRUTH, Artefact
+from adaptershare_cli.studies.replicates import Frame
+
+Runs = dict[Training, Artefact]
+
+
+def announce_trainings(
+    frame: Frame, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
+) -> Runs:
+    """Say what making those that are missing will cost; returns those that are there.
+
+    `unknown` are trainings of the same size as some that cannot be known yet, so it is `at_most` that.
+    """
+    runs = _found(frame, trainings)
+    todo = [*(training for training in trainings if training not in runs), *unknown]
+    if not todo:
+        frame.context.reporter.line(f"{what}: all {len(trainings)} trainings are there")
+        return runs
+    rate, note = _rate(frame, runs)
+    updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, frame.batch)
+    count = f"{'at most ' * at_most}{len(todo)} of {len(trainings) + len(unknown)}"
+    frame.context.reporter.line(
+        f"{what}: {count} trainings to make: {updates:,} updates on {rows:,} rows, "
+        f"{_scored(frame, todo):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
+        f"({rate:.0f} rows/s in {note}). It may be stopped at any time: the same command goes on."
+    )
+    return runs
+
+
+def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
+    """The artefact of each training. Those that are missing are made, after a line on what that will cost.
+
+    A training of one task from fresh weights is a `train-single` run as users make it; all others, and trials, are
+    artefacts of stage `truth`, which keep their scores alone. No such line where it was `announced` before.
+    """
+    context = frame.context
+    runs = _found(frame, trainings) if announced else announce_trainings(frame, measure, trainings)
+    todo = [training for training in trainings if training not in runs]
+    rate = _rate(frame, runs)[0] if todo else math.nan
+    started, kept = time.monotonic(), len(runs)
+    for number, training in enumerate(todo):
+        if number:
+            rate = _work(frame, todo[:number]) / (time.monotonic() - started)
+        left = _duration(_work(frame, todo[number:]) / rate)
+        place = f"training {kept + number + 1} of {len(trainings)}"
+        context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
+        runs[training] = train_run(*_job(frame, training, runs))
+    return runs
+
+
+def training_request(frame: Frame, training: Training) -> dict[str, Any]:
+    """All that decides the result of a training that starts from nothing."""
+    context, job = _job(frame, training, {})
+    return full_request(job.stage, job.request(context))
+
+
+def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
+    """For each training the main metric of each of its tasks (of a trial: the target), the mean over its scored splits.
+
+    A metric that is undefined (the predictions are constant) counts as 0.
+    """
+    found: dict[Training, dict[str, float]] = {}
+    for training, run in runs.items():
+        judged = training.tasks if training.target is None else (training.target,)
+        values: dict[str, list[float]] = {task: [] for task in judged}
+        for row in run_results(run):
+            if row["main"]:
+                values[row["task"]].append(row["value"] or 0.0)
+        found[training] = {task: sum(scores) / len(scores) for task, scores in values.items()}
+    return found
+
+
+def trial_curves(runs: Runs) -> list[dict[int, float]]:
+    """For each trial its target's main metric on select rows, by updates done; undefined counts as 0."""
+    found = []
+    for training, run in runs.items():
+        rows = [row for row in run.table("metrics.parquet").to_pylist() if row["main"] and row["split"] == "select"]
+        found.append({row["step"] // len(training.tasks): row["value"] or 0.0 for row in rows if not row["final"]})
+    return found
+
+
+def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
+    """What the trainings process, with or without the scoring of their results."""
+    rows = trained_rows(trainings, frame.batch)
+    return Cost(rows + _scored(frame, trainings) * scoring, rows)
+
+
+def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> tuple[StageContext, Job]:
+    """A training as a job, with the context that it is made in; what it starts from, if anything, is among `runs`."""
+    tasks, start = training.tasks, training.start
+    alone = len(tasks) == 1
+    stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
+    if start is not None:
+        name = f"transfer-{start.tasks[0]}-{tasks[0]}"
+    if training.target is not None:
+        stage, name = TRUTH, f"trial-{training.target}"
+    job = Job(
+        stage,
+        name,
+        "private" if alone else "shared",
+        ALONE if alone else SharedSettings(observe=False),
+        [frame.prepared[task] for task in tasks],
+        training.seed,
+        adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
+        Limits(frame.scored_contents, dict(training.rows), training.target),
+    )
+    return replace(frame.checked_context, training=_settings(frame, training)), job
+
+
+def _settings(frame: Frame, training: Training) -> TrainingSettings:
+    """The runs' settings, with the training's updates on each of its tasks and the last step kept."""
+    default = TrainingSettings()
+    return replace(
+        frame.context.training,
+        max_steps=training.steps * len(training.tasks),
+        num_train_epochs=default.num_train_epochs,
+        task_sampling="uniform" if len(training.tasks) > 1 else default.task_sampling,
+        sampling_temperature=default.sampling_temperature,
+        eval_steps=training.every if training.target is not None else None,
+        load_best_model_at_end=False,
+    )
+
+
+def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
+    """The trainings whose artefacts are there, verified."""
+    runs: Runs = {}
+    for training in trainings:
+        if training.start is not None and training.start not in runs:
+            continue  # what it starts from is still to be made
+        run = find_run(*_job(frame, training, runs))
+        if run is not None:
+            verify(run)
+            frame.context.reporter.kept_artefact(run.label, quiet=True)
+            runs[training] = run
+    return runs
+
+
+def _scored(frame: Frame, trainings: Sequence[Training]) -> int:
+    """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
+    trials = any(training.target is not None for training in trainings)
+    return scored_rows(trainings, frame.scored, frame.select if trials else {})
+
+
+def _work(frame: Frame, trainings: Sequence[Training]) -> float:
+    """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
+    return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
+
+
+def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
+    """Rows a second, and where that was measured: in the trainings that are there, else in the run at hand."""
+    work, seconds, note = _work(frame, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
+    if not runs or not seconds:
+        run = frame.first
+        work = run.info["steps"] * frame.batch + sum(frame.scored.values()) / 2
+        seconds, note = _seconds(run), run.path.name
+    return work / max(seconds, 1e-3), note
+
+
+def _seconds(run: Artefact) -> float:
+    return sum(json.loads((run.path / "timing.json").read_text(encoding="utf-8")).values())
+
+
+def _duration(seconds: float) -> str:
+    if seconds > 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"

@@ -1,0 +1,101 @@
+"""What a method costs: the one place that counts trained and stored parameters and the work of an inference.
+
+All three are computed, not timed, and mean the same for every method:
+
+    trained   values that updates move, each counted once (generators and task embeddings too)
+    stored    values that must be kept beside the encoder to serve all tasks, each counted once: what the exported
+              folders hold (not what wrote them); of one task, what its own folder holds
+    work      multiply-adds of matrix products for one example at the task's mean length
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.model.adapters import no_adapter
+from adaptershare_cli.training.protocol import Method
+
+HEAD = "head/"  # how every method names the tensors of heads
+
+
+@dataclass(frozen=True)
+class TaskCosts:
+    """What one task costs when it is served alone; `heads` of the `stored` values are its head's."""
+
+    stored: int
+    heads: int
+    length: int  # tokens of an example: the mean over the task's scored rows, rounded; 1 if it has none
+    multiply_adds: int  # of an example, with encoder, adapters and head
+    encoder_multiply_adds: int  # of the bare encoder
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run costs. `trained` and `stored` include heads, which are counted apart as well."""
+
+    encoder: int  # frozen parameters of the encoder
+    trained: int
+    trained_heads: int
+    stored: int
+    stored_heads: int
+    tasks: dict[str, TaskCosts]
+
+
+def count_values(tensors: Iterable[torch.Tensor]) -> int:
+    """Number of values in the given tensors, each tensor counted once."""
+    return sum(tensor.numel() for tensor in dict.fromkeys(tensors))
+
+
+def count_costs(method: Method, lengths: Mapping[str, Sequence[int] | np.ndarray]) -> Costs:
+    """Count everything; `lengths` are the tokens of each task's scored rows. Leaves the method in eval mode."""
+    method.eval_mode()
+    serving = {task: method.serving(task) for task in lengths}
+    tokens = {task: round(np.mean(found)) if len(found) else 1 for task, found in lengths.items()}
+    return Costs(
+        encoder=method.context.encoder_parameters,
+        trained=count_values(method.names()),
+        trained_heads=_heads({name: parameter for parameter, name in method.names().items()}),
+        stored=count_values(parameter for found in serving.values() for parameter in found.values()),
+        stored_heads=sum(_heads(found) for found in serving.values()),
+        tasks={task: _task_costs(method, task, found, tokens[task]) for task, found in serving.items()},
+    )
+
+
+def _heads(tensors: Mapping[str, torch.Tensor]) -> int:
+    return count_values(tensor for name, tensor in tensors.items() if name.startswith(HEAD))
+
+
+def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], length: int) -> TaskCosts:
+    inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
+    # The head of a tagging is counted at every token: how many words an example has is not known here.
+    tags = method.context.infos[task].kind == "tagging"
+    words = (torch.zeros(length, dtype=torch.int64), torch.arange(length)) if tags else None
+    example = Batch(task, inputs, torch.zeros(1), np.zeros(1, dtype=np.int64), words)
+    encoder = method.context.encoder
+    on_device = {name: tensor.to(encoder.device) for name, tensor in inputs.items()}
+    with no_adapter():
+        bare = multiply_adds(lambda: encoder(**on_device))
+    return TaskCosts(
+        stored=count_values(serving.values()),
+        heads=_heads(serving),
+        length=length,
+        multiply_adds=multiply_adds(lambda: method.logits(example)),
+        encoder_multiply_adds=bare,
+    )
+
+
+@torch.inference_mode()
+def multiply_adds(forward: Callable[[], Any]) -> int:
+    """Multiply-adds of all matrix products in a forward pass, attention's own included."""
+    # Attention written out: the counter knows products, not every processor's fused attention.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        forward()
+    return counter.get_total_flops() // 2  # it counts a multiply-add as two
