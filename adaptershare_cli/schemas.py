@@ -6,6 +6,8 @@ schema changes, the code version of the stage that writes it is raised (`workspa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
 ALL_LAYERS = -1  # the value of `layer` in rows that summarise over all layers
@@ -223,19 +225,47 @@ PRUNING = pa.schema(
     ]
 )
 
+
+@dataclass(frozen=True)
+class RunTable:
+    """A table that runs publish, and what to say where a measure needs it and a run has none.
+
+    One that is made after the last update (`at_the_end`) does not stand in checkpoints. `lacks` says what is missing,
+    `advice` how to get a run that has it.
+    """
+
+    schema: pa.Schema
+    at_the_end: bool = False
+    lacks: str = ""
+    advice: str = ""
+
+
 # What a run publishes, a file a table.
 RUN_TABLES = {
-    "steps": STEPS,
-    "metrics": METRICS,
-    "predictions": PREDICTIONS,
-    "word_predictions": WORD_PREDICTIONS,
-    "sharing": SHARING,
-    "interference": INTERFERENCE,
-    "embeddings": EMBEDDINGS,
-    "lookahead": LOOKAHEAD,
-    "attention": ATTENTION,
-    "masks": MASKS,
-    "pruning": PRUNING,
+    "steps": RunTable(STEPS),
+    "metrics": RunTable(METRICS),
+    "predictions": RunTable(PREDICTIONS, at_the_end=True),
+    "word_predictions": RunTable(WORD_PREDICTIONS, at_the_end=True),
+    "sharing": RunTable(SHARING, lacks="plans", advice="Name a joint run of a method under a plan."),
+    "interference": RunTable(
+        INTERFERENCE,
+        lacks="checks",
+        advice="Train longer, with a smaller --check-every, without --no-observe (adapterfusion has none).",
+    ),
+    "embeddings": RunTable(
+        EMBEDDINGS, at_the_end=True, lacks="task embeddings", advice="Name a run of --method hyperformer."
+    ),
+    "lookahead": RunTable(
+        LOOKAHEAD, lacks="look-aheads", advice="Train it with --lookahead-every, smaller than its updates."
+    ),
+    "attention": RunTable(
+        ATTENTION,
+        at_the_end=True,
+        lacks="attention",
+        advice="Name a run of --method adapterfusion, or of adaptershare with --fuse.",
+    ),
+    "masks": RunTable(MASKS, at_the_end=True, lacks="masks", advice="Name a run of --method sparse-sharing."),
+    "pruning": RunTable(PRUNING),
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

@@ -36,18 +36,6 @@ from adaptershare_cli.studies.scores import check_rankable, judge, print_scores
 from adaptershare_cli.studies.selection import check_targets, print_selection, select_tasks
 from adaptershare_cli.studies.trainings import Runs, make_trainings, training_scores, trainings_cost
 
-MISSING = {  # what a run lacks where a table is empty or not there, and what to do
-    "interference": (
-        "checks",
-        "Train longer, with a smaller --check-every, without --no-observe (adapterfusion has none).",
-    ),
-    "lookahead": ("look-aheads", "Train it with --lookahead-every, smaller than its updates."),
-    "sharing": ("plans", "Name a joint run of a method under a plan."),
-    "attention": ("attention", "Name a run of --method adapterfusion, or of adaptershare with --fuse."),
-    "embeddings": ("task embeddings", "Name a run of --method hyperformer."),
-    "masks": ("masks", "Name a run of --method sparse-sharing."),
-}
-
 
 def correlate_runs(
     context: StageContext,
@@ -249,8 +237,8 @@ def _table(run: Artefact, name: str) -> pd.DataFrame:
     there = f"{name}.parquet" in run.meta["files"]
     frame = run.table(f"{name}.parquet").to_pandas() if there else pd.DataFrame()
     if frame.empty:
-        what, fix = MISSING[name]
-        raise UserError(f"{run.label} has no {what}", where="--run", fix=fix)
+        table = schemas.RUN_TABLES[name]
+        raise UserError(f"{run.label} has no {table.lacks}", where="--run", fix=table.advice)
     return frame
 
 

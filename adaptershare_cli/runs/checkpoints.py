@@ -22,8 +22,7 @@ from adaptershare_cli.training.checkpoint import Checkpoint
 
 KEPT = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
-_AT_THE_END = ("predictions", "attention", "masks")  # what is made after the last update
-_TABLES = {name: schema for name, schema in schemas.RUN_TABLES.items() if name not in _AT_THE_END}
+_TABLES = {name: table.schema for name, table in schemas.RUN_TABLES.items() if not table.at_the_end}
 
 
 class CheckpointStore:

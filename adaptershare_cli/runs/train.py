@@ -310,8 +310,8 @@ def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: boo
         trainer.method.finish(folder)
     records = trainer.records
     tables = {
-        name: pa.Table.from_pylist(records[name], schema)
-        for name, schema in schemas.RUN_TABLES.items()
+        name: pa.Table.from_pylist(records[name], table.schema)
+        for name, table in schemas.RUN_TABLES.items()
         if name in records and (name == "metrics" or not lean)
     }
     lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}

@@ -34,10 +34,8 @@ ROWS_OF = (
     "--max-train-examples", "60", "--max-eval-examples", "40", "--max-seq-length", "48", "--heldout-size", "12",
     "--select-size", "16",
 )  # fmt: skip
-UPDATES = (
-    "--max-steps", "12", "--per-device-train-batch-size", "8", "--threads", "1", "--precision", "fp32", "--eval-steps",
-    "4",
-)  # fmt: skip
+EXACT = ("--threads", "1", "--precision", "fp32")
+UPDATES = ("--max-steps", "12", "--per-device-train-batch-size", "8", *EXACT, "--eval-steps", "4")
 FAST = ("--learning-rate", "0.01")
 FEW = (*ROWS_OF, *UPDATES, *FAST)
 CHECKS = ("--first-check", "2", "--check-every", "3")
@@ -58,8 +56,7 @@ def commands(encoders: Path, own: Path) -> list[tuple[str, ...]]:
         ("download", "-t", f"tiny,tiny-tagging,{every_reader}", *given, "--max-rejected", "3"),
         ("prepro", "-t", f"tiny-tagging,{every_reader}", *given, "--model", bert, "--max-rejected", "3",
          "--max-seq-length", "64"),
-        ("train-share", "-t", "tiny", "--method", "private", "--max-steps", "12", "--threads", "1", "--precision", "fp32",
-         *CHECKS),
+        ("train-share", "-t", "tiny", "--method", "private", "--max-steps", "12", *EXACT, *CHECKS),
         (*alone, "--seeds", "0,1"),
         (*run, *SPLITTING, "--seeds", "0,1"),
         (*run, "--method", "given-plan", "--init-plan", "adaptershare", *CHECKS),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures import MEASURES, gradient, measure_settings, plan, summary, task_embedding
+from adaptershare_cli.measures import MEASURES, gradient, measure_settings, plan, task_embedding
+from adaptershare_cli.statistics import summary
 from tests.families import nearest_neighbour_score
 
 

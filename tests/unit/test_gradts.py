@@ -13,13 +13,14 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from adaptershare_cli.data.batches import Rows, make_batch
-from adaptershare_cli.measures import gradts, kendall
+from adaptershare_cli.measures import gradts
 from adaptershare_cli.measures.base import Cost, Inputs
 from adaptershare_cli.measures.head_importance import Signal, per_layer, row_importance
 from adaptershare_cli.methods.planned import PlannedMethod
 from adaptershare_cli.model.encoder import attention_sites
 from adaptershare_cli.settings import GradTSSettings
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.statistics import kendall
 from adaptershare_cli.statistics.kendall import kendall_tau_b
 from tests.conftest import ENCODER_TYPES
 from tests.core import build_method, random_parts

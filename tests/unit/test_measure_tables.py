@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from adaptershare_cli.measures import scores, selection
 from adaptershare_cli.reporting.measure_tables import empty_scores, score_table, selection_steps_table
+from adaptershare_cli.statistics import scores
+from adaptershare_cli.studies import procedures as selection
 from adaptershare_cli.studies.procedures import Curve
 
 

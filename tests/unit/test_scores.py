@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
 from adaptershare_cli import schemas
-from adaptershare_cli.measures import ranking, scores
+from adaptershare_cli.statistics import ranking, scores
 from adaptershare_cli.statistics.mantel import cell_correlation, mantel, permutation_p, permuted, task_permutations
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -1,0 +1,182 @@
+"""What an artefact says of itself, as values: the `info` of each kind of `artefact.json`, written and read in one place.
+
+Fields have the names and the meaning that they have in the file. A field that is `optional` is left out of the file
+where it is None: it belongs to some artefacts only, or artefacts of earlier versions lack it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from adaptershare_cli.store.artefact import Artefact
+
+Labels = list[str]  # labels of artefacts: `stage/name-key`
+
+
+def optional() -> Any:
+    """A field that is not written where it is None."""
+    return field(default=None, metadata={"optional": True})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """The info of one kind of artefact."""
+
+    summary: str | None = optional()  # what the line that reports its making adds
+
+    @classmethod
+    def of(cls, artefact: Artefact) -> Self:
+        """What an artefact of this kind says; keys that are not known here are passed over."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in artefact.info.items() if name in known})
+
+    def to_json(self) -> dict[str, Any]:
+        """The info to publish."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        left_out = {item.name for item in fields(self) if item.metadata.get("optional") and values[item.name] is None}
+        return {name: value for name, value in values.items() if name not in left_out}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRecord(Record):
+    """What download and prepro say of the task; the main metric comes first."""
+
+    task: str
+    definition: str  # the definition's fingerprint
+    kind: str
+    labels: list[str]
+    range: list[float] | None
+    metrics: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownloadRecord(TaskRecord):
+    """Of a download: rows by split, and what was not there."""
+
+    rows: dict[str, int]
+    rejected: int
+    missing: list[str]  # splits of report_on that the source does not have
+    source: str  # hub | folder | embedded
+    unseen: dict[str, dict[str, int]] | None = optional()  # of a tagging: by split the labels that train never has
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreproRecord(TaskRecord):
+    """Of prepared rows: the splits to score, and what was counted (`data.encoding.Prepared`)."""
+
+    scored: list[str]
+    counts: dict[str, int]
+    pad_token: int
+    unseen: list[str] | None = optional()  # of a tagging: labels of words in scored splits that train never has
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord(Record):
+    """Of a training. `settings` are the method's, with words for what it started from."""
+
+    tasks: list[str]
+    method: str
+    seed: int
+    settings: dict[str, Any]
+    training: dict[str, Any]
+    encoder: dict[str, str]  # name, weights (their hash)
+    prepro: dict[str, str]  # content of each task's prepared rows
+    steps: int
+    examples: dict[str, int]  # rows of each task that were trained on, those of what the run builds on included
+    trained_parameters: int
+    skipped_updates: int
+    plan: dict[str, Any] | None  # the last sharing plan (`SharingPlan.to_json`)
+    precision: str
+    machine: dict[str, str]
+    exact: bool
+    leaked_rows: dict[str, int]
+    costs: dict[str, Any] | None = optional()  # `training.costs.Costs`
+    heldout_rows: dict[str, int] | None = optional()
+    scored_rows: dict[str, int] | None = optional()
+    # What the run started from, and a key of that which is the same for all seeds.
+    origin_key: str | None = optional()
+    init_plan: str | None = optional()
+    start: dict[str, Any] | None = optional()
+    sources: list[str] | None = optional()
+    stage_one: Labels | None = optional()
+    mask_run: str | None = optional()
+    selection: str | None = optional()
+
+    @property
+    def encoder_name(self) -> str:
+        """What --model named."""
+        return self.encoder["name"]
+
+    @property
+    def encoder_weights(self) -> str:
+        """The hash of the encoder's weights."""
+        return self.encoder["weights"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointRecord(Record):
+    """Of a checkpoint: after which update, and on which machine."""
+
+    phase: str
+    step: int
+    updates: int
+    machine: dict[str, str]
+    exact: bool
+    forced: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRecord(Record):
+    """What all artefacts of correlate say; `kind` is not written for a correlation itself."""
+
+    tasks: list[str]
+    seeds: list[int]
+    runs: Labels
+    plots: list[str] = field(default_factory=list)
+    kind: str | None = optional()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorrelationRecord(StudyRecord):
+    """Of a measure's table. `cost`: examples processed, see `commands.correlate`."""
+
+    measure: str
+    directed: bool
+    cost: dict[str, Any]
+    notes: list[str] | None = optional()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoresRecord(StudyRecord):
+    """Of measures judged against a truth: each one's scores over all targets."""
+
+    against: str
+    scores: Mapping[str, Mapping[str, float | None]]
+    kind: str | None = "scores"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionRecord(StudyRecord):
+    """Of what was selected to train along with a target."""
+
+    procedure: str
+    by: str  # the measure
+    target: str
+    auxiliaries: list[str]
+    rule: str | None
+    score: float | None
+    target_steps: int | None
+    prepro: dict[str, str]
+    encoder: dict[str, str]
+    cost: dict[str, Any]
+    kind: str | None = "selection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRecord(Record):
+    """Of the report: what it shows."""
+
+    runs: Labels
+    pictures: Labels
