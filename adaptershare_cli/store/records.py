@@ -1,4 +1,4 @@
-"""What an artefact says of itself, as values: the `info` of each kind of `artefact.json`, written and read in one place.
+"""What an artefact says of itself, as values: the `info` of each `artefact.json`, written and read in one place.
 
 Fields have the names and the meaning that they have in the file. A field that is `optional` is left out of the file
 where it is None: it belongs to some artefacts only, or artefacts of earlier versions lack it.
