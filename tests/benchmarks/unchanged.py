@@ -225,7 +225,7 @@ def main() -> None:
         parser.error("give one commit or two")
     with tempfile.TemporaryDirectory() as parent:
         before = _kept(arguments.keep) or made_by(arguments.commits[0], arguments.only, Path(parent) / "before")
-        if arguments.keep:
+        if arguments.keep and not arguments.keep.exists():
             arguments.keep.write_text(json.dumps(before))
         after = made_by(arguments.commits[1] if len(arguments.commits) == 2 else None, arguments.only,
                         Path(parent) / "after")  # fmt: skip
