@@ -13,12 +13,10 @@ from adaptershare_cli.cli.arguments import (
     LARGEST_SEED,
     Against,
     AsJson,
-    Config,
     Force,
     FromFolder,
     Measures,
     Method,
-    MethodName,
     Model,
     NoWait,
     Plot,
@@ -35,7 +33,8 @@ from adaptershare_cli.cli.arguments import (
     Workspace,
 )
 from adaptershare_cli.cli.console import Reporter
-from adaptershare_cli.cli.options import Program, settings_from, with_options
+from adaptershare_cli.cli.options import settings_from, with_options
+from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
 from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
@@ -163,7 +162,6 @@ def download(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Fetch tasks' rows from the hub, a folder or the embedded data, check them, write Parquet.
 
@@ -189,7 +187,6 @@ def prepro(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Tokenise tasks, cut held-out and select rows from train, drop rows that would leak.
 
@@ -217,7 +214,6 @@ def train_single(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Train an adapter and a head for each task alone.
 
@@ -244,7 +240,7 @@ def train_share(
     given: dict[str, Any],
     invocation: str,
     tasks: Tasks = "",
-    method: Method = MethodName("adaptershare"),  # noqa: B008
+    method: Method = "adaptershare",
     preset: Preset = None,
     selection: Selection = None,
     target: Target = None,
@@ -257,7 +253,6 @@ def train_share(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Train several tasks together, by AdapterShare or a method that it is compared with.
 
@@ -313,7 +308,6 @@ def correlate(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Score how tasks relate, from a run (the newest train-share run, unless --run names others) and its data.
 
@@ -352,7 +346,6 @@ def report(
     force: Force = False,
     no_wait: NoWait = False,
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """Compare all runs (or those that --run names): methods x tasks, as a table, Markdown, HTML and Parquet.
 
@@ -374,7 +367,6 @@ def status(
     task_dir: TaskDir = None,
     workspace: Workspace = Path("workspace"),
     as_json: AsJson = False,
-    config: Config = None,
 ) -> None:
     """List every artefact and checkpoint: whole, stale, partial or damaged, and why. Exit code 1 if one is damaged.
 

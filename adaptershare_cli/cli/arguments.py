@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from adaptershare_cli.cli.options import choice
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import PRESETS
@@ -33,23 +32,18 @@ Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separat
 Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
-Config = Annotated[
-    Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
-]
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
 ]
 
 # Of train-share.
-MethodName = choice("method", METHODS)
 Method = Annotated[
-    MethodName,  # type: ignore[valid-type]
+    Literal[*METHODS],  # type: ignore[valid-type]
     typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
 ]
-PresetName = choice("preset", PRESETS)
 Preset = Annotated[
-    Optional[PresetName],  # type: ignore[valid-type]  # noqa: UP045
+    Optional[Literal[*PRESETS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
         help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
         "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
@@ -76,9 +70,8 @@ Measures = Annotated[
         + "."
     ),
 ]
-Truth = choice("against", TRUTHS)
 Against = Annotated[
-    Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
+    Optional[Literal[*TRUTHS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
         help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
         "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "

@@ -32,6 +32,16 @@ def shown(text: str) -> str:
     return escape(cut.translate({sign: ascii(chr(sign))[1:-1] for sign in odd}))
 
 
+def show_error(error: AdapterShareError) -> None:
+    """What happened, where, and what to do, on stderr."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[red]error:[/red] {shown(error.what)}")
+    if error.where:
+        console.print(f"  where: {shown(error.where)}")
+    if error.fix:
+        console.print(f"  fix:   {shown(error.fix)}")
+
+
 class Reporter:
     """Prints for people. With `as_json`, everything goes to stderr and `finish` prints the summary on stdout."""
 
@@ -74,15 +84,6 @@ class Reporter:
             print(json.dumps({**summary, "made": self.made, "kept": self.kept}, ensure_ascii=False))
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
-
-    def error(self, error: AdapterShareError) -> None:
-        """What happened, where, and what to do."""
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {shown(error.what)}")
-        if error.where:
-            console.print(f"  where: {shown(error.where)}")
-        if error.fix:
-            console.print(f"  fix:   {shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:
