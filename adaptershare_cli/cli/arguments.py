@@ -7,6 +7,8 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from adaptershare_cli.cli.config import read_config
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.settings import PRESETS
@@ -32,6 +34,12 @@ Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separat
 Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+Config = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        help="TOML file of option names and values; the command line wins.", callback=read_config, is_eager=True
+    ),
+]
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
@@ -94,3 +102,25 @@ Plot = Annotated[
     bool,
     typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
 ]
+
+
+def named(tasks: str) -> str:
+    """--tasks, which may come from --config, so that its absence is noticed only here: a UserError."""
+    if not tasks.strip():
+        raise UserError(
+            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
+        )
+    return tasks
+
+
+def seed_list(seed: int, seeds: str | None) -> list[int]:
+    """The seeds of --seeds, each once, or that of --seed. Raises UserError for what is no list of seeds."""
+    if seeds is None:
+        return [seed]
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
+    except ValueError as error:
+        raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
+    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
+        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
+    return numbers

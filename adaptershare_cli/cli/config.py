@@ -9,7 +9,7 @@ import tomllib
 import unicodedata
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_args
+from typing import Any, Optional, get_args
 
 import typer
 
@@ -49,14 +49,6 @@ def read_config(ctx: typer.Context, path: Optional[Path]) -> Path | None:  # noq
             values[options[name].name] = _checked(ctx, options[name], name, value, where)
         ctx.default_map = values
     return path
-
-
-Config = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option(
-        help="TOML file of option names and values; the command line wins.", callback=read_config, is_eager=True
-    ),
-]
 
 
 def option_type(annotation: Any) -> Any:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import math
 import typing
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, fields
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
-from adaptershare_cli.cli.config import Config, option_type
+from adaptershare_cli.cli import arguments as a
+from adaptershare_cli.cli.call import Call
+from adaptershare_cli.cli.config import option_type
+from adaptershare_cli.cli.console import Reporter
 from adaptershare_cli.cli.program import invocation, write_out_workspace
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import flag, joint_settings
@@ -21,46 +25,56 @@ ALTERNATIVES = (("seed", "seeds"), ("num_train_epochs", "max_steps"))  # one of 
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def with_options(*groups: type | tuple[str, list[type]]) -> Callable[[Callable], Callable]:
-    """Give a command the options of settings classes, and --config; it receives those that were set as `given: dict`.
+def _common(makes: bool) -> list[inspect.Parameter]:
+    """The parameters of every command, or of those that make nothing."""
+    making = [("force", a.Force, False), ("no_wait", a.NoWait, False)] if makes else []
+    every = [("workspace", a.Workspace, Path("workspace")), *making, ("as_json", a.AsJson, False)]
+    return [
+        inspect.Parameter(name, KEYWORD, default=default, annotation=annotation)
+        for name, annotation, default in [*every, ("config", a.Config, None)]
+    ]
 
-    A group is a settings class, or (panel title, classes) whose fields are joined. An option is set on the command
-    line, in the environment or in the file of --config. The command also receives, as `invocation`, the shell command
-    that repeats it (without --force).
+
+def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> Callable[[Callable], Callable]:
+    """Give a command the options of settings classes, and those that every command has; it receives them as a `Call`.
+
+    A group is a settings class, or (panel title, classes) whose fields are joined. Only options that were set are
+    options of the call: on the command line, in the environment or in the file of --config. The command returns the
+    artefacts of its summary, or None if it has said everything itself. One that `makes` nothing has no --force.
     """
 
     def decorate(command: Callable) -> Callable:
         signature = inspect.signature(command, eval_str=True)
-        own = {name: p for name, p in signature.parameters.items() if name not in ("given", "invocation")}
+        own = {name: parameter for name, parameter in signature.parameters.items() if name != "call"}
+        common = {parameter.name: parameter for parameter in _common(makes)}
         settings = {p.name: p for p in _parameters(groups) if p.name not in own}  # the command's own option wins
+        parameters = [p.replace(kind=KEYWORD) for p in (*own.values(), *common.values(), *settings.values())]
 
-        def run(ctx: typer.Context, config: Any, **values: Any) -> None:
-            write_out_workspace(ctx, values["workspace"])
+        def run(ctx: typer.Context, **values: Any) -> None:
             displaced = _displaced(ctx)
             chosen = {name: value for name, value in values.items() if _is_set(ctx, name) and name not in displaced}
-            command(
-                **{name: chosen.get(name, parameter.default) for name, parameter in own.items()},
-                given={name: value for name, value in chosen.items() if name in settings},
+            value = {p.name: chosen.get(p.name, p.default) for p in parameters}
+            write_out_workspace(ctx, value["workspace"])
+            call = Call(
+                command=str(ctx.info_name),
                 invocation=invocation(ctx, leave_out="--force"),
+                options={name: value for name, value in chosen.items() if name in settings},
+                workspace=value["workspace"],
+                reporter=Reporter(value["as_json"]),
+                force=value.get("force", False),
+                no_wait=value.get("no_wait", False),
             )
+            artefacts = command(call, **{name: value[name] for name in own})
+            if artefacts is not None:
+                call.finish(artefacts)
 
-        parameters = [
-            inspect.Parameter("ctx", KEYWORD, annotation=typer.Context),
-            *(parameter.replace(kind=KEYWORD) for parameter in own.values()),
-            inspect.Parameter("config", KEYWORD, default=None, annotation=Config),
-            *settings.values(),
-        ]
+        context = inspect.Parameter("ctx", KEYWORD, annotation=typer.Context)
         run.__name__, run.__doc__ = command.__name__, command.__doc__
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        run.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (context, *parameters)}
         return run
 
     return decorate
-
-
-def settings_from(cls: type, options: Mapping[str, Any]) -> Any:
-    """An instance of a settings class from the options that were set; others are left for other classes."""
-    return cls(**{item.name: options[item.name] for item in fields(cls) if item.name in options})
 
 
 def _source(ctx: typer.Context, name: str) -> str:

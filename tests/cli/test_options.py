@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.cli.options import settings_from
+from adaptershare_cli.cli.call import settings_from
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS, method_settings
