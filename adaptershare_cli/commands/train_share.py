@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adaptershare_cli.commands.prepro import prepare
-from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
 from adaptershare_cli.model.adapters import check_adapter_name

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptershare_cli.cli.console import Reporter
-from adaptershare_cli.data.tasks import TaskDefinition, TaskRegistry, load_tasks
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.tasks import TaskRegistry, load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.source import EMBEDDED, EncoderSource, locate_encoder
 from adaptershare_cli.settings import (
