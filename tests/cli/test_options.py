@@ -389,5 +389,21 @@ def test_workspace_from_the_environment(project: Path, tmp_path: Path, monkeypat
     assert (tmp_path / "configured" / "download").is_dir()
 
 
+def test_the_command_to_repeat_names_the_workspace_of_the_environment(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*values: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adaptershare_cli.commands.train_share.train_share", stopped)
+    arguments = ("train-share", *NO_TRAINING, "--task-dir", str(project / "tasks"), "--force")
+    monkeypatch.setenv("ADAPTERSHARE_WORKSPACE", str(tmp_path / "my w"))
+    result = call(*arguments)
+    assert result.exit_code == 130
+    assert f"go on: adaptershare {' '.join(arguments)} --workspace '{tmp_path}/my w'\n" in result.stderr
+    result = call(*arguments, "-w", tmp_path / "w")
+    assert f"go on: adaptershare {' '.join(arguments)} -w {tmp_path}/w\n" in result.stderr
+
+
 def test_help_shows_the_environment_variable() -> None:
     assert "ADAPTERSHARE_WORKSPACE" in call("report", "--help").output
