@@ -39,13 +39,13 @@ from adaptershare_cli.cli.options import Program, settings_from, with_options
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
 from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
+from adaptershare_cli.model.adapters import training_options, training_settings
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
     SelectionSettings,
     StartSettings,
-    TrainingSettings,
     flag,
     joint_settings,
     preset_values,
@@ -97,7 +97,7 @@ def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter
         model=values.get("model", "embedded"),
         download=settings_from(DownloadSettings, given),
         prepro=settings_from(PreproSettings, given),
-        training=settings_from(TrainingSettings, given),
+        training=training_settings(given),
         runtime=settings_from(RuntimeSettings, given),
     )
 
@@ -203,7 +203,7 @@ def prepro(
 
 
 @app.command("train-single")
-@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+@with_options(StartSettings, training_options(), RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     given: dict[str, Any],
     invocation: str,
@@ -235,7 +235,7 @@ def train_single(
 @app.command("train-share")
 @with_options(
     ("Method", [spec.settings for spec in METHODS.values()]),
-    TrainingSettings,
+    training_options(),
     RuntimeSettings,
     PreproSettings,
     DownloadSettings,

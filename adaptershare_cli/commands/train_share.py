@@ -9,7 +9,7 @@ from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import method_settings
-from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.reporting.attention_table import attention_table
 from adaptershare_cli.reporting.mask_table import mask_table
 from adaptershare_cli.reporting.plan_table import plan_table

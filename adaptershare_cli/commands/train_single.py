@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.tasks import TaskDefinition
-from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.origins import start_origins
 from adaptershare_cli.runs.train import SCRATCH, Job, print_run, train_run

@@ -18,13 +18,13 @@ from adaptershare_cli.commands.train_single import ALONE
 from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
-from adaptershare_cli.model.fusion import check_fusible
-from adaptershare_cli.model.given import (
+from adaptershare_cli.model.stored import (
     CONFIG,
     WEIGHTS,
-    changed_fields,
     check_adapter,
+    differing_fields,
     find_adapters,
     read_adapter,
     read_head,
@@ -43,7 +43,7 @@ StageOne = Callable[[list[Artefact], int], Origin]  # the prepared tasks and a s
 
 def choose_stage_one(context: StageContext, settings: AdapterFusionSettings, seeds: list[int]) -> StageOne:
     """How the adapters come about. Raises UserError for what is wrong with the options, before anything is made."""
-    check_fusible(context.training.adapter_config)
+    require_use(adapter_kind(context.training.adapter_config), "fused")
     over = settings.fusion_over
     if settings.adapters is None and (over is None or over in METHODS):
         if over is not None and (METHODS[over].needs_plan or over in ("adapterfusion", "sparse-sharing")):
@@ -57,7 +57,7 @@ def choose_stage_one(context: StageContext, settings: AdapterFusionSettings, see
     if settings.adapters is not None:
         folders = find_adapters(Path(settings.adapters))
         for folder in folders.values():
-            check_adapter(folder, context.encoder, context.training.adapter_config, context.training.reduction_factor)
+            check_adapter(folder, context.encoder, context.training)
         return partial(_from_folders, context, settings, folders)
     assert over is not None
     found = select_runs(context.workspace, over, newest_only=False, option="--fusion-over")
@@ -155,8 +155,7 @@ def _origin(
     context: StageContext, settings: AdapterFusionSettings, runs: list[Artefact], over: str, updates: dict[str, int]
 ) -> Origin:
     folders = {task: run.path / "tasks" / task for run in runs for task in run.info["tasks"]}
-    shape = context.training.adapter_config, context.training.reduction_factor
-    changes = changed_fields(next(iter(folders.values())), *shape)  # one method's: all are alike
+    changes = differing_fields(next(iter(folders.values())), context.training)  # one method's: all are alike
     return Origin(
         {"fusion_over": over, "origin": [run.content for run in runs], **({"changes": changes} if changes else {})},
         tuple(runs),
@@ -210,7 +209,8 @@ def _reader(
                     fix="Use --fusion-head fresh.",
                 )
             heads[task] = read_head(folders[task], info, context.training.pooling)
-        sources = {name: read_adapter(path, encoder) for name, path in folders.items()}
+        kind = adapter_kind(context.training.adapter_config)
+        sources = {name: read_adapter(path, encoder, kind) for name, path in folders.items()}
         return {"sources": sources, "adapter_changes": changes, "init_heads": heads}
 
     return read

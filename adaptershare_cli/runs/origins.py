@@ -9,10 +9,11 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS
+from adaptershare_cli.model.adapters import adapter_kind, shape_options
 from adaptershare_cli.model.export import NORM_FILE
-from adaptershare_cli.model.given import WEIGHTS, changed_fields, read_adapter, read_head
 from adaptershare_cli.model.hypernetwork import FILE as GENERATORS
 from adaptershare_cli.model.hypernetwork import adapter_of_new_task
+from adaptershare_cli.model.stored import WEIGHTS, differing_fields, read_adapter, read_head
 from adaptershare_cli.runs.context import StageContext, select_runs
 from adaptershare_cli.runs.train import Origin
 from adaptershare_cli.settings import MethodSettings, PlanSettings, StartSettings
@@ -150,7 +151,7 @@ def check_adapters_of(run: Artefact, tasks: list[str], context: StageContext, op
             where=option,
             fix="Name a run without --train-layer-norms.",
         )
-    for name in ("adapter_config", "reduction_factor"):
+    for name in shape_options(context.training):
         theirs, ours = run.info["training"][name], getattr(context.training, name)
         if theirs != ours:
             flag = "--" + name.replace("_", "-")
@@ -169,15 +170,15 @@ def adapter_origin(
     Without `init` the adapter that the run's generators write for a task embedding drawn with `seed`.
     """
     folder = run.path / "tasks" / (init or run.info["tasks"][0])
-    changes = changed_fields(folder, context.training.adapter_config, context.training.reduction_factor)
+    kind = adapter_kind(context.training.adapter_config)
+    changes = differing_fields(folder, context.training)
 
     def read(encoder: PreTrainedModel, infos: dict[str, TaskInfo]) -> dict[str, Any]:
         pooling = context.training.pooling
         heads = {task: read_head(folder, info, pooling) for task, info in infos.items()} if with_head else {}
         written = adapter_of_new_task(run.path, next(iter(infos)), seed) if init is None else None
-        return {
-            "init_adapter": written or read_adapter(folder, encoder), "adapter_changes": changes, "init_heads": heads
-        }  # fmt: skip
+        adapter = written or read_adapter(folder, encoder, kind)
+        return {"init_adapter": adapter, "adapter_changes": changes, "init_heads": heads}
 
     start = {"task": init, "head": with_head}
     request = {"origin": [run.content], "start": start | ({"changes": changes} if changes else {})}

@@ -9,15 +9,14 @@ import torch
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, sparse_updates
+from adaptershare_cli.model.adapters import shape_options
 from adaptershare_cli.runs.context import StageContext, select_runs
 from adaptershare_cli.runs.origins import pick_run
 from adaptershare_cli.runs.rows import train_sizes
 from adaptershare_cli.runs.train import Origin
-from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings, flag
+from adaptershare_cli.settings import SparseSharingSettings, flag
 from adaptershare_cli.sharing.masks import unpack
 from adaptershare_cli.store.workspace import Artefact
-
-ADAPTER_OPTIONS = ("adapter_config", "reduction_factor")
 
 
 def for_subnets(context: StageContext, settings: SparseSharingSettings) -> StageContext:
@@ -27,9 +26,9 @@ def for_subnets(context: StageContext, settings: SparseSharingSettings) -> Stage
     """
     if settings.prune != "encoder":
         return context
-    for name in ADAPTER_OPTIONS:
+    for name in shape_options(context.training):
         value = getattr(context.training, name)
-        if value != getattr(TrainingSettings(), name):
+        if value != getattr(type(context.training)(), name):
             raise UserError(f"{flag(name, value)} has no effect: there are no adapters", where="--prune encoder")
     if context.runtime.precision == "bf16":
         raise UserError(

@@ -21,7 +21,8 @@ from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.encoder import check_inputs, load_encoder, resolve_precision
+from adaptershare_cli.model.encoder import check_inputs, load_encoder
+from adaptershare_cli.model.precision import resolve_precision
 from adaptershare_cli.reporting.plan_table import plan_table
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext, ensure, full_request, settings_key

@@ -21,7 +21,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -47,9 +47,7 @@ class AdapterFusion:
         self.context, self.settings = context, context.settings
         training, seed, targets = context.training, context.seed, tuple(context.infos)
         plan = SharingPlan.private(tuple(context.sources), context.encoder.config.num_hidden_layers)
-        bank = AdapterBank(
-            context.encoder, plan, training.adapter_config, training.reduction_factor, seed, **context.adapter_changes
-        )
+        bank = AdapterBank(context.encoder, plan, training, seed, config_fields=context.adapter_changes)
         for name, tensors in context.sources.items():
             bank.fill(name, tensors)
         bank.tie_equal()

@@ -56,10 +56,7 @@ class SparseSharing:
                 f"--updates strict counts the updates of every weight, which --optim {training.optim} cannot",
                 fix="Use AdamW, or --updates leaky.",
             )
-        self.model = make_masked(
-            context.encoder, context.infos, self.settings.prune, training.adapter_config, training.reduction_factor,
-            training.pooling, training.head_dropout, context.seed,
-        )  # fmt: skip
+        self.model = make_masked(context.encoder, context.infos, self.settings.prune, training, context.seed)
         searched = context.mask_settings
         assert searched is None or isinstance(searched, SparseSharingSettings)
         self.updates = sparse_updates(self.settings, training, context.sizes, searched)
