@@ -13,7 +13,7 @@ from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Beginning, PastRun, Start
-from adaptershare_cli.model.adapters import adapter_kind
+from adaptershare_cli.model.adapters import adapter_kind, shape_options
 from adaptershare_cli.model.export import NORM_FILE
 from adaptershare_cli.model.hypernetwork import adapter_of_new_task
 from adaptershare_cli.model.source import EncoderSource
