@@ -11,7 +11,8 @@ from adaptershare_cli.measures.settings import TunedSettings
 from adaptershare_cli.reporting.relation_table import cost_line, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import selection_table
-from adaptershare_cli.runs.context import StageContext, select_runs
+from adaptershare_cli.runs.choose import select_runs
+from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.settings import SelectionSettings, check_settings
 from adaptershare_cli.statistics.matrices import answer_of
 from adaptershare_cli.store.artefact import Artefact

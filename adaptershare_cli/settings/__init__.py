@@ -5,24 +5,14 @@ A setting counts in an artefact's key only where it differs from its default, so
 not make old artefacts stale. No torch here: `--help` must answer at once.
 """
 
-from adaptershare_cli.settings.fields import check_settings, check_value, flag, joint_settings, non_default, option
-from adaptershare_cli.settings.methods import (
-    AdapterFusionSettings,
-    AdapterShareSettings,
-    GivenPlanSettings,
-    HyperFormerPlusPlusSettings,
-    HyperFormerSettings,
-    MethodSettings,
-    ObserveSettings,
-    PlanSettings,
-    PrivateSettings,
-    RandomPlanSettings,
-    SharedSettings,
-    SparseSharingSettings,
-)
-from adaptershare_cli.settings.presets import (
-    PRESETS,
-    preset_values,
+from adaptershare_cli.settings.fields import (
+    check_settings,
+    check_value,
+    flag,
+    joint_settings,
+    non_default,
+    option,
+    valued_fields,
 )
 from adaptershare_cli.settings.selection import SelectionSettings
 from adaptershare_cli.settings.training import (
@@ -34,23 +24,10 @@ from adaptershare_cli.settings.training import (
 )
 
 __all__ = [
-    "AdapterFusionSettings",
-    "AdapterShareSettings",
     "DownloadSettings",
-    "GivenPlanSettings",
-    "HyperFormerPlusPlusSettings",
-    "HyperFormerSettings",
-    "MethodSettings",
-    "ObserveSettings",
-    "PRESETS",
-    "PlanSettings",
     "PreproSettings",
-    "PrivateSettings",
-    "RandomPlanSettings",
     "RuntimeSettings",
     "SelectionSettings",
-    "SharedSettings",
-    "SparseSharingSettings",
     "StartSettings",
     "TrainingSettings",
     "check_settings",
@@ -59,5 +36,5 @@ __all__ = [
     "joint_settings",
     "non_default",
     "option",
-    "preset_values",
+    "valued_fields",
 ]

@@ -18,7 +18,7 @@ from adaptershare_cli.measures.settings import MeasureSettings, TunedSettings
 from adaptershare_cli.measures.spec import Measure
 from adaptershare_cli.measures.trainings import Training
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.runs.train import resolve_runtime
+from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.statistics.matrices import answer_of
 from adaptershare_cli.statistics.summary import summarise
@@ -117,7 +117,7 @@ class _Runs:
         return {"prepro": self.replicates.prepared_contents, "leak_scope": training.leak_scope}
 
     def encoder_key(self) -> dict[str, Any]:
-        device, _, threads = resolve_runtime(self.replicates.context)
+        device, _, threads = resolve_runtime(self.replicates.context.runtime)
         return {
             "encoder": self.replicates.checked_context.encoder.weights,
             "pooling": self.replicates.context.training.pooling,

@@ -14,14 +14,16 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters import training_settings
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
-from adaptershare_cli.model.given import load_task
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.runs.context import StageContext, settings_key
-from adaptershare_cli.runs.rows import read_parts, scored_contents
-from adaptershare_cli.runs.train import resolve_runtime, task_info
-from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
+from adaptershare_cli.model.stored import load_task
+from adaptershare_cli.runs.choose import settings_key
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.rows import read_parts, scored_contents, task_info
+from adaptershare_cli.runs.runtime import resolve_runtime
+from adaptershare_cli.settings import RuntimeSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import Artefact, verify
 from adaptershare_cli.store.records import PreproRecord, RunRecord
@@ -79,12 +81,12 @@ class Replicates:
     @cached_property
     def scored_contents(self) -> frozenset[str]:
         """Contents of the rows that any of the tasks is scored on: nothing that is compared may learn from them."""
-        return scored_contents(self.context, self.prepared.values())
+        return scored_contents(self.context.training.leak_scope, self.prepared.values())
 
     @cached_property
     def parts(self) -> dict[str, TaskParts]:
         """The rows of all tasks, without train rows that any of them is scored on."""
-        return read_parts(self.context, list(self.prepared.values()))[0]
+        return read_parts(self.context.training.leak_scope, list(self.prepared.values()))[0]
 
     @cached_property
     def scored(self) -> dict[str, int]:
@@ -137,7 +139,7 @@ class Replicates:
         training = self.context.training
         encoder = self._encoder()
         plan = SharingPlan.private(self.tasks, encoder.config.num_hidden_layers)
-        bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, seed)
+        bank = AdapterBank(encoder, plan, training, seed)
         infos = [task_info(artefact) for artefact in self.prepared.values()]
         model = MultiTaskModel(encoder, bank, infos, training.pooling, training.head_dropout, seed)
         for task, run in trained.items():
@@ -158,7 +160,7 @@ class Replicates:
 
     def _encoder(self) -> PreTrainedModel:
         """The runs' encoder, on their device and with their number of threads."""
-        device, _, threads = resolve_runtime(self.context)
+        device, _, threads = resolve_runtime(self.context.runtime)
         torch.set_num_threads(threads)
         return load_encoder(self.checked_context.encoder, device)
 
@@ -210,6 +212,6 @@ def _as_recorded(context: StageContext, run: Artefact, model: str | None, runtim
     return replace(
         context,
         model=model or record.encoder_name,
-        training=TrainingSettings(**record.training),
+        training=training_settings(record.training),
         runtime=RuntimeSettings(**{**recorded, **runtime}),
     )
