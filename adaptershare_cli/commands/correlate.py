@@ -10,7 +10,7 @@ from adaptershare_cli.measures import MEASURES, NO_SELECTION, measure_settings
 from adaptershare_cli.measures.settings import TunedSettings
 from adaptershare_cli.reporting.relation_table import cost_line, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
-from adaptershare_cli.reporting.selection_table import selection_table
+from adaptershare_cli.reporting.selection_table import steps_table
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.settings import SelectionSettings, check_settings
@@ -151,7 +151,7 @@ def print_scores(context: StageContext, artefact: Artefact) -> None:
 
 def print_selection(context: StageContext, artefact: Artefact) -> None:
     """The steps, and how to train on what was selected."""
-    context.reporter.table(selection_table(artefact.table("selection.parquet").to_pandas()))
+    context.reporter.table(steps_table(artefact.table("selection.parquet").to_pandas()))
     if SelectionRecord.of(artefact).auxiliaries:
         name = artefact.path.name
         context.reporter.line(

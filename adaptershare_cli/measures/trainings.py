@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-EVALUATIONS = 5  # about as many times the target of a trial is scored on select rows
+EVALUATIONS = 5  # the target of a trial is scored on select rows about this many times
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class Training:
     """One training: `steps` updates on each of `tasks` (one, or several under one shared adapter a layer).
 
     `start` is the single-task training whose adapter it starts from, with a fresh head; without it the adapter is
-    fresh. Runs of one seed have the same fresh weights and the same batches, so that differences are paired.
-    A trial is for a `target`: that task alone is scored, on select rows all along. `rows` are (task, the train rows to
-    keep of it).
+    fresh, too. Runs of one seed have the same fresh weights and the same batches, so that differences are paired. A
+    trial is for a `target`: that task alone is scored, on select rows while it trains. `rows` are pairs of a task and
+    those of its train rows that are kept; all rows of tasks that are not named are.
     """
 
     tasks: tuple[str, ...]
@@ -33,7 +33,7 @@ class Training:
 
     @property
     def every(self) -> int:
-        """Updates between two scores of a trial's target: as many updates on the target, whatever the other tasks."""
+        """Updates between two scores of a trial's target: always the same number of updates on the target itself."""
         return len(self.tasks) * max(1, round(self.steps / EVALUATIONS))
 
 
@@ -43,12 +43,15 @@ def trained_rows(trainings: Iterable[Training], batch: int) -> int:
 
 
 def scored_rows(trainings: Iterable[Training], scored: Mapping[str, int], select: Mapping[str, int]) -> int:
-    """Rows that the trainings are scored on; `scored` are those of each task's scored splits, `select` of its other."""
-    found = 0
+    """Rows that the trainings are scored on, each counted as often as it is.
+
+    `scored` are the numbers of rows in each task's scored splits, `select` those of its select rows.
+    """
+    rows = 0
     for training in trainings:
         if training.target is None:
-            found += sum(scored[task] for task in training.tasks)
+            rows += sum(scored[task] for task in training.tasks)
         else:
             times = math.ceil(len(training.tasks) * training.steps / training.every) + 1  # the end counts twice
-            found += scored[training.target] + times * select[training.target]
-    return found
+            rows += scored[training.target] + times * select[training.target]
+    return rows

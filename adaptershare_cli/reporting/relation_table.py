@@ -18,9 +18,9 @@ COUNTED = {"± s.e.": "standard_error", "null 95 %": "null_upper", "p": "p_value
 def relation_table(
     measure: str, answer: pd.DataFrame, tasks: Sequence[str], seeds: Sequence[int], directed: bool
 ) -> Table:
-    """For each task the source with the highest value over all layers; columns that are empty throughout are left out.
+    """For each task the source with the highest value over all layers; columns without any value are left out.
 
-    `answer` are rows of `schemas.CORRELATION` without those of single seeds; `seeds` are those it is a mean of.
+    `answer` are the rows of `schemas.CORRELATION` that belong to no single seed: a mean over the `seeds`.
     """
     over_all = answer[answer["layer"] == schemas.ALL_LAYERS]
     over = f", mean of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
@@ -51,7 +51,7 @@ def cost_line(cost: dict[str, Any]) -> str:
 
 
 def _names(nearest: list[str], others: int, related: bool) -> str:
-    """The nearest neighbours in words: ties are not settled by the alphabet."""
+    """The nearest neighbours in words. Of equal ones all are named or counted, so that none is favoured."""
     if not related:
         return "none"
     if len(nearest) == others > 1:
@@ -66,7 +66,7 @@ def _cell(name: str, value: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Three decimals; of a number too small for them two digits."""
+    """With three decimals, or two digits where the number is too small for these."""
     if pd.isna(value):
         return MISSING
     return f"{value:.3f}" if abs(value) >= 0.0095 or value == 0 else f"{value:.1e}"

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def score_table(scores: pd.DataFrame) -> Table:
-    """One row a measure, one column a score over all targets with its 95 % interval; below them null and ceiling.
+    """A row for each measure, a column for each score over all targets with its 95 % interval; then null and ceiling.
 
-    `scores` is `schemas.SCORES` of one truth; scores that are empty throughout are left out (`empty_scores`). The null
-    is the mean over the measures of the same score for random measures; of the ceiling's two numbers the second is for
-    a measure without noise. `p` is Mantel's, of pearson.
+    `scores` is `schemas.SCORES` of one truth; scores that nothing has are left out (`empty_scores`). The null is what
+    random measures score, as a mean over the measures that they were made from. Of the ceiling's two numbers the second
+    is for a measure without noise. `p` is Mantel's, of pearson.
     """
     from rich.table import Table
     from rich.text import Text
@@ -49,7 +49,7 @@ def empty_scores(scores: pd.DataFrame) -> list[str]:
 
 
 def decimals_of(score: str) -> int:
-    """Regret is in the truth's unit, in which a hundredth is much."""
+    """Decimals to show of a score: more of regret, which is in the truth's unit, where a hundredth is much."""
     return 3 if score.startswith("regret") else 2
 
 

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def selection_table(selection: pd.DataFrame) -> Table:
-    """One row a step (`schemas.SELECTION`): what was trained along, the target's scores, what was chosen, rows kept.
+def steps_table(selection: pd.DataFrame) -> Table:
+    """A row for each step (`schemas.SELECTION`): the tasks trained along, the target's scores, whether it was chosen.
 
-    The score decides; what the target has on its scored splits stands beside it, with its standard error over seeds.
+    Where rows were selected, their numbers stand in the last column. The score decides; what the target has on its
+    scored splits stands beside it, with its standard error over the seeds.
     """
     from rich.table import Table
     from rich.text import Text

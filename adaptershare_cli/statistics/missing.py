@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 INTERVAL = (0.025, 0.975)
 
 
 def or_none(value: float) -> float | None:
-    """The number for a table, in which an unknown one is null; a whole number stays one."""
-    return None if np.isnan(value) else value
+    """A number of Python's or numpy's for a table, where one that is not finite is null; a whole number stays one."""
+    number = value.item() if isinstance(value, np.generic) else value
+    return number if math.isfinite(number) else None
 
 
 def known_count_and_mean(values: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:

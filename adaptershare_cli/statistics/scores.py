@@ -182,6 +182,6 @@ def _rows(fixed: Row, columns: dict[str, np.ndarray], tasks: Sequence[str]) -> l
     for row, target in enumerate([None, *tasks]):
         for place, score in enumerate(SCORES):
             if target is None or score in RANKING_SCORES:
-                cells = {name: or_none(sheet[row, place].item()) for name, sheet in columns.items()}
+                cells = {name: or_none(sheet[row, place]) for name, sheet in columns.items()}
                 rows.append({**fixed, "target": target, "score": score, **cells})
     return rows

@@ -201,7 +201,7 @@ def _rows(
                 row["checks"] = 0
                 if source in cube.names and target in cube.names:
                     place = cube.pair_index[cube.names[source], cube.names[target]]
-                    row |= {name: or_none(column[place, depth].item()) for name, column in columns.items()}
+                    row |= {name: or_none(column[place, depth]) for name, column in columns.items()}
                 if not over_terms:
                     row["checks"] = None
                 yield row

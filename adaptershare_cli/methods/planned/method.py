@@ -25,6 +25,7 @@ from adaptershare_cli.observe.lookahead import look_ahead
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.statistics.missing import or_none
 from adaptershare_cli.training.checkpoint import without_prefix
 from adaptershare_cli.training.evaluation import attention_rows
 from adaptershare_cli.training.optimizer import Optimizer, warmup_steps
@@ -202,7 +203,7 @@ class PlannedMethod:
             return
         self.context.records["lookahead"].extend(
             {"phase": phase, "step": step, "source": found.source, "target": found.target, "half": found.half,
-             "loss_before": _known(found.before), "loss_after": _known(found.after)}
+             "loss_before": or_none(found.before), "loss_after": or_none(found.after)}
             for found in look_ahead(self.model, self.heldout, optimizer.trial_step, self.context.data.pad_token)
         )  # fmt: skip
 
@@ -252,10 +253,6 @@ class PlannedMethod:
                 self.context.records["attention"].extend(found)
 
 
-def _known(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
 def interference_rows(
     phase: str,
     step: int,
@@ -271,19 +268,19 @@ def interference_rows(
     """
 
     def directed(dot: np.ndarray, a: int, b: int) -> float | None:
-        return _known(dot[a, b] / dot[b, b]) if dot[b, b] > 0 else None
+        return or_none(dot[a, b] / dot[b, b]) if dot[b, b] > 0 else None
 
     tasks = plan.tasks
     return [
         {
             "phase": phase, "step": step, "layer": layer, "task_a": tasks[a], "task_b": tasks[b],
-            "dot": _known(dot[a, b]), "norm_a": _known(norm[a]), "norm_b": _known(norm[b]),
-            "cosine": _known(r.cosine[a, b]), "cosine_error": _known(r.error[a, b]),
+            "dot": or_none(dot[a, b]), "norm_a": or_none(norm[a]), "norm_b": or_none(norm[b]),
+            "cosine": or_none(r.cosine[a, b]), "cosine_error": or_none(r.error[a, b]),
             "directed_ab": directed(dot, a, b), "directed_ba": directed(dot, b, a),
-            "agreement_a": _known(r.agreement[a]), "agreement_b": _known(r.agreement[b]),
+            "agreement_a": or_none(r.agreement[a]), "agreement_b": or_none(r.agreement[b]),
             "shared": plan.share(layer, tasks[a], tasks[b]),
             "decision": verdict.decisions.get((layer, a, b), "observe"),
-            "p_value": _known(verdict.p_values.get((layer, a, b), math.nan)),
+            "p_value": or_none(verdict.p_values.get((layer, a, b), math.nan)),
         }
         for layer, (r, dot) in enumerate(zip(relations, products, strict=True))
         for norm in [np.sqrt(np.diagonal(dot).clip(min=0))]
