@@ -17,7 +17,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures.attention import attention_values
+from adaptershare_cli.measures.fusion import attention_values
 from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients
 from adaptershare_cli.settings import TrainingSettings
