@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from adaptershare_cli.commands.download import download_task
 from adaptershare_cli.data.encoding import Prepared, load_tokenizer, prepare_task
 from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.workspace import Artefact, write_parquet
@@ -29,8 +32,9 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        tags = download.info["kind"] == "tagging"
-        tokenizer = load_tokenizer(context.encoder.folder, words=tags)
+        kind = KINDS[download.info["kind"]]
+        info = TaskInfo.of(download.info | {"unseen": unseen_labels(download)})
+        tokenizer = load_tokenizer(context.encoder.folder, kind.name)
         limit = getattr(tokenizer, "model_max_length", None)
         if limit is not None and settings.max_seq_length > limit:
             raise UserError(
@@ -46,7 +50,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             )
         prepared = prepare_task(
             {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
-            (*download.info["labels"], *unseen_labels(download)),
+            info,
             tokenizer,
             settings.max_seq_length,
             settings.heldout_size,
@@ -61,12 +65,12 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
         return {
             "info": {
                 **{name: download.info[name] for name in names},
-                **({"unseen": unseen_labels(download)} if tags else {}),
+                **({"unseen": unseen_labels(download)} if kind.keeps_new_labels else {}),
                 "scored": [part for part in prepared.parts if part not in PARTS],
                 "counts": prepared.counts,
                 "pad_token": tokenizer.pad_token_id,
                 "definition": download.info["definition"],
-                "summary": _summary(prepared.counts, list(prepared.parts)),
+                "summary": _summary(prepared.counts, list(prepared.parts), kind.count_notes),
             }
         }
 
@@ -74,7 +78,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
 
 
 def unseen_labels(download: Artefact) -> list[str]:
-    """The labels of words in scored splits that train never has, sorted."""
+    """The labels in scored splits that train never has, sorted."""
     return sorted({label for found in download.info.get("unseen", {}).values() for label in found})
 
 
@@ -107,12 +111,13 @@ def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
             )
 
 
-def _summary(counts: dict[str, int], parts: list[str]) -> str:
+def _summary(counts: dict[str, int], parts: list[str], notes: Mapping[str, str]) -> str:
     text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
     truncated = sum(counts[f"{part}_truncated"] for part in parts)
     extra = [f"{truncated} truncated"] if truncated else []
-    if windowed := sum(counts.get(f"{part}_windowed", 0) for part in parts):
-        extra.append(f"{windowed} sentences longer than an input, in several")
+    for name, note in notes.items():
+        if count := sum(counts[f"{part}_{name}"] for part in parts):
+            extra.append(f"{count} {note}")
     if blank := sum(counts[f"{part}_blank"] for part in parts):
         extra.append(f"{blank} without a token of their own")
     if counts["leaked_rows"]:

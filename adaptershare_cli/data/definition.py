@@ -13,15 +13,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from adaptershare_cli.data.blocks import Block, load_yaml, near_names
-from adaptershare_cli.data.names import label_fault, name_fault, path_fault
-from adaptershare_cli.data.spans import is_span_label, is_span_metric
+from adaptershare_cli.data.names import name_fault, path_fault
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, METRICS
+from adaptershare_cli.kinds.base import ROLES, Kind
+from adaptershare_cli.kinds.rows.texts import label_fault
 
-METRICS = {
-    "classification": ("accuracy", "f1", "macro_f1", "matthews"),
-    "regression": ("pearson", "spearman"),
-    "tagging": ("span_f1", "span_precision", "span_recall", "accuracy", "macro_f1"),
-}
 # What a block may say beside reader, splits and label_map, for each reader.
 READER_KEYS: dict[str, tuple[str, ...]] = {
     "tsv": ("columns", "quoting", "header"),
@@ -32,9 +29,7 @@ READER_KEYS: dict[str, tuple[str, ...]] = {
     "clinc": (),
     "conll": ("columns",),
 }
-SENTENCE_READERS, WORD_READERS = ("clinc",), ("conll",)  # readers for tasks of one kind of rows only
-ROLES = ("text", "text_pair", "label")
-WORD_ROLES = ("text", "label")  # of a tagging: words, and a label for each
+TEXT_READERS, WORD_READERS = ("clinc",), ("conll",)  # readers whose rows are always texts, or lists of words
 _TASK_KEYS = (
     "kind", "description", "aliases", "labels", "range", "metrics", "report_on", "hub", "files", "embedded",
 )  # fmt: skip
@@ -75,7 +70,7 @@ class SourceSpec:
     path: str = ""  # the three of a hub block
     name: str | None = None
     revision: str | None = None
-    words: bool = False  # of a tagging: text and label are lists, or texts whose words are parted by blanks
+    listed: tuple[str, ...] = ()  # roles whose values may be lists (`Kind.listed`)
 
     def split(self, name: str) -> SplitSpec | None:
         """The split of that name, or None if the block does not list it."""
@@ -109,8 +104,8 @@ class TaskDefinition:
         for unimportant in ("suite", "folder", "path", "description", "aliases"):
             del content[unimportant]
         for spec in (content["hub"], content["files"], content["embedded"]):
-            if spec and not spec["words"]:
-                del spec["words"]  # as it was before there were words, so that artefacts keep their keys
+            if spec and "text" in spec.pop("listed"):
+                spec["words"] = True  # said of these alone, so that artefacts keep their keys
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -121,9 +116,9 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
     if fault := name_fault(name):
         raise UserError(f"`{name}` cannot be a task's name: {fault}", str(file), "Rename the file.")
     top = Block(file, "", load_yaml(file, _TASK_KEYS), _TASK_KEYS)
-    kind = top.choice("kind", tuple(METRICS))
+    kind = KINDS[top.choice("kind", tuple(KINDS))]
     labels, from_train = _labels(top, kind)
-    metrics = top.choices("metrics", METRICS[kind])
+    metrics = top.choices("metrics", kind.metric_names)
     if labels:
         check_metrics(metrics, labels, str(file))
     blocks = {key: _source(top, key, labels, kind) for key in ("hub", "files", "embedded")}
@@ -132,7 +127,7 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
     return TaskDefinition(
         name=name,
         suite=suite or file.resolve().parent.name,
-        kind=kind,
+        kind=kind.name,
         description=top.text("description", ""),
         aliases=top.texts("aliases", ()),
         labels=labels,
@@ -147,17 +142,14 @@ def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
 
 
 def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> None:
-    """Raise UserError for `f1` (of the second label) without exactly two labels, or spans of labels that name none."""
-    if "f1" in metrics and len(labels) != 2:
-        raise UserError(f"the metric `f1` needs two labels, here are {len(labels)}", where, "Use macro_f1.")
-    spans = next((metric for metric in metrics if is_span_metric(metric)), "")
-    if spans and (wrong := [label for label in labels if not is_span_label(label)]):
-        what = f"the metric `{spans}` needs labels of spans (O, and B-, I-, E-, S- before a name), not {wrong[0]!r}"
-        raise UserError(what, where, "Use accuracy, or translate the labels with a label_map.")
+    """Raise UserError for a metric that the labels do not allow."""
+    for metric in metrics:
+        if fault := METRICS[metric].labels_fault(labels):
+            raise UserError(fault[0], where, fault[1])
 
 
-def _labels(top: Block, kind: str) -> tuple[tuple[str, ...], bool]:
-    if kind == "regression":
+def _labels(top: Block, kind: Kind) -> tuple[tuple[str, ...], bool]:
+    if not kind.labelled:
         if "labels" in top:
             top.fail("labels", "belongs to a classification", "Take it out, or write kind: classification.")
         return (), False
@@ -178,8 +170,8 @@ def _check_labels(block: Block, key: str, labels: Iterable[str]) -> None:
             block.fail(key, f"has a label that {fault}: {label[:40]!r}")
 
 
-def _range(top: Block, kind: str) -> tuple[float, float] | None:
-    if kind != "regression":
+def _range(top: Block, kind: Kind) -> tuple[float, float] | None:
+    if not kind.ranged:
         if "range" in top:
             top.fail("range", "belongs to a regression", "Take it out, or write kind: regression.")
         return None
@@ -193,10 +185,9 @@ def _range(top: Block, kind: str) -> tuple[float, float] | None:
     return low, high
 
 
-def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> SourceSpec | None:
+def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: Kind) -> SourceSpec | None:
     if kind not in top:
         return None
-    words = task_kind == "tagging"
     if kind == "hub":
         block = top.block(kind, ("path", "name", "revision", "splits", "columns", "label_map"))
         own: dict[str, Any] = {
@@ -208,8 +199,8 @@ def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> S
         every = tuple(dict.fromkeys(key for keys in READER_KEYS.values() for key in keys))
         block = top.block(kind, ("reader", "splits", *every, "label_map"))
         reader = block.choice("reader", tuple(READER_KEYS))
-        if reader in (SENTENCE_READERS if words else WORD_READERS):
-            block.fail("reader", f"cannot be `{reader}` in a task of kind {task_kind}", "Choose another reader.")
+        if reader in (TEXT_READERS if "text" in task_kind.listed else WORD_READERS):
+            block.fail("reader", f"cannot be `{reader}` in a task of kind {task_kind.name}", "Choose another reader.")
         for key in every:
             if key in block and key not in READER_KEYS[reader]:
                 block.fail(key, f"means nothing to the reader `{reader}`", "Take it out.")
@@ -218,10 +209,9 @@ def _source(top: Block, kind: str, labels: tuple[str, ...], task_kind: str) -> S
         header = reader != "conll" and block.flag("header", True)
         own = {"reader": reader, "quoting": quoting if delimited else "", "header": header}
     label_map = _label_map(block, labels, task_kind)
-    roles = WORD_ROLES if words else ROLES
-    columns = _columns(block, own.get("header", True), roles)
-    splits = _splits(block, own.get("reader", ""), columns, roles)
-    return SourceSpec(kind=kind, splits=splits, label_map=label_map, words=words, **columns, **own)
+    columns = _columns(block, own.get("header", True), task_kind.roles)
+    splits = _splits(block, own.get("reader", ""), columns, task_kind.roles)
+    return SourceSpec(kind=kind, splits=splits, label_map=label_map, listed=task_kind.listed, **columns, **own)
 
 
 def is_hub_id(path: str) -> bool:
@@ -236,10 +226,10 @@ def _hub_id(block: Block) -> str:
     return path
 
 
-def _label_map(block: Block, labels: tuple[str, ...], task_kind: str) -> tuple[tuple[str, str], ...]:
+def _label_map(block: Block, labels: tuple[str, ...], task_kind: Kind) -> tuple[tuple[str, str], ...]:
     if "label_map" not in block:
         return ()
-    if task_kind == "regression":
+    if not task_kind.labelled:
         block.fail("label_map", "belongs to a classification", "Take it out.")
     written = block.block("label_map", block.values["label_map"])
     pairs = [(raw.strip(), written.text(raw).strip()) for raw in written.values]
@@ -265,7 +255,7 @@ def _columns(block: Block, header: bool, roles: tuple[str, ...]) -> dict[str, An
         for role in ("text", "label"):
             if role not in given:
                 block.fail(f"columns.{role}", "is missing", "Without a header each column needs its number, from 0.")
-    if not header or roles is WORD_ROLES:
+    if not header or "text_pair" not in roles:
         columns.update({"text_pair": columns.get("text_pair"), "pair_if_present": False})
     used = [columns.get(role, role) for role in ROLES if columns.get(role, role) is not None]
     if len(set(used)) < len(used):

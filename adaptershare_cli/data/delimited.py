@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG, Line, Place, bare
+from adaptershare_cli.data.files import Line, Place, bare
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG
 
 _LINES = 100_000  # of a record
 _BROKEN_QUOTES = 100  # rows of a file whose quotes may be wrong

@@ -34,7 +34,7 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
     table = dataset.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
     if not table.num_rows:
         raise UserError("the split holds no rows", where, _FIX)
-    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place, spec.words)
+    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place, spec.listed)
     feature = dataset.features[wanted["label"]]
     class_names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: those of its items
     meaning = _meaning(class_names, labels, dict(spec.label_map))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -29,19 +29,19 @@ def read_parquet(files: Files, split: SplitSpec, spec: SourceSpec) -> RawRows:
         schema = pq.read_schema(place.path)
         most = max(_UNPACKED, _UNPACKED_TIMES * place.path.stat().st_size)
     names = {role: schema.names[index] for role, index in wanted_columns(schema.names, spec, str(place.path)).items()}
-    return replace(rows_of_batches(_batches(place, names), schema, names, place, spec.words), most=most)
+    return replace(rows_of_batches(_batches(place, names), schema, names, place, spec.listed), most=most)
 
 
 def rows_of_batches(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place, words: bool
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, names: Mapping[str, str], place: Place, listed: Container[str]
 ) -> RawRows:
     """The named columns of Arrow batches as raw rows; UserError for a column of a type that no text or label has.
 
-    With `words` columns may be lists of texts or labels.
+    The columns of `listed` roles may be lists of texts or labels.
     """
     for role, name in names.items():
         of = schema.field(name).type
-        item = of.value_type if words and _is_list(of) else of
+        item = of.value_type if role in listed and _is_list(of) else of
         kind = item.value_type if pa.types.is_dictionary(item) else item
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from adaptershare_cli.data.blocks import near_names
-from adaptershare_cli.data.definition import ROLES, SourceSpec
+from adaptershare_cli.data.definition import SourceSpec
 from adaptershare_cli.data.files import Place
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import ROLES
+from adaptershare_cli.kinds.rows.texts import SHOWN
 
-SHOWN = 200  # characters of a value that are kept
 _COLUMNS = 100  # names of columns that a message tells
 
 
@@ -58,14 +59,6 @@ def in_one_file(names: Mapping[str, str], place: Place, rows: Iterator[Row | Fau
 def fault_of(place: Place, line: int, value: str, reason: str, column: str = "") -> Fault:
     """A fault of a row that begins at `line`, whose value is cut to `SHOWN` characters."""
     return Fault(place.name, line, column, value[:SHOWN], reason)
-
-
-def shown(value: Any) -> str:
-    """The beginning of a value, for people."""
-    try:
-        return "" if value is None else str(value)[:SHOWN]
-    except RecursionError:
-        return "(too deeply nested to be shown)"
 
 
 def wanted_columns(present: list[str], spec: SourceSpec, where: str) -> dict[str, int]:

@@ -17,22 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from adaptershare_cli.data.blocks import near_names
-from adaptershare_cli.data.definition import ROLES, SourceSpec, SplitSpec
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.delimited import Record, plain_records, quoted_records
-from adaptershare_cli.data.files import (
-    LONGEST_ROW,
-    TOO_LONG,
-    Line,
-    Place,
-    bare,
-    read_lines,
-    read_whole,
-    without_last_blanks,
-)
+from adaptershare_cli.data.files import Line, Place, bare, read_lines, read_whole, without_last_blanks
 from adaptershare_cli.data.parquet import read_parquet
-from adaptershare_cli.data.raw import SHOWN, Fault, Files, RawRows, Row, fault_of, in_one_file, shown, wanted_columns
-from adaptershare_cli.data.words import split_words
+from adaptershare_cli.data.raw import Fault, Files, RawRows, Row, fault_of, in_one_file, wanted_columns
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import ROLES
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, SHOWN, TOO_LONG, shown, split_words
 
 _HEAD_ROWS = 1000  # rows that are looked at first where the file does not name its columns
 _WHOLE_FILE = 64 * 2**20  # bytes of a file that must be held at once

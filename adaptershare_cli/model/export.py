@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import clean_config
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -125,8 +126,9 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, what: str, load
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     formula = "(hidden * mask).sum(1) / mask.sum(1)" if model.pooling == "mean" else "hidden[:, 0]"
-    scale = "; the output -1..1 stands for the range in it" if info.kind == "regression" else ""
-    words = info.kind == "tagging"
+    kind = KINDS[info.kind]
+    scale = f"; {kind.output_note}" if kind.output_note else ""
+    words = kind.usage == "words"
     read = (
         "the\nlast hidden state of each word's first sub-word"
         if words
@@ -143,7 +145,7 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, what: str, load
 
 def head_pooling(info: TaskInfo, pooling: str) -> str:
     """What a task's head reads, as head.json says it: the pooling of rows, or the first sub-word of each word."""
-    return "first-subword" if info.kind == "tagging" else pooling
+    return KINDS[info.kind].pooling or pooling
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import AdapterBank, Site
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.hypernetwork import AdapterSite, GeneratorSizes, fresh_embedding, make_hypernetwork

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import ADAPTER_FOLDER_FILES, CONFIGS, check_adapter_name, named_tensors
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
 from adaptershare_cli.model.heads import MultiTaskModel

@@ -15,8 +15,8 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from adaptershare_cli.commands.train_single import ALONE
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
 from adaptershare_cli.model.fusion import check_fusible

@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.model.export import NORM_FILE
 from adaptershare_cli.model.given import WEIGHTS, changed_fields, read_adapter, read_head

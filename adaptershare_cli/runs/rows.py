@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from adaptershare_cli.commands.prepro import PARTS
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.training.loop import TaskParts
@@ -78,6 +79,7 @@ def read_parts(
     lost: dict[str, int] = {}
     for artefact in prepared:
         kept: dict[str, Rows] = {}
+        info = TaskInfo.of(artefact.info)
         lost[artefact.name] = 0
         for part, table in tables[artefact.name].items():
             if part in PARTS:
@@ -93,7 +95,7 @@ def read_parts(
                         f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
                         fix="Leave a task out, or use --leak-scope task.",
                     )
-            kept[part] = Rows(table)
+            kept[part] = Rows(table, info)
         scored = {split: kept[split] for split in artefact.info["scored"]}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
     return parts, lost

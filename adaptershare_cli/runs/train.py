@@ -17,8 +17,9 @@ from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
 from adaptershare_cli.cli.console import Reporter, TrainingView
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import prediction_tables
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS, load_builder
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.model.encoder import check_inputs, load_encoder, resolve_precision
@@ -120,7 +121,7 @@ def train_run(context: StageContext, job: Job) -> Artefact:
     """The run artefact of one training (one task for `train-single`), resumed from its last checkpoint if it has one.
 
     Left out are the rows that the job's limits leave out, and those that stand in a scored split of this run. Publishes
-    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`.
+    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES` and predictions.
     """
     check_settings(job.settings)
     device, precision, threads = resolve_runtime(context)
@@ -136,7 +137,7 @@ def train_run(context: StageContext, job: Job) -> Artefact:
         for task, count in leaked.items() if not job.lean else ():
             if count:
                 context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
-        infos = {artefact.name: task_info(artefact) for artefact in job.prepared}
+        infos = {artefact.name: TaskInfo.of(artefact.info) for artefact in job.prepared}
         steps, updates = _schedule(context, parts, job.origin)
         _check_first(job.settings, steps)
         pad_token = job.prepared[0].info["pad_token"]
@@ -255,14 +256,6 @@ def resolve_runtime(context: StageContext) -> tuple[torch.device, str, int]:
     return device, resolve_precision(runtime.precision, device), runtime.threads or cores
 
 
-def task_info(artefact: Artefact) -> TaskInfo:
-    """What training needs to know of a prepared task."""
-    info = artefact.info
-    bounds = tuple(info["range"]) if info["range"] else None
-    unseen = tuple(info.get("unseen", ()))
-    return TaskInfo(info["task"], info["kind"], tuple(info["labels"]), bounds, tuple(info["metrics"]), unseen)
-
-
 def _run(trainer: Trainer, store: CheckpointStore, view: TrainingView, inexact: bool) -> None:
     checkpoint = store.load(inexact, view.note)
     if checkpoint is not None:
@@ -311,7 +304,7 @@ def _write(folder: Path, trainer: Trainer, infos: dict[str, TaskInfo], lean: boo
     records = trainer.records
     tables = {
         name: pa.Table.from_pylist(records[name], table.schema)
-        for name, table in schemas.RUN_TABLES.items()
+        for name, table in (schemas.RUN_TABLES | prediction_tables()).items()
         if name in records and (name == "metrics" or not lean)
     }
     lengths = {task: [*chain(*(rows.lengths for rows in part.scored.values()))] for task, part in trainer.parts.items()}

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.given import load_task
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.runs.context import StageContext, settings_key
 from adaptershare_cli.runs.rows import read_parts, scored_contents
-from adaptershare_cli.runs.train import resolve_runtime, task_info
+from adaptershare_cli.runs.train import resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import verify
@@ -116,7 +117,7 @@ class Frame:
         encoder = load_encoder(self.checked_context.encoder, device)
         plan = SharingPlan.private(self.tasks, encoder.config.num_hidden_layers)
         bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, seed)
-        infos = [task_info(artefact) for artefact in self.prepared.values()]
+        infos = [TaskInfo.of(artefact.info) for artefact in self.prepared.values()]
         model = MultiTaskModel(encoder, bank, infos, training.pooling, training.head_dropout, seed)
         for task, run in (runs or {}).items():
             load_task(model, task, run.path / "tasks" / task)

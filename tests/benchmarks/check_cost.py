@@ -20,6 +20,7 @@ import torch
 from adaptershare_cli.cli.console import Reporter
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.batches import TaskStream, make_batch
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import load_builder, method_settings
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.planned import PlannedMethod
@@ -27,7 +28,7 @@ from adaptershare_cli.model.encoder import linear_precision, load_encoder
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import read_parts
-from adaptershare_cli.runs.train import resolve_runtime, task_info
+from adaptershare_cli.runs.train import resolve_runtime
 from adaptershare_cli.settings import PreproSettings, TrainingSettings
 from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
 from adaptershare_cli.store.workspace import Workspace
@@ -121,7 +122,7 @@ def main() -> None:
     method: PlannedMethod = load_builder("shared")(
         MethodContext(
             encoder=load_encoder(context.encoder, device),
-            infos={artefact.name: task_info(artefact) for artefact in prepared},
+            infos={artefact.name: TaskInfo.of(artefact.info) for artefact in prepared},
             heldout={task: part.heldout for task, part in parts.items()},
             training=training,
             settings=method_settings("shared", {}),
