@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +39,7 @@ from adaptershare_cli.cli.console import Reporter
 from adaptershare_cli.cli.options import Program, settings_from, with_options
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
-from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
+from adaptershare_cli.methods import METHODS, method_settings, preset_values
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
@@ -48,7 +49,6 @@ from adaptershare_cli.settings import (
     TrainingSettings,
     flag,
     joint_settings,
-    preset_values,
 )
 
 if TYPE_CHECKING:
@@ -82,8 +82,10 @@ def _root(
     pass
 
 
-def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter: Reporter) -> StageContext:
-    """The stage context from a command's own options and the given settings."""
+def _context(
+    stage: str, values: dict[str, Any], given: dict[str, Any], reporter: Reporter, chosen: Iterable[str] = ()
+) -> StageContext:
+    """The stage context from a command's own options and the given settings, of which the user gave those `chosen`."""
     from adaptershare_cli.runs.context import StageContext
     from adaptershare_cli.store.workspace import Workspace as WorkspaceFolder
 
@@ -99,6 +101,7 @@ def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter
         prepro=settings_from(PreproSettings, given),
         training=settings_from(TrainingSettings, given),
         runtime=settings_from(RuntimeSettings, given),
+        chosen=frozenset(chosen),
     )
 
 
@@ -170,7 +173,7 @@ def download(
     Example: [bold]adaptershare download --tasks mnli,cola,rte --from ~/data[/bold]
     """
     reporter = Reporter(as_json)
-    context = _context("download", locals(), given, reporter)
+    context = _context("download", locals(), given, reporter, given)
     from adaptershare_cli.commands.download import download_task
 
     _finish(reporter, "download", [download_task(context, d) for d in context.tasks(_need_tasks(tasks))])
@@ -196,7 +199,7 @@ def prepro(
     Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
     """
     reporter = Reporter(as_json)
-    context = _context("prepro", locals(), given, reporter)
+    context = _context("prepro", locals(), given, reporter, given)
     from adaptershare_cli.commands.prepro import prepare
 
     _finish(reporter, "prepro", [prepare(context, d) for d in context.tasks(_need_tasks(tasks))])
@@ -224,7 +227,7 @@ def train_single(
     Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
     """
     reporter = Reporter(as_json)
-    context = _context("train-single", locals(), given, reporter)
+    context = _context("train-single", locals(), given, reporter, given)
     from adaptershare_cli.commands.train_single import train_single as run
 
     start = settings_from(StartSettings, given)
@@ -268,11 +271,11 @@ def train_share(
     reporter = Reporter(as_json)
     settings = joint_settings([spec.settings for spec in METHODS.values()])
     options = {name: value for name, value in given.items() if name in settings}
-    method_settings(method, options)  # a wrong option is refused before torch is imported
+    checked = method_settings(method, options)  # a wrong option is refused before torch is imported
     if target is not None and selection is None:
         raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
-    own = training_defaults(method, options)
-    context = _context("train-share", locals(), {**own, **given}, reporter)
+    own, chosen_options = checked.training_defaults, frozenset(given)
+    context = _context("train-share", locals(), {**own, **given}, reporter, chosen_options)
     if selection is None:
         chosen: Any = context.tasks(_need_tasks(tasks))
         count = len(chosen)
@@ -283,11 +286,11 @@ def train_share(
         chosen = find_selection(context, selection, target)
         count = len(chosen.tasks)
     if preset:
-        given = preset_values(preset, count, given, METHODS)
+        given = preset_values(preset, count, given)
         if selection is not None:
             _refuse_data_options(given, where=f"--preset {preset}")
-        options = {name: value for name, value in given.items() if name in method_options(method)} | options
-        context = _context("train-share", locals(), {**own, **given}, reporter)
+        options = {name: value for name, value in given.items() if name in METHODS[method].options} | options
+        context = _context("train-share", locals(), {**own, **given}, reporter, chosen_options)
     from adaptershare_cli.commands.train_share import train_share as run
 
     runs = run(context, chosen, method, options, _seed_list(seed, seeds))
@@ -385,7 +388,11 @@ def status(
     from adaptershare_cli.store.workspace import Workspace as WorkspaceFolder
 
     entries = workspace_status(WorkspaceFolder(workspace, writing=False), verify, _folders(task_dir))
-    print_status(reporter, entries)
+    if as_json:
+        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
+        reporter.finish({"command": "status", "artefacts": rows})
+    else:
+        print_status(reporter, entries)
     if any(entry.state == "damaged" for entry in entries):
         raise typer.Exit(1)
 

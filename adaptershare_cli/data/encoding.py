@@ -18,6 +18,7 @@ from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.texts import folded
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
+PARTS = ("train", "heldout", "select")  # what train is cut into
 LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
 TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that are tokenised at once
 

@@ -37,15 +37,6 @@ class TaskInfo:
     metrics: tuple[str, ...]
     unseen: tuple[str, ...] = ()
 
-    @classmethod
-    def of(cls, record: Mapping[str, Any]) -> TaskInfo:
-        """The task that the record (`info`) of its prepared rows describes."""
-        bounds = tuple(record["range"]) if record["range"] else None
-        return cls(
-            record["task"], record["kind"], tuple(record["labels"]), bounds, tuple(record["metrics"]),
-            tuple(record.get("unseen", ())),
-        )  # fmt: skip
-
     @property
     def names(self) -> tuple[str, ...]:
         """Of all labels, by their numbers."""
