@@ -23,6 +23,16 @@ LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
 
 
+def show_error(error: AdapterShareError) -> None:
+    """What happened, where, and what to do, on stderr."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[red]error:[/red] {shown(error.what)}")
+    if error.where:
+        console.print(f"  where: {shown(error.where)}")
+    if error.fix:
+        console.print(f"  fix:   {shown(error.fix)}")
+
+
 class Reporter:
     """Prints for people. With `as_json`, everything goes to stderr and `finish` prints the summary on stdout."""
 
@@ -65,15 +75,6 @@ class Reporter:
             print(json.dumps({**summary, "made": self.made, "kept": self.kept}, ensure_ascii=False))
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
-
-    def error(self, error: AdapterShareError) -> None:
-        """What happened, where, and what to do."""
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {shown(error.what)}")
-        if error.where:
-            console.print(f"  where: {shown(error.where)}")
-        if error.fix:
-            console.print(f"  fix:   {shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:

@@ -75,11 +75,12 @@ def correlate_runs(
         if len(frames) > 1:
             context.reporter.line(f"of {', '.join(run.path.name for run in frame.runs.values())}:")
         own_seeds = tuple(seeds or frame.runs)
+        own = dict(settings)
         if selection.select == "fg" and "samples" not in given:
-            settings[INSTANCES] = _over_all_rows(frame, settings[INSTANCES])
+            own[INSTANCES] = _over_all_rows(frame, settings[INSTANCES])
         related = {}
         for name in names:
-            artefact = related[name] = _correlate(frame, name, settings[name], own_seeds, plot)
+            artefact = related[name] = _correlate(frame, name, own[name], own_seeds, plot)
             if artefact.label not in found:  # what does not depend on the runs is the same for all of them
                 found[artefact.label] = artefact
                 _print(context, artefact)

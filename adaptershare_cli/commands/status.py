@@ -14,8 +14,9 @@ from typing import Any
 
 from rich.table import Table
 
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.sources import resolve_source, source_request
-from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
+from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS

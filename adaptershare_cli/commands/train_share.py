@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from adaptershare_cli.commands.prepro import prepare
-from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.settings import MethodSettings

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
-from adaptershare_cli.data.raw import Fault, RawRows
+from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import ROLES
-from adaptershare_cli.kinds.rows.texts import shown
+from adaptershare_cli.kinds.rows.texts import excerpt
 from adaptershare_cli.kinds.rows.values import Allowed
 
 _CHUNK_ROWS, _CHUNK_SIZE = 5000, 4 * 2**20  # rows and characters that are held before they become Arrow's
@@ -60,7 +60,7 @@ class RowCheck:
         self.check = self.kind.row_check(allowed)
         self.pair_may_be_absent = spec.pair_if_present
 
-    def table(self, raw: RawRows, faults: list[Fault], most: int) -> pa.Table:
+    def table(self, unchecked: UncheckedRows, faults: list[RowFault], most: int) -> pa.Table:
         """The rows that can be used, in the schema of the task's kind; the faults of the others go to `faults`.
 
         Reading ends once there are more than `most` faults. Where the definition does not ask for a text_pair, a
@@ -68,30 +68,29 @@ class RowCheck:
         """
         kept = _Kept(self.kind.downloaded_schema())
         single = array("q")  # lines of the rows that have no text_pair
-        for item in raw.rows:
+        for item in unchecked.rows:
             if len(faults) > most:
                 break
-            if isinstance(item, Fault):
+            if isinstance(item, RowFault):
                 faults.append(item)
                 continue
             line, position, values = item
-            row: dict[str, Any] = dict(zip(raw.names, values, strict=True))
+            row: dict[str, Any] = dict(zip(unchecked.columns, values, strict=True))
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
             if wrong := self.check(row):
-                place = line + wrong.word if raw.word_lines else line
-                faults.append(
-                    Fault(raw.files[wrong.role], place, raw.names[wrong.role], shown(wrong.value), wrong.reason)
-                )
+                place = line + wrong.word if unchecked.word_per_line else line
+                file, column = unchecked.files[wrong.role], unchecked.columns[wrong.role]
+                faults.append(RowFault(file, place, column, excerpt(wrong.value), wrong.reason))
                 continue
             if no_pair:
                 single.append(line)
             kept.add({**row, "row": position})
-            if kept.total > raw.most:
+            if kept.total > unchecked.most_characters:
                 what = f"the texts take {kept.total // 2**20} MiB, far more than their file"
-                raise UserError(what, raw.files["text"], "Is it the right file? Save it as JSONL if it is.")
-        return _all_pairs_or_none(kept.table(), raw, single, faults)
+                raise UserError(what, unchecked.files["text"], "Is it the right file? Save it as JSONL if it is.")
+        return _all_pairs_or_none(kept.table(), unchecked, single, faults)
 
 
 def _length(value: str | list[str]) -> int:
@@ -103,10 +102,10 @@ def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _all_pairs_or_none(table: pa.Table, raw: RawRows, single: array, faults: list[Fault]) -> pa.Table:
+def _all_pairs_or_none(table: pa.Table, unchecked: UncheckedRows, single: array, faults: list[RowFault]) -> pa.Table:
     """Without the rows that lack a text_pair where others have one."""
     if not single or len(single) == table.num_rows:
         return table
-    file, name = raw.files["text_pair"], raw.names["text_pair"]
-    faults += [Fault(file, line, name, "", "is missing, while other rows have one") for line in single]
+    file, name = unchecked.files["text_pair"], unchecked.columns["text_pair"]
+    faults += [RowFault(file, line, name, "", "is missing, while other rows have one") for line in single]
     return table.filter(pc.is_valid(table["text_pair"]))

@@ -5,10 +5,12 @@ What a definition may say of a kind, and the names of kinds and metrics, are had
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import Kind
 from adaptershare_cli.kinds.metrics.base import Metric
 
@@ -24,6 +26,13 @@ def _found() -> list[Kind]:
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _found()}
 METRICS: dict[str, Metric] = {metric.name: metric for kind in KINDS.values() for metric in kind.metrics}
+
+
+def check_metrics(metrics: Iterable[str], labels: Sequence[str], where: str) -> None:
+    """Raise UserError for a metric that does not go with the labels."""
+    for metric in metrics:
+        if fault := METRICS[metric].labels_fault(labels):
+            raise UserError(fault[0], where, fault[1])
 
 
 def prediction_tables() -> dict[str, RunTable]:

@@ -10,7 +10,7 @@ from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo
 from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.metrics.labels import Accuracy, MacroF1
 from adaptershare_cli.kinds.metrics.spans import OUTSIDE, SpanF1, SpanPrecision, SpanRecall
-from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG, shown, split_words, text_fault
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG, excerpt, split_words, text_fault
 from adaptershare_cli.kinds.rows.values import Allowed, Wrong
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def _lists_fault(row: dict[str, Any]) -> Wrong | None:
     if not words:
         return Wrong("text", "", "holds no word")
     if len(words) != len(labels):
-        value = " ".join(map(shown, labels[:_SHOWN_WORDS]))
+        value = " ".join(map(excerpt, labels[:_SHOWN_WORDS]))
         return Wrong("label", value, f"has {_count(labels, 'label')} for {_count(words, 'word')}")
     if sum(len(word) for word in words if isinstance(word, str)) > LONGEST_ROW:
         return Wrong("text", words[0], TOO_LONG)

@@ -64,8 +64,14 @@ def check_value(item: Field, value: Any) -> None:
         return
     too_low, too_high = low is not None and value < low, high is not None and value > high
     if not math.isfinite(value) or too_low or too_high:
-        bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-        raise UserError(f"{flag(item.name)} must be {bounds}", where=f"got {value}")
+        raise out_of_bounds(flag(item.name), value, low, high)
+
+
+def out_of_bounds(option: str, value: Any, low: float | None, high: float | None) -> UserError:
+    """The error that an option's value lies outside its bounds, or is not finite."""
+    bounds = [f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in (low, high) if bound is not None]
+    must = f"between {' and '.join(bounds)}" if len(bounds) == 2 else ", at least ".join(["a finite number", *bounds])
+    return UserError(f"{option} must be {must}, got {value}")
 
 
 def non_default(settings: Any) -> dict[str, Any]:

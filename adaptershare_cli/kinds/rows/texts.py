@@ -9,7 +9,7 @@ from typing import Any
 LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
 TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
 LONGEST_LABEL = 200
-SHOWN = 200  # characters of a value that are kept
+LONGEST_EXCERPT = 200  # characters of a value that a message or table shows
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _UNSEEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}
 # Letters and symbols that are blank though Unicode does not class them so.
@@ -70,9 +70,9 @@ def split_words(text: str) -> list[str]:
     return [word for word in _BLANKS.split(text) if word]
 
 
-def shown(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """The beginning of a value, for people."""
     try:
-        return "" if value is None else str(value)[:SHOWN]
+        return "" if value is None else str(value)[:LONGEST_EXCERPT]
     except RecursionError:
         return "(too deeply nested to be shown)"
