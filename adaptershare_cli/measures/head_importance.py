@@ -65,8 +65,8 @@ def _weight_gradients(model: MultiTaskModel, head_axis: str) -> Iterator[tuple[C
 
     dL/dW of a row is the product of its output gradients and its inputs, summed over tokens.
     """
-    sites = attention_sites(model.encoder)
-    linears = [linear for site in sites for linear in (site.key, site.value)]
+    parts = [part for site in attention_sites(model.encoder) for part in (site.key, site.value)]
+    linears = list(dict.fromkeys(part.linear for part in parts))
     heads = model.encoder.config.num_attention_heads
     given: Seen = {}
     made: Seen = {}
@@ -76,8 +76,9 @@ def _weight_gradients(model: MultiTaskModel, head_axis: str) -> Iterator[tuple[C
         return made[module]
 
     def importance(gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        backward = dict(zip(linears, gradients, strict=True))
         blocks = [
-            _blocks(back, given[linear], heads, head_axis) for linear, back in zip(linears, gradients, strict=True)
+            _blocks(backward[part.linear][..., part.rows], given[part.linear], heads, head_axis) for part in parts
         ]
         return torch.stack([key + value for key, value in zip(blocks[::2], blocks[1::2], strict=True)], dim=1)
 

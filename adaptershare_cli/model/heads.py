@@ -14,8 +14,8 @@ from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.answers import Places
-from adaptershare_cli.model.adapters import AdapterBank
-from adaptershare_cli.model.encoder import pool
+from adaptershare_cli.model.adapters.bank import AdapterBank
+from adaptershare_cli.model.encoder import knows_segments, pool
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -59,7 +59,7 @@ class MultiTaskModel:
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
         # A tokenizer may give segments to an encoder that knows none.
-        self.segments = hasattr(encoder.embeddings, "token_type_embeddings")
+        self.segments = knows_segments(encoder)
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
         for task, tensors in (initial_heads or {}).items():

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters import training_settings
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
-from adaptershare_cli.model.given import load_task
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.model.stored import load_task
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import read_parts, scored_contents, task_info
 from adaptershare_cli.runs.runtime import resolve_runtime
-from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
+from adaptershare_cli.settings import RuntimeSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.workspace import Artefact, Workspace
@@ -116,7 +117,7 @@ class Frame:
         training = self.context.training
         encoder = load_encoder(self.checked_context.encoder, device)
         plan = SharingPlan.private(self.tasks, encoder.config.num_hidden_layers)
-        bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, seed)
+        bank = AdapterBank(encoder, plan, training, seed)
         infos = [task_info(artefact) for artefact in self.prepared.values()]
         model = MultiTaskModel(encoder, bank, infos, training.pooling, training.head_dropout, seed)
         for task, run in (runs or {}).items():
@@ -184,6 +185,6 @@ def _as_recorded(context: StageContext, run: Artefact, model: str | None, runtim
     return replace(
         context,
         model=model or run.info["encoder"]["name"],
-        training=TrainingSettings(**run.info["training"]),
+        training=training_settings(run.info["training"]),
         runtime=RuntimeSettings(**{**recorded, **runtime}),
     )

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.model.adapters import no_adapter
+from adaptershare_cli.model.adapters.bank import no_adapter
 from adaptershare_cli.training.protocol import Method
 
 HEAD = "head/"  # how every method names the tensors of heads

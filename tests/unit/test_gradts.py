@@ -91,7 +91,7 @@ def explicit(method: PlannedMethod, task: str, rows: Rows, signal: Signal, axis:
     for row in range(len(rows)):
         batch = make_batch(task, rows, np.array([row]), 0)
         if signal == "weight-grad":
-            weights = [(site.key.weight, site.value.weight) for site in sites]
+            weights = [(site.key.linear.weight, site.value.linear.weight) for site in sites]
             for pair in weights:
                 for weight in pair:
                     weight.requires_grad_(True)
@@ -149,7 +149,7 @@ class TestImportance:
             row_importance(method.model, "first", rows["first"], 0, signal)
         assert all(p.grad is None for p in method.model.encoder.parameters())
         for site in attention_sites(method.model.encoder):
-            for linear in (site.key, site.value, site.output):
+            for linear in (site.key.linear, site.value.linear, site.output):
                 assert not linear._forward_hooks and not linear._forward_pre_hooks
                 assert not linear.weight.requires_grad
 
@@ -159,7 +159,9 @@ class TestImportance:
                 build_method(encoders[kind], "private", random_parts(TASKS, segments=False))[0].model.encoder
             )
             assert len(sites) == 2
-            assert {part.weight.shape for s in sites for part in (s.key, s.value, s.output)} == {(32, 32)}
+            linears = [linear for site in sites for linear in (site.key.linear, site.value.linear, site.output)]
+            assert {linear.weight.shape for linear in linears} == {(32, 32)}
+            assert all(part.rows == slice(0, 32) for site in sites for part in (site.key, site.value))
 
     def test_layers_are_scaled_one_by_one(self):
         np.testing.assert_allclose(per_layer(np.array([[3.0, 1.0], [0.0, 0.0]])), [[0.75, 0.25], [0, 0]])
