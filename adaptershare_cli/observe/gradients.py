@@ -11,7 +11,7 @@ layer's modules with parameters, which is what bounds the memory: modules are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaptershare_cli.data.batches import Rows, pad, wanted
-from adaptershare_cli.data.encoding import SCORE_BINS
-from adaptershare_cli.model.heads import MultiTaskModel, row_losses
+from adaptershare_cli.data.batches import Rows, pad, targets
+from adaptershare_cli.kinds.rows.answers import SCORE_BINS
+from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.row_gradients import RowGradient, Seen
 from adaptershare_cli.sharing.interference import RowIndex
 
@@ -46,14 +46,14 @@ class _Part:
         return self.tasks[0].size
 
 
-def row_index(heldout: dict[str, Rows]) -> RowIndex:
+def row_index(heldout: Mapping[str, Rows]) -> RowIndex:
     """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
 
     Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
     held-out rows: the labels, `SCORE_BINS` equally filled bins of a regression's scores, or those of a tagging.
     """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    strata = [rows.strata() for rows in heldout.values()]
+    strata = [rows.answers.strata for rows in heldout.values()]
     place = [np.argsort(np.argsort(found, kind="stable")) for found in strata]
     stratum = [
         found if np.issubdtype(found.dtype, np.integer) else where * SCORE_BINS // len(found)
@@ -64,7 +64,7 @@ def row_index(heldout: dict[str, Rows]) -> RowIndex:
 
 def gram_matrices(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,
     memory_bytes: int = MEMORY_BYTES,
@@ -95,7 +95,7 @@ def _products(rows: torch.Tensor) -> np.ndarray:
 
 def row_gradients(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,
     memory_bytes: int = MEMORY_BYTES,
@@ -158,7 +158,7 @@ def _watch(part: _Part, task: int) -> torch.utils.hooks.RemovableHandle:
     return part.tasks[task].watched.register_forward_hook(keep)
 
 
-def chunks(heldout: dict[str, Rows], size: int, mixed: bool = True) -> Iterator[Chunk]:
+def chunks(heldout: Mapping[str, Rows], size: int, mixed: bool = True) -> Iterator[Chunk]:
     """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order.
 
     Without `mixed` a chunk holds rows of one task only: the library cannot fuse for a part of a batch.
@@ -171,14 +171,14 @@ def chunks(heldout: dict[str, Rows], size: int, mixed: bool = True) -> Iterator[
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
-def active_chunk(model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk) -> AbstractContextManager:
+def active_chunk(model: MultiTaskModel, heldout: Mapping[str, Rows], chunk: Chunk) -> AbstractContextManager:
     """Context in which a chunk's rows run, each with its task's adapters (keep backward inside)."""
     tasks = list(heldout)
     return model.active_rows([tasks[index] for index, _ in chunk], [len(rows) for _, rows in chunk])
 
 
 def chunk_losses(
-    model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk, pad_token: int
+    model: MultiTaskModel, heldout: Mapping[str, Rows], chunk: Chunk, pad_token: int
 ) -> Iterator[torch.Tensor]:
     """The losses of the chunk's rows, one tensor (rows,) a task, inside `active_chunk`."""
     tasks, counts = list(heldout), [len(rows) for _, rows in chunk]
@@ -186,14 +186,14 @@ def chunk_losses(
     parts = zip(model.encode(inputs).split(counts), inputs["attention_mask"].split(counts), strict=True)
     for (index, rows), (hidden, mask) in zip(chunk, parts, strict=True):
         task = tasks[index]
-        labels, words = wanted(heldout[task], rows)
-        logits = model.read(task, hidden, mask, words)
-        yield row_losses(model.infos[task], logits, labels.to(model.device), words)
+        labels, places = targets(heldout[task], rows)
+        logits = model.read(task, hidden, mask, places)
+        yield model.row_losses(task, logits, labels, places)
 
 
 def _run_chunk(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     chunk: Chunk,
     pad_token: int,
     portion: list[_Part],

@@ -13,12 +13,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from adaptershare_cli.data.batches import Rows, make_batch
-from adaptershare_cli.measures import gradts
-from adaptershare_cli.measures.base import Cost, Inputs
-from adaptershare_cli.measures.head_importance import Signal, per_layer, row_importance
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.measures.base import Cost, Scope, sample_rows
+from adaptershare_cli.measures.gradts import GradTSSettings, gradts, gradts_instance
+from adaptershare_cli.measures.needs import TunedModels
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.encoder import attention_sites
-from adaptershare_cli.settings import GradTSSettings
+from adaptershare_cli.observe.head_importance import Signal, per_layer, row_importance
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.statistics import kendall
 from adaptershare_cli.statistics.kendall import kendall_tau_b
@@ -167,19 +167,21 @@ class TestImportance:
         np.testing.assert_allclose(per_layer(np.array([[3.0, 1.0], [0.0, 0.0]])), [[0.75, 0.25], [0, 0]])
 
 
-def inputs_of(method: PlannedMethod, rows: dict[str, Rows]) -> Inputs:
-    sizes = {task: len(part) for task, part in rows.items()}
-    return Inputs(TASKS, (4,), sizes, rows=rows, model=lambda seed: method.model)
+SCOPE = Scope(TASKS, seeds=(4,))
+
+
+def models_of(method: PlannedMethod, rows: dict[str, Rows]) -> TunedModels:
+    return TunedModels(lambda seed: method.model, lambda seed: method.model, rows)
 
 
 class TestMeasures:
     def test_task_level_against_scipy(self, encoder):
         method, rows = private_method(encoder)
-        found = gradts.correlate(inputs_of(method, rows), GradTSSettings(samples=6))
+        found = gradts(models_of(method, rows), SCOPE, GradTSSettings(samples=6))
         assert found.cost == Cost(18, 18) and set(found.values["seed"]) == {4}
         matrices = {}
         for task in TASKS:
-            sample = gradts.sample_rows(rows[task], task, 6)
+            sample = sample_rows(rows[task], task, 6)
             mean = explicit(method, task, sample, "weight-grad", "output").mean(0)
             matrices[task] = (mean / mean.sum(1, keepdims=True)).ravel()
         assert len(found.values) == 3
@@ -188,7 +190,7 @@ class TestMeasures:
 
     def test_instance_level_against_scipy(self, encoder):
         method, rows = private_method(encoder)
-        found = gradts.correlate_instances(inputs_of(method, rows), GradTSSettings(importance="head-gate"))
+        found = gradts_instance(models_of(method, rows), SCOPE, GradTSSettings(importance="head-gate"))
         table = found.tables["instances"].to_pandas().set_index(["source", "target", "row"])["tau"].sort_index()
         means = found.values.set_index(["source", "target"])["value"]
         assert len(table) == 3 * 2 * 9 and len(means) == 6
@@ -204,4 +206,4 @@ class TestMeasures:
         """The measure takes any plan; under a shared one only heads and rows differ."""
         method, rows = private_method(encoder)
         method.model.bank.set_plan(SharingPlan.shared(TASKS, 2))
-        assert gradts.correlate(inputs_of(method, rows), GradTSSettings()).values["value"].between(-1, 1).all()
+        assert gradts(models_of(method, rows), SCOPE, GradTSSettings()).values["value"].between(-1, 1).all()
