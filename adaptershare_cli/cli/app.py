@@ -15,7 +15,7 @@ from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
-from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
+from adaptershare_cli.methods import METHODS, method_settings, preset_values
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
@@ -25,7 +25,6 @@ from adaptershare_cli.settings import (
     TrainingSettings,
     flag,
     joint_settings,
-    preset_values,
 )
 
 app = typer.Typer(
@@ -139,10 +138,10 @@ def train_share(
     """
     of_methods = joint_settings([spec.settings for spec in METHODS.values()])
     options = {name: value for name, value in call.options.items() if name in of_methods}
-    method_settings(method, options)  # a wrong option is refused before torch is imported
+    settings = method_settings(method, options)  # a wrong option is refused before torch is imported
     if target is not None and selection is None:
         raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
-    defaults = training_defaults(method, options)
+    defaults = settings.training_defaults
     context_with = partial(call.context, task_dir=task_dir, from_folder=from_folder, model=model)
     context = context_with({**defaults, **call.options})
     if selection is None:
@@ -155,10 +154,10 @@ def train_share(
         chosen = find_selection(context, selection, target)
         count = len(chosen.tasks)
     if preset:
-        values = preset_values(preset, count, dict(call.options), METHODS)
+        values = preset_values(preset, count, call.options)
         if selection is not None:
             _refuse_data_options(values, where=f"--preset {preset}")
-        options = {name: value for name, value in values.items() if name in method_options(method)} | options
+        options = {name: value for name, value in values.items() if name in METHODS[method].options} | options
         context = context_with({**defaults, **values})
     from adaptershare_cli.commands.train_share import train_share
 
@@ -245,7 +244,11 @@ def status(
     from adaptershare_cli.store.workspace import Workspace
 
     entries = workspace_status(Workspace(call.workspace, writing=False), verify, folders(task_dir))
-    print_status(call.reporter, entries)
+    if call.reporter.as_json:
+        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
+        call.reporter.finish({"command": "status", "artefacts": rows})
+    else:
+        print_status(call.reporter, entries)
     if any(entry.state == "damaged" for entry in entries):
         raise typer.Exit(1)
 

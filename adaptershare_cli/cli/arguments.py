@@ -10,8 +10,7 @@ import typer
 from adaptershare_cli.cli.config import read_config
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, TRUTHS
-from adaptershare_cli.methods import METHODS
-from adaptershare_cli.settings import PRESETS
+from adaptershare_cli.methods import METHODS, PRESETS
 
 LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
@@ -53,8 +52,9 @@ Method = Annotated[
 Preset = Annotated[
     Optional[Literal[*PRESETS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
-        help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
-        "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
+        help="Settings of a publication; options that you give win. "
+        + "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+        + "."
     ),
 ]
 Selection = Annotated[

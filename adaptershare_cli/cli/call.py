@@ -61,6 +61,7 @@ class Call:
             prepro=settings_from(PreproSettings, values),
             training=settings_from(TrainingSettings, values),
             runtime=settings_from(RuntimeSettings, values),
+            chosen=frozenset(self.options),
         )
 
     def finish(self, artefacts: Artefacts) -> None:

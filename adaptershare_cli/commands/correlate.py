@@ -15,8 +15,9 @@ from adaptershare_cli.measures import INSTANCES, MEASURES, NO_SELECTION, TABLES,
 from adaptershare_cli.measures.base import Cost, Found, Inputs
 from adaptershare_cli.measures.trainings import Training
 from adaptershare_cli.reporting.relations import cost_line, relation_table
-from adaptershare_cli.runs.context import StageContext, select_runs
-from adaptershare_cli.runs.train import resolve_runtime
+from adaptershare_cli.runs.choose import select_runs
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import (
     GradTSSettings,
     MeasureSettings,
@@ -202,7 +203,7 @@ def _data_of(frame: Frame, spec: Measure) -> dict[str, Any]:
         found["prepro"] = {task: artefact.content for task, artefact in frame.prepared.items()}
         found["leak_scope"] = frame.context.training.leak_scope
     if spec.needs in ("models", "encoder"):
-        device, _, threads = resolve_runtime(frame.context)
+        device, _, threads = resolve_runtime(frame.context.runtime)
         found |= {"encoder": frame.checked_context.encoder.weights, "pooling": frame.context.training.pooling}
         found |= {"device": device.type, "threads": threads}
     return found

@@ -11,8 +11,9 @@ import pyarrow as pa
 from adaptershare_cli import schemas
 from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
-from adaptershare_cli.runs.context import StageContext, ensure, select_runs, settings_key
-from adaptershare_cli.runs.train import run_results
+from adaptershare_cli.runs.choose import select_runs, settings_key
+from adaptershare_cli.runs.context import StageContext, ensure
+from adaptershare_cli.runs.results import run_results
 from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.workspace import Artefact, canonical, request_key, write_parquet
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from rich.table import Table
 
-from adaptershare_cli.cli.console import Reporter, shown
 from adaptershare_cli.data.sources import resolve_source, source_request
 from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.runs.context import library_versions
+from adaptershare_cli.screen import Screen, shown
 from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
 from adaptershare_cli.store.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, TRUTH, Workspace, folder_bytes
 
@@ -174,12 +174,8 @@ def _code_changes(request: dict[str, Any]) -> list[str]:
     ]
 
 
-def print_status(reporter: Reporter, entries: list[Entry]) -> None:
+def print_status(screen: Screen, entries: list[Entry]) -> None:
     """A table of all entries, the commands that put right what is not whole, and a line that sums up."""
-    if reporter.as_json:
-        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        reporter.finish({"command": "status", "artefacts": rows})
-        return
     table = Table()
     for column in ("artefact", "state", "bytes", "why"):
         table.add_column(column, justify="right" if column == "bytes" else "left", overflow="fold")
@@ -191,12 +187,12 @@ def print_status(reporter: Reporter, entries: list[Entry]) -> None:
         state = f"[{_COLOURS[entry.state]}]{entry.state}[/]"
         table.add_row(shown(entry.label), state, f"{entry.bytes:,}", shown("; ".join(entry.why)))
     if entries:
-        reporter.table(table)
+        screen.table(table)
     for command, labels in _remedies(entries).items():
-        reporter.line(f"{', '.join(labels)}:\n  {command}")
+        screen.line(f"{', '.join(labels)}:\n  {command}")
     counts = [f"{number} {state}" for state in STATES if (number := sum(e.state == state for e in entries))]
     total = sum(entry.bytes for entry in entries)
-    reporter.line(f"{', '.join(counts) or 'nothing is there'}; {total:,} bytes")
+    screen.line(f"{', '.join(counts) or 'nothing is there'}; {total:,} bytes")
 
 
 def _remedies(entries: list[Entry]) -> dict[str, list[str]]:

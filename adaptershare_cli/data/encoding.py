@@ -19,6 +19,7 @@ from adaptershare_cli.data.words import stratum, tokenise_words
 from adaptershare_cli.errors import UserError
 
 SPLIT_SALT = "adaptershare-split-1"  # raising it moves rows between the parts, so it is part of prepro's results
+PARTS = ("train", "heldout", "select")  # what train is cut into
 SCORE_BINS = 8  # strata of a regression
 LARGEST_SHARE = 5  # held-out and select rows are each at most 1/5 of train
 TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that are tokenised at once

@@ -12,7 +12,7 @@ layer's modules with parameters, which is what bounds the memory: modules are ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ class _Slot:
         return self.modules[0].weight.numel() + self.modules[0].bias.numel()
 
 
-def row_index(heldout: dict[str, Rows]) -> RowIndex:
+def row_index(heldout: Mapping[str, Rows]) -> RowIndex:
     """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
 
     Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
@@ -65,7 +65,7 @@ def row_index(heldout: dict[str, Rows]) -> RowIndex:
 
 def gram_matrices(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,
     memory_bytes: int = MEMORY_BYTES,
@@ -96,7 +96,7 @@ def _products(rows: torch.Tensor) -> np.ndarray:
 
 def row_gradients(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,
     memory_bytes: int = MEMORY_BYTES,
@@ -161,7 +161,7 @@ def _capture(slot: _Slot, task: int) -> torch.utils.hooks.RemovableHandle:
     return slot.modules[task].register_forward_hook(keep)
 
 
-def chunks(heldout: dict[str, Rows], size: int, mixed: bool = True) -> Iterator[Chunk]:
+def chunks(heldout: Mapping[str, Rows], size: int, mixed: bool = True) -> Iterator[Chunk]:
     """Chunks of about equal length: per chunk the rows of each task that stand in it, in task order.
 
     Without `mixed` a chunk holds rows of one task only: the library cannot fuse for a part of a batch.
@@ -174,14 +174,14 @@ def chunks(heldout: dict[str, Rows], size: int, mixed: bool = True) -> Iterator[
         yield [(index, row[part[number[part] == index]]) for index in np.unique(number[part])]
 
 
-def active_chunk(model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk) -> AbstractContextManager:
+def active_chunk(model: MultiTaskModel, heldout: Mapping[str, Rows], chunk: Chunk) -> AbstractContextManager:
     """Context in which a chunk's rows run, each with its task's adapters (keep backward inside)."""
     tasks = list(heldout)
     return model.active_rows([tasks[index] for index, _ in chunk], [len(rows) for _, rows in chunk])
 
 
 def chunk_losses(
-    model: MultiTaskModel, heldout: dict[str, Rows], chunk: Chunk, pad_token: int
+    model: MultiTaskModel, heldout: Mapping[str, Rows], chunk: Chunk, pad_token: int
 ) -> Iterator[torch.Tensor]:
     """The losses of the chunk's rows, one tensor (rows,) a task, inside `active_chunk`."""
     tasks, counts = list(heldout), [len(rows) for _, rows in chunk]
@@ -196,7 +196,7 @@ def chunk_losses(
 
 def _run_chunk(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     chunk: Chunk,
     pad_token: int,
     block: list[_Slot],

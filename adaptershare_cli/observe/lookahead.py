@@ -41,7 +41,7 @@ class Lookahead:
 
 def look_ahead(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     trial_step: TrialStep,
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,

@@ -5,7 +5,15 @@ A setting counts in an artefact's key only where it differs from its default, so
 not make old artefacts stale. No torch here: `--help` must answer at once.
 """
 
-from adaptershare_cli.settings.fields import check_settings, check_value, flag, joint_settings, non_default, option
+from adaptershare_cli.settings.fields import (
+    check_settings,
+    check_value,
+    flag,
+    joint_settings,
+    non_default,
+    option,
+    valued_fields,
+)
 from adaptershare_cli.settings.measures import (
     AdapterWeightsSettings,
     FisherSettings,
@@ -19,24 +27,6 @@ from adaptershare_cli.settings.measures import (
     TransferSettings,
     TunedSettings,
 )
-from adaptershare_cli.settings.methods import (
-    AdapterFusionSettings,
-    AdapterShareSettings,
-    GivenPlanSettings,
-    HyperFormerPlusPlusSettings,
-    HyperFormerSettings,
-    MethodSettings,
-    ObserveSettings,
-    PlanSettings,
-    PrivateSettings,
-    RandomPlanSettings,
-    SharedSettings,
-    SparseSharingSettings,
-)
-from adaptershare_cli.settings.presets import (
-    PRESETS,
-    preset_values,
-)
 from adaptershare_cli.settings.training import (
     DownloadSettings,
     PreproSettings,
@@ -46,30 +36,17 @@ from adaptershare_cli.settings.training import (
 )
 
 __all__ = [
-    "AdapterFusionSettings",
-    "AdapterShareSettings",
     "AdapterWeightsSettings",
     "DownloadSettings",
     "FisherSettings",
-    "GivenPlanSettings",
     "GradTSSettings",
     "GradientSettings",
-    "HyperFormerPlusPlusSettings",
-    "HyperFormerSettings",
     "MeasureSettings",
-    "MethodSettings",
-    "ObserveSettings",
-    "PRESETS",
-    "PlanSettings",
     "PopularitySettings",
     "PreproSettings",
-    "PrivateSettings",
-    "RandomPlanSettings",
     "RuntimeSettings",
     "SeededMeasureSettings",
     "SelectionSettings",
-    "SharedSettings",
-    "SparseSharingSettings",
     "StartSettings",
     "TextSettings",
     "TrainingSettings",
@@ -81,5 +58,5 @@ __all__ = [
     "joint_settings",
     "non_default",
     "option",
-    "preset_values",
+    "valued_fields",
 ]

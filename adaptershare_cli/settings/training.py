@@ -34,7 +34,9 @@ class TrainingSettings:
     """What all methods share."""
 
     optim: Literal["adamw_torch", "adamax"] = option("adamw_torch", "The optimizer: AdamW, or Adamax.")
-    learning_rate: float = option(1e-3, "Peak learning rate; hyperformer and hyperformer++ take 1e-4.", 0, 1e30)
+    learning_rate: float = option(
+        1e-3, "Peak learning rate; some methods have another default (see --method).", 0, 1e30
+    )
     num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001)
     max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
     per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)

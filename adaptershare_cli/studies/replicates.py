@@ -14,9 +14,10 @@ from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.given import load_task
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.runs.context import StageContext, settings_key
-from adaptershare_cli.runs.rows import read_parts, scored_contents
-from adaptershare_cli.runs.train import resolve_runtime, task_info
+from adaptershare_cli.runs.choose import settings_key
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.rows import read_parts, scored_contents, task_info
+from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import verify
@@ -54,12 +55,12 @@ class Frame:
     @cached_property
     def scored_contents(self) -> frozenset[str]:
         """Contents of the rows that any of the tasks is scored on: nothing that is compared may learn from them."""
-        return scored_contents(self.context, self.prepared.values())
+        return scored_contents(self.context.training.leak_scope, self.prepared.values())
 
     @cached_property
     def parts(self) -> dict[str, TaskParts]:
         """The rows of all tasks, without train rows that any of them is scored on."""
-        return read_parts(self.context, list(self.prepared.values()))[0]
+        return read_parts(self.context.training.leak_scope, list(self.prepared.values()))[0]
 
     @cached_property
     def scored(self) -> dict[str, int]:
@@ -110,7 +111,7 @@ class Frame:
 
     def model(self, seed: int, runs: dict[str, Artefact] | None = None) -> MultiTaskModel:
         """All tasks on one encoder, each with its own adapter and head: those of the given runs, or fresh ones."""
-        device, _, threads = resolve_runtime(self.context)
+        device, _, threads = resolve_runtime(self.context.runtime)
         torch.set_num_threads(threads)
         training = self.context.training
         encoder = load_encoder(self.checked_context.encoder, device)
@@ -125,7 +126,7 @@ class Frame:
 
     def encoder(self) -> Any:
         """A function from model inputs to pooled states (B, H) of the plain encoder."""
-        device, _, threads = resolve_runtime(self.context)
+        device, _, threads = resolve_runtime(self.context.runtime)
         torch.set_num_threads(threads)
         encoder = load_encoder(self.checked_context.encoder, device)
 

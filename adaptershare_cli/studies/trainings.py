@@ -9,14 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adaptershare_cli.commands.train_single import ALONE
 from adaptershare_cli.measures.base import Cost
 from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
-from adaptershare_cli.runs.context import StageContext, full_request
-from adaptershare_cli.runs.origins import adapter_origin
+from adaptershare_cli.methods.shared.settings import SharedSettings
+from adaptershare_cli.methods.start import Start
+from adaptershare_cli.methods.stored_adapter import adapter_start
+from adaptershare_cli.runs.beginning import ALONE
+from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.results import find_run, run_results
 from adaptershare_cli.runs.rows import Limits
-from adaptershare_cli.runs.train import SCRATCH, Job, find_run, run_results, train_run
-from adaptershare_cli.settings import SharedSettings, TrainingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.workspace import TRUTH, Artefact
 from adaptershare_cli.studies.replicates import Frame
@@ -57,6 +61,7 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
     runs = _found(frame, trainings) if announced else announce_trainings(frame, measure, trainings)
     todo = [training for training in trainings if training not in runs]
     rate = _rate(frame, runs)[0] if todo else math.nan
+    executor = open_executor(context)
     started, kept = time.monotonic(), len(runs)
     for number, training in enumerate(todo):
         if number:
@@ -64,14 +69,13 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
         left = _duration(_work(frame, todo[number:]) / rate)
         place = f"training {kept + number + 1} of {len(trainings)}"
         context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
-        runs[training] = train_run(*_job(frame, training, runs))
+        runs[training] = executor.submit(_job(frame, training, runs)).result()
     return runs
 
 
 def training_request(frame: Frame, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
-    context, job = _job(frame, training, {})
-    return full_request(job.stage, job.request(context))
+    return _job(frame, training, {}).request()
 
 
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
@@ -105,8 +109,8 @@ def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -
     return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
-def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> tuple[StageContext, Job]:
-    """A training as a job, with the context that it is made in; what it starts from, if anything, is among `runs`."""
+def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> Job:
+    """A training as a job; what it starts from, if anything, is among `runs`."""
     tasks, start = training.tasks, training.start
     alone = len(tasks) == 1
     stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
@@ -114,17 +118,22 @@ def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) ->
         name = f"transfer-{start.tasks[0]}-{tasks[0]}"
     if training.target is not None:
         stage, name = TRUTH, f"trial-{training.target}"
-    job = Job(
+    context = frame.checked_context
+    settings = _settings(frame, training)
+    return Job(
         stage,
         name,
         "private" if alone else "shared",
         ALONE if alone else SharedSettings(observe=False),
-        [frame.prepared[task] for task in tasks],
+        settings,
+        context.runtime,
+        context.encoder,
+        tuple(frame.prepared[task] for task in tasks),
         training.seed,
-        adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
+        adapter_start(StoredRun(runs[start]), start.tasks[0], settings) if start is not None else Start(),
         Limits(frame.scored_contents, dict(training.rows), training.target),
+        again=context.force == stage,
     )
-    return replace(frame.checked_context, training=_settings(frame, training)), job
 
 
 def _settings(frame: Frame, training: Training) -> TrainingSettings:
@@ -147,7 +156,7 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     for training in trainings:
         if training.start is not None and training.start not in runs:
             continue  # what it starts from is still to be made
-        run = find_run(*_job(frame, training, runs))
+        run = find_run(frame.context.workspace, _job(frame, training, runs))
         if run is not None:
             verify(run)
             frame.context.reporter.kept_artefact(run.label, quiet=True)

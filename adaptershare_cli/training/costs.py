@@ -76,7 +76,7 @@ def _heads(tensors: Mapping[str, torch.Tensor]) -> int:
 def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], length: int) -> TaskCosts:
     inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
     # The head of a tagging is counted at every token: how many words an example has is not known here.
-    tags = method.context.infos[task].kind == "tagging"
+    tags = method.context.data.infos[task].kind == "tagging"
     words = (torch.zeros(length, dtype=torch.int64), torch.arange(length)) if tags else None
     example = Batch(task, inputs, torch.zeros(1), np.zeros(1, dtype=np.int64), words)
     encoder = method.context.encoder

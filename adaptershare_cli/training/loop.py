@@ -134,7 +134,7 @@ class Trainer:
         streams = {
             task: TaskStream(
                 task, self.parts[task].train, self.settings.per_device_train_batch_size, self.context.seed,
-                self.context.pad_token,
+                self.context.data.pad_token,
             )
             for task in phase.tasks
         }  # fmt: skip
@@ -219,7 +219,7 @@ class Trainer:
         mains = []
         for task in (task for task in phase.tasks if task in self.judged):
             rows = self.parts[task].select
-            scores = score(self.context.infos[task], self._predict(task, rows), rows)
+            scores = score(self.context.data.infos[task], self._predict(task, rows), rows)
             mains.append(next(iter(scores.values())))
             self._record(task, "select", phase.name, step, scores, rows.examples, final=False)
         # A metric that is undefined counts as 0 here, so that every step is judged by the same tasks.
@@ -236,7 +236,7 @@ class Trainer:
         for task, parts in self.parts.items():
             if task not in self.judged:
                 continue
-            info = self.context.infos[task]
+            info = self.context.data.infos[task]
             for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
@@ -260,8 +260,8 @@ class Trainer:
 
     def _predict(self, task: str, rows: Rows, logits: Callable[[Batch], torch.Tensor] | None = None) -> np.ndarray:
         size = self.settings.per_device_eval_batch_size
-        outputs = self.context.infos[task].outputs
-        found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.pad_token)
+        outputs = self.context.data.infos[task].outputs
+        found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.data.pad_token)
         if not np.isfinite(found).all():
             raise RunError(
                 "The model's outputs are not finite",

@@ -42,15 +42,32 @@ class Phase:
     keep_best: bool = False
 
 
+class Data(Protocol):
+    """What the loop and the counting of costs need to know of the tasks' data."""
+
+    @property
+    def infos(self) -> Mapping[str, TaskInfo]:
+        """The tasks, in order."""
+        ...
+
+    @property
+    def pad_token(self) -> int:
+        """The tokenizer's padding token."""
+        ...
+
+
 class Context(Protocol):
     """What the loop and the counting of costs need to know of a method's context."""
 
     encoder: PreTrainedModel
-    infos: dict[str, TaskInfo]
     seed: int
-    pad_token: int
     records: Records
     encoder_parameters: int
+
+    @property
+    def data(self) -> Data:
+        """The tasks."""
+        ...
 
 
 class Method(Protocol):

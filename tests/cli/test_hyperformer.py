@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import load_file
 
 from adaptershare_cli import schemas
-from adaptershare_cli.methods import method_settings
+from adaptershare_cli.methods import PRESETS, method_settings
+from adaptershare_cli.methods.hyperformer.settings import HyperFormerPlusPlusSettings, HyperFormerSettings
 from adaptershare_cli.model.hypernetwork import fresh_embedding, load_hypernetwork
-from adaptershare_cli.settings import PRESETS, HyperFormerPlusPlusSettings, HyperFormerSettings, TrainingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, good, only, refused
 
@@ -119,7 +120,7 @@ def test_their_learning_rate_is_smaller_unless_given(share: Share, tmp_path: Pat
 
 
 def test_the_published_preset_is_made_of_options() -> None:
-    options = PRESETS["hyperformer-paper"](8)
+    options = PRESETS["hyperformer-paper"].values(8, {})
     training = TrainingSettings(
         **{n: v for n, v in options.items() if n not in ("train_layer_norms", "max_seq_length")}
     )

@@ -14,12 +14,12 @@ from adaptershare_cli.cli.call import settings_from
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods.adaptershare.settings import AdapterShareSettings
+from adaptershare_cli.methods.shared.settings import SharedSettings
 from adaptershare_cli.settings import (
-    AdapterShareSettings,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
-    SharedSettings,
     TrainingSettings,
     check_settings,
     check_value,
@@ -219,7 +219,7 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("max-steps = 0", ("--max-steps", "at least 1")),
         ("warmup-ratio = nan", ("--warmup-ratio", "between 0 and 1")),
         ("max-growth = 0", ("--max-growth", "at least 1")),
-        ("method = 'nonsense'", ("method", "'nonsense'", "'adaptershare', 'shared', 'private'")),
+        ("method = 'nonsense'", ("method", "'nonsense'", "'adapterfusion', 'adaptershare', 'given-plan'")),
         ("method = 3", ("method", "adaptershare")),
         ("method = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
         ("seed = 'one'", ("seed", "whole number", "'one'")),
@@ -310,6 +310,8 @@ def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
         (("--rule", "significance", "--guard", "entropy"), ("--guard belongs to --rule threshold",)),
         (("--rule", "significance", "--min-intra-similarity", "3"), ("similarity belongs to --rule threshold",)),
         (("--entropy-share", "0.9"), ("--entropy-share belongs to --guard entropy",)),
+        (("--entropy-share", "0.8"), ("--entropy-share belongs to --guard entropy",)),  # the default, but it was given
+        (("--rule", "significance", "--guard", "agreement"), ("--guard belongs to --rule threshold",)),
         (("--guard", "none", "--entropy-angle", "4"), ("--entropy-angle belongs to --guard entropy",)),
         (("--guard", "entropy", "--min-intra-similarity", "3"), ("similarity belongs to --guard agreement",)),
         (("--no-observe",), ("--no-observe leaves nothing of it", "--method shared")),

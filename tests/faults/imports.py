@@ -7,10 +7,10 @@ from typer.testing import CliRunner
 import tests.faults.processes  # noqa: F401
 from adaptershare_cli.cli.app import app
 from adaptershare_cli.measures import MEASURES
-from adaptershare_cli.methods import METHODS, load_builder
+from adaptershare_cli.methods import METHODS
 
 for method in METHODS:
-    load_builder(method)
+    METHODS[method].build()
 for measure in MEASURES.values():
     measure.load()
 for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]

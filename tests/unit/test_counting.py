@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.costs import Costs, TaskCosts, count_costs, multiply_adds
 from adaptershare_cli.training.protocol import Method

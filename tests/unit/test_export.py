@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
@@ -80,8 +80,10 @@ def attending(folder: Path, segments: bool = True) -> Any:
     """AdapterFusion over four adapters, two of which are one in layer 0, with random weights."""
     training = TrainingSettings(max_steps=5, reduction_factor=4)
     sources = random_sources(folder, SOURCES, training, shared=((0, "second", "score"),))
-    given = {"sources": sources, "task_steps": dict.fromkeys(TASKS, 1)}
-    method, _ = build_method(folder, "adapterfusion", random_parts(TASKS, segments=segments), training, given=given)
+    method, _ = build_method(
+        folder, "adapterfusion", random_parts(TASKS, segments=segments), training, start=sources,
+        task_steps=dict.fromkeys(TASKS, 1),
+    )  # fmt: skip
     scramble(method.names(), 4)
     return method
 

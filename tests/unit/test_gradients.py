@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adaptershare_cli.data.batches import Rows, make_batch
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.heads import row_losses
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings

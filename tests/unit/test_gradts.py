@@ -16,7 +16,7 @@ from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.measures import gradts
 from adaptershare_cli.measures.base import Cost, Inputs
 from adaptershare_cli.measures.head_importance import Signal, per_layer, row_importance
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.encoder import attention_sites
 from adaptershare_cli.settings import GradTSSettings
 from adaptershare_cli.sharing.plan import SharingPlan

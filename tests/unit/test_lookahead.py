@@ -15,7 +15,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.measures.lookahead import affinities
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.heads import row_losses
 from adaptershare_cli.observe.gradients import row_index
 from adaptershare_cli.observe.lookahead import Lookahead, look_ahead

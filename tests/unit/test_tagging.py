@@ -145,11 +145,12 @@ def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     if encoder is None:  # a RoBERTa with a byte-level tokenizer, to which a blank before a word matters
         encoder = Path(shutil.copytree(encoders["roberta"], tmp_path / "encoder"))
         save_tokenizer(encoder, "bytes")
-    training, given = TrainingSettings(max_steps=5, reduction_factor=4), {}
+    training, stage_one = TrainingSettings(max_steps=5, reduction_factor=4), {}
     parts = random_parts(("first", "tags"))
     if method_name == "adapterfusion":
-        given = {"sources": random_sources(encoder, ("first", "tags"), training), "task_steps": dict.fromkeys(parts, 1)}
-    method, _ = build_method(encoder, method_name, parts, training, given=given)
+        sources = random_sources(encoder, ("first", "tags"), training)
+        stage_one = {"start": sources, "task_steps": dict.fromkeys(parts, 1)}
+    method, _ = build_method(encoder, method_name, parts, training, **stage_one)
     scramble(method.names(), 6)
     method.eval_mode()
     method.export("tags", tmp_path / "exported")

@@ -12,11 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.hyperformer.settings import HyperFormerSettings
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.generated import SLOT, GeneratedModel, layer_norms
 from adaptershare_cli.model.hypernetwork import GeneratorSizes, save_hypernetwork
-from adaptershare_cli.settings import HyperFormerSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 
 
@@ -29,7 +29,7 @@ class HyperFormer(PlannedMethod):
     """Joint training whose adapters are generated; beside the tasks' folders it keeps generators and embeddings."""
 
     def __init__(self, context: MethodContext) -> None:
-        plan = SharingPlan.private(tuple(context.infos), context.encoder.config.num_hidden_layers)
+        plan = SharingPlan.private(context.data.tasks, context.encoder.config.num_hidden_layers)
         self.generated = generated_model(context, plan)
         super().__init__(context, plan, model=self.generated)
 
@@ -51,6 +51,6 @@ def generated_model(context: MethodContext, plan: SharingPlan) -> GeneratedModel
     norms = layer_norms(context.encoder) if settings.train_layer_norms else {}
     bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed, **SLOT)
     return GeneratedModel(
-        context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed,
+        context.encoder, bank, list(context.data.infos.values()), training.pooling, training.head_dropout, context.seed,
         GeneratorSizes(**sizes), norms,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.methods.planned.settings import ObserveSettings
 from adaptershare_cli.model.adapters import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
@@ -22,7 +23,6 @@ from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.observe.lookahead import look_ahead
 from adaptershare_cli.seeds import derive_seed
-from adaptershare_cli.settings import ObserveSettings
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference, task_products, unit_rows
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import without_prefix
@@ -76,12 +76,12 @@ def tied_model(context: MethodContext, plan: SharingPlan, fuse: bool = False) ->
     """Adapters that are tied by `plan`, a head for each task, and with `fuse` AdapterFusion where a layer has split."""
     training, seed = context.training, context.seed
     bank = AdapterBank(
-        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.init_adapter,
-        **context.adapter_changes,
+        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.weights.adapter,
+        **context.weights.changes,
     )  # fmt: skip
     return MultiTaskModel(
-        context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, seed,
-        fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.init_heads,
+        context.encoder, bank, list(context.data.infos.values()), training.pooling, training.head_dropout, seed,
+        fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.weights.heads,
     )  # fmt: skip
 
 
@@ -95,11 +95,11 @@ class PlannedMethod:
         assert isinstance(context.settings, ObserveSettings)
         self.context, self.settings, self.act = context, context.settings, act or Act()
         self.model = model or tied_model(context, plan)
-        self.heldout = context.heldout
+        self.heldout = context.data.heldout
         if self.settings.shuffle_heldout_labels:
             self.heldout = {
                 task: rows.with_shuffled_labels(derive_seed(context.seed, "heldout-labels", task))
-                for task, rows in context.heldout.items()
+                for task, rows in context.data.heldout.items()
             }
         self.uncertainty: dict[str, nn.Parameter] = {}
         if self.settings.loss_weighting == "uncertainty":
@@ -121,7 +121,7 @@ class PlannedMethod:
         """One phase over all tasks."""
         values = [] if self.fusion is None else [partial(self.fusion.parameters, task) for task in self.plan.tasks]
         yield Phase(
-            "main", self.plan.tasks, self.context.max_steps,
+            "main", self.plan.tasks, self.context.updates.total,
             parameters=lambda: [*self.model.parameters(), *(p for some in values for p in some(values=False))],
             apart=lambda: list(self.uncertainty.values()),
             undecayed=lambda: [p for some in values for p in some(values=True)],
@@ -179,18 +179,18 @@ class PlannedMethod:
         settings, training = self.settings, self.context.training
         rows = sum(len(heldout) for heldout in self.heldout.values())
         every = settings.check_every or math.ceil(ROW_COST * rows / training.per_device_train_batch_size / CHECK_COST)
-        first = settings.first_check or max(1, warmup_steps(training, self.context.max_steps))
+        first = settings.first_check or max(1, warmup_steps(training, self.context.updates.total))
         return first, every
 
     def check_count(self) -> int:
         """How many checks the whole training has."""
         first, every = self.check_steps()
-        return len(range(first, self.context.max_steps + 1, every))
+        return len(range(first, self.context.updates.total + 1, every))
 
     def check(self, phase: str, step: int, optimizer: Optimizer) -> None:
         """Take all tasks' held-out gradients, act on them, record every pair in every layer."""
         index = row_index(self.heldout)
-        raw = gram_matrices(self.model, self.heldout, self.context.pad_token)
+        raw = gram_matrices(self.model, self.heldout, self.context.data.pad_token)
         grams = [unit_rows(gram) for gram in raw] if self.settings.row_gradients == "unit" else raw
         relations = [interference(gram, index) for gram in grams]
         before = self.plan
@@ -206,7 +206,7 @@ class PlannedMethod:
         self.context.records["lookahead"].extend(
             {"phase": phase, "step": step, "source": found.source, "target": found.target, "half": found.half,
              "loss_before": _known(found.before), "loss_after": _known(found.after)}
-            for found in look_ahead(self.model, self.heldout, optimizer.trial_step, self.context.pad_token)
+            for found in look_ahead(self.model, self.heldout, optimizer.trial_step, self.context.data.pad_token)
         )  # fmt: skip
 
     def split(self, layer: int, kept: Sequence[str], moved: Sequence[str], optimizer: Optimizer) -> None:
@@ -250,8 +250,8 @@ class PlannedMethod:
         """Record what each task attends to, where layers are fused; nothing is kept beside the tasks' folders."""
         if self.fusion is not None:
             size = self.context.training.per_device_eval_batch_size
-            for task, rows in self.context.select.items():
-                found = attention_rows(self.model, task, rows, size, self.context.pad_token)
+            for task, rows in self.context.data.select.items():
+                found = attention_rows(self.model, task, rows, size, self.context.data.pad_token)
                 self.context.records["attention"].extend(found)
 
 

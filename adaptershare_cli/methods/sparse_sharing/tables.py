@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 from rich.table import Table
+
+from adaptershare_cli.methods.start import PastRun
+
+
+def kept_weights(run: PastRun, title: str) -> Iterator[Table]:
+    """The masks of a run."""
+    yield mask_table(run.table("masks").to_pandas(), run.table("pruning").to_pandas(), title)
 
 
 def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str) -> Table:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table
 
+from adaptershare_cli.methods.start import PastRun
 from adaptershare_cli.sharing.plan import SharingPlan
 
 
@@ -21,6 +24,11 @@ def plan_table(plan: SharingPlan, title: str, before: SharingPlan | None = None)
         changed = before is not None and before.layers[layer] != groups
         table.add_row(f"* {layer}" if changed else str(layer), *(letters[task] for task in plan.tasks))
     return table
+
+
+def last_plan(run: PastRun, title: str) -> Iterator[Table]:
+    """The plan under which a run ended."""
+    yield plan_table(SharingPlan.from_json(run.record.plan), title)
 
 
 def letter(number: int) -> str:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pandas as pd
 from rich.table import Table
+
+from adaptershare_cli.methods.start import PastRun
+
+
+def attended(run: PastRun, title: str) -> Iterator[Table]:
+    """What the tasks of a run attend to; nothing for a run without fusion."""
+    if "attention.parquet" in run.files:
+        yield attention_table(run.table("attention").to_pandas(), title)
 
 
 def attention_table(attention: pd.DataFrame, title: str) -> Table:
