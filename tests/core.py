@@ -16,7 +16,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, TaskInfo
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, StartWeights, TaskData, Updates
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
@@ -134,7 +134,7 @@ def random_sources(
     training = training or TrainingSettings(max_steps=20)
     plan = SharingPlan.private(names, 2)
     encoder = load_encoder(locate_encoder(str(folder)), torch.device("cpu"))
-    bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, 0)
+    bank = AdapterBank(encoder, plan, training, 0)
     scramble(bank.parameters(), 7)
     found = {name: {n: t.detach().clone() for n, t in bank.named_parameters(name)} for name in names}
     for layer, first, second in shared:

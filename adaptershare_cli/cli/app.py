@@ -16,13 +16,13 @@ from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
 from adaptershare_cli.methods import METHODS, method_settings, preset_values
+from adaptershare_cli.model.adapters import training_options
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
     SelectionSettings,
     StartSettings,
-    TrainingSettings,
     flag,
     joint_settings,
 )
@@ -89,7 +89,7 @@ def prepro(
 
 
 @app.command("train-single")
-@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
+@with_options(StartSettings, training_options(), RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     call: Call,
     tasks: a.Tasks = "",
@@ -112,7 +112,7 @@ def train_single(
 @app.command("train-share")
 @with_options(
     ("Method", [spec.settings for spec in METHODS.values()]),
-    TrainingSettings,
+    training_options(),
     RuntimeSettings,
     PreproSettings,
     DownloadSettings,

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adaptershare_cli.cli.console import Terminal
-from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings, TrainingSettings
+from adaptershare_cli.model.adapters import training_settings
+from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings
 
 if TYPE_CHECKING:
     from adaptershare_cli.runs.context import StageContext
@@ -59,7 +60,7 @@ class Call:
             model=model,
             download=settings_from(DownloadSettings, values),
             prepro=settings_from(PreproSettings, values),
-            training=settings_from(TrainingSettings, values),
+            training=training_settings(values),
             runtime=settings_from(RuntimeSettings, values),
             chosen=frozenset(self.options),
         )

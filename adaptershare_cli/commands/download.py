@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
-from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default

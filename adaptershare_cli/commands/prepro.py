@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from adaptershare_cli.commands.download import download_task
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.encoding import PARTS, Prepared, load_tokenizer, prepare_task
-from adaptershare_cli.data.tasks import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default

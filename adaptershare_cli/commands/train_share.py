@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import Any
 
 from adaptershare_cli.commands.prepro import prepare
-from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.settings import MethodSettings
-from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.runs.beginning import choose_start
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor

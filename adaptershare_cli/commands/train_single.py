@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adaptershare_cli.commands.prepro import prepare
-from adaptershare_cli.data.tasks import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.methods.start import Start
-from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.runs.beginning import ALONE
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor

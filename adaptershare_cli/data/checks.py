@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from adaptershare_cli import schemas
 from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
-from adaptershare_cli.data.names import folded, is_visible, label_fault
-from adaptershare_cli.data.raw import Fault, RawRows, shown
+from adaptershare_cli.data.names import excerpt, folded, is_visible, label_fault
+from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.spans import is_span_label, is_span_metric
 from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError
@@ -83,7 +83,7 @@ class RowCheck:
         seen = "that train has" if definition.labels_from_train else ""
         self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({told})"
 
-    def table(self, raw: RawRows, faults: list[Fault], most: int) -> pa.Table:
+    def table(self, raw: UncheckedRows, faults: list[RowFault], most: int) -> pa.Table:
         """The rows that can be used, as a table of `schemas.downloaded`; the faults of the others go to `faults`.
 
         Reading ends once there are more than `most` faults. Where the definition does not ask for a text_pair, a
@@ -94,25 +94,25 @@ class RowCheck:
         for item in raw.rows:
             if len(faults) > most:
                 break
-            if isinstance(item, Fault):
+            if isinstance(item, RowFault):
                 faults.append(item)
                 continue
             line, position, values = item
-            row: dict[str, Any] = dict(zip(raw.names, values, strict=True))
+            row: dict[str, Any] = dict(zip(raw.columns, values, strict=True))
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
             wrong = self._check_words(row) if self.kind == "tagging" else self._check(row)
             if wrong:
-                place = line + wrong.word if raw.word_lines else line
+                place = line + wrong.word if raw.word_per_line else line
                 faults.append(
-                    Fault(raw.files[wrong.role], place, raw.names[wrong.role], shown(wrong.value), wrong.reason)
+                    RowFault(raw.files[wrong.role], place, raw.columns[wrong.role], excerpt(wrong.value), wrong.reason)
                 )
                 continue
             if no_pair:
                 single.append(line)
             kept.add({**row, "row": position})
-            if kept.total > raw.most:
+            if kept.total > raw.most_characters:
                 what = f"the texts take {kept.total // 2**20} MiB, far more than their file"
                 raise UserError(what, raw.files["text"], "Is it the right file? Save it as JSONL if it is.")
         return _all_pairs_or_none(kept.table(), raw, single, faults)
@@ -136,7 +136,7 @@ class RowCheck:
         if not words:
             return Wrong("text", "", "holds no word")
         if len(words) != len(labels):
-            value = " ".join(map(shown, labels[:_SHOWN_WORDS]))
+            value = " ".join(map(excerpt, labels[:_SHOWN_WORDS]))
             return Wrong("label", value, f"has {_count(labels, 'label')} for {_count(words, 'word')}")
         if sum(len(word) for word in words if isinstance(word, str)) > LONGEST_ROW:
             return Wrong("text", words[0], TOO_LONG)
@@ -208,10 +208,10 @@ def _is_absent(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _all_pairs_or_none(table: pa.Table, raw: RawRows, single: array, faults: list[Fault]) -> pa.Table:
+def _all_pairs_or_none(table: pa.Table, raw: UncheckedRows, single: array, faults: list[RowFault]) -> pa.Table:
     """Without the rows that lack a text_pair where others have one."""
     if not single or len(single) == table.num_rows:
         return table
-    file, name = raw.files["text_pair"], raw.names["text_pair"]
-    faults += [Fault(file, line, name, "", "is missing, while other rows have one") for line in single]
+    file, name = raw.files["text_pair"], raw.columns["text_pair"]
+    faults += [RowFault(file, line, name, "", "is missing, while other rows have one") for line in single]
     return table.filter(pc.is_valid(table["text_pair"]))

@@ -1,4 +1,4 @@
-"""Files as readers see them: checked to be ordinary ones, and text line by line, so that no file fills the memory."""
+"""Data files: checked to be ordinary ones, and read line by line, so that none fills the memory."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import NamedTuple
 
 from adaptershare_cli.errors import UserError
 
 LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
 TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
-_BLANK_LINES = 10_000  # empty lines at a file's end that are overlooked
+_BLANK_LINES = 10_000  # at a file's end that are left out
+_FIRST_LINES = 1000
 _BOM = b"\xef\xbb\xbf"
-# What a file begins with that is no UTF-8 text.
+# The first bytes of files that are no UTF-8 text: what each is, and what to do about it.
 _SIGNATURES = {
     b"\xff\xfe": ("UTF-16, not UTF-8", "Save it as UTF-8."),
     b"\xfe\xff": ("UTF-16, not UTF-8", "Save it as UTF-8."),
@@ -31,27 +33,31 @@ _SIGNATURES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class DataFile:
     """A file: its path, and its name as the definition writes it (the same on every machine)."""
 
     name: str
     path: Path
 
 
-Line = tuple[int, str | None]  # 1-based number; the line with its end, None if it is longer than LONGEST_ROW
+class Line(NamedTuple):
+    """One line of a file."""
+
+    number: int  # counted from 1
+    text: str | None  # with the line's end; None if it is longer than LONGEST_ROW
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a path that a user wrote is a folder; one that no system takes (too long, with NUL) is none."""
+    """Whether a path that a user wrote is a folder; not so if no system takes it (too long, with NUL)."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
         return False
 
 
-def check_file(place: Place) -> None:
-    """Raise UserError unless there is a file with something in it; pipes and devices are none."""
-    path = place.path
+def check_file(file: DataFile) -> None:
+    """Raise UserError unless an ordinary file (no folder, pipe or device) with something in it stands there."""
+    path = file.path
     if path.is_dir():
         raise UserError("a folder stands where a file is expected", str(path), "Give a file there.")
     if not path.exists():
@@ -62,73 +68,83 @@ def check_file(place: Place) -> None:
         raise UserError("the file is empty", str(path), "Give a file with rows.")
 
 
-def read_lines(place: Place) -> Iterator[Line]:
+def read_lines(file: DataFile) -> Iterator[Line]:
     """The lines of a UTF-8 file, without a byte-order mark; bytes that are no UTF-8 become lone surrogates.
 
     Lines end at \\n or \\r\\n only (str.splitlines would also cut at U+2028, form feeds and others). Raises UserError
-    for a file that is none, or that begins as no text does.
+    if there is no such file, or if it begins as no text does.
     """
-    check_file(place)
-    with _opened(place) as file:
+    check_file(file)
+    with _opened(file) as stream:
         number = 0
-        while raw := file.readline(LONGEST_ROW + 2):  # the line's end does not count
+        while data := stream.readline(LONGEST_ROW + 2):  # the line's end does not count
             number += 1
             if number == 1:
-                _check_beginning(raw, place)
-                _check_ends(raw, place)
-                raw = raw.removeprefix(_BOM)
-            if len(raw) > LONGEST_ROW and len(raw.rstrip(b"\r\n")) > LONGEST_ROW:
-                while raw and not raw.endswith(b"\n"):
-                    raw = file.readline(LONGEST_ROW)
-                yield number, None
-            elif raw:  # a file of a byte-order mark alone has no line
-                yield number, raw.decode("utf-8", "surrogateescape")
+                _check_beginning(data, file)
+                _check_line_end(data, file)
+                data = data.removeprefix(_BOM)
+            if len(data) > LONGEST_ROW and len(data.rstrip(b"\r\n")) > LONGEST_ROW:
+                while data and not data.endswith(b"\n"):
+                    data = stream.readline(LONGEST_ROW)
+                yield Line(number, None)
+            elif data:  # a file of a byte-order mark alone has no line
+                yield Line(number, data.decode("utf-8", "surrogateescape"))
 
 
-def read_whole(place: Place, most: int) -> str:
-    """The text of a file of at most `most` bytes, decoded as `read_lines` does; UserError for a larger one."""
-    check_file(place)
-    with _opened(place) as file:
-        data = file.read(most + 1)
-    _check_beginning(data[:64], place)
-    if len(data) > most:
-        what = f"the file is larger than {most // 2**20} MiB, and its reader must hold all of it at once"
-        raise UserError(what, str(place.path), "Save its rows as JSONL, and write `reader: jsonl`.")
+def first_lines(lines: Iterator[Line]) -> list[Line]:
+    """The first lines, taken from `lines`: at most 1000, and fewer where they are long."""
+    first: list[Line] = []
+    size = 0
+    while len(first) < _FIRST_LINES and size < LONGEST_ROW and (line := next(lines, None)):
+        first.append(line)
+        size += len(line.text or "")
+    return first
+
+
+def read_whole(file: DataFile, largest: int) -> str:
+    """The text of a file of at most `largest` bytes, decoded as `read_lines` does; UserError for a larger one."""
+    check_file(file)
+    with _opened(file) as stream:
+        data = stream.read(largest + 1)
+    _check_beginning(data[:64], file)
+    if len(data) > largest:
+        what = f"the file is larger than {largest // 2**20} MiB, and its reader must hold all of it at once"
+        raise UserError(what, str(file.path), "Save its rows as JSONL, and write `reader: jsonl`.")
     return data.removeprefix(_BOM).decode("utf-8", "surrogateescape")
 
 
-def bare(line: str) -> str:
+def without_line_end(line: str) -> str:
     """A line without its end."""
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def without_last_blanks(lines: Iterable[Line]) -> Iterator[Line]:
+def without_blank_lines_at_the_end(lines: Iterable[Line]) -> Iterator[Line]:
     """The lines up to the last one that holds something; empty ones between others stay."""
     waiting: deque[Line] = deque()
-    for number, line in lines:
-        waiting.append((number, line))
-        if line is None or line.strip(" \r\n") or len(waiting) > _BLANK_LINES:
+    for line in lines:
+        waiting.append(line)
+        if line.text is None or line.text.strip(" \r\n") or len(waiting) > _BLANK_LINES:
             yield from waiting
             waiting.clear()
 
 
-def _opened(place: Place) -> BufferedReader:
+def _opened(file: DataFile) -> BufferedReader:
     try:
-        return place.path.open("rb")
+        return file.path.open("rb")
     except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", str(place.path), "Check its rights.") from error
+        raise UserError(f"the file cannot be read: {error.strerror}", str(file.path), "Check its rights.") from error
 
 
-def _check_beginning(line: bytes, place: Place) -> None:
+def _check_beginning(line: bytes, file: DataFile) -> None:
     for signature, (what, fix) in _SIGNATURES.items():
         if line.startswith(signature):
-            raise UserError(f"the file is {what}", str(place.path), fix)
+            raise UserError(f"the file is {what}", str(file.path), fix)
     even, odd = line[0:16:2], line[1:16:2]
     if len(odd) > 1 and any(even) != any(odd):  # every second byte is NUL
-        raise UserError("the file looks like UTF-16, not UTF-8", str(place.path), "Save it as UTF-8.")
+        raise UserError("the file looks like UTF-16, not UTF-8", str(file.path), "Save it as UTF-8.")
 
 
-def _check_ends(line: bytes, place: Place) -> None:
+def _check_line_end(line: bytes, file: DataFile) -> None:
     if not line.endswith(b"\n") and b"\r" in line.rstrip(b"\r"):
         what = "the lines of the file end with a carriage return alone"
-        raise UserError(what, str(place.path), "Save it with the line ends \\n or \\r\\n.")
+        raise UserError(what, str(file.path), "Save it with the line ends \\n or \\r\\n.")

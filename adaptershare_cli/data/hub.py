@@ -8,17 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec, is_hub_id
-from adaptershare_cli.data.files import Place
-from adaptershare_cli.data.parquet import rows_of_batches
-from adaptershare_cli.data.raw import Fault, RawRows, Row, first_line, wanted_columns
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec
+from adaptershare_cli.data.files import DataFile
+from adaptershare_cli.data.names import first_line, is_hub_id
+from adaptershare_cli.data.readers.parquet import rows_of_batches
+from adaptershare_cli.data.readers.rows import RowFault, UncheckedRow, UncheckedRows, columns_by_name
 from adaptershare_cli.errors import UserError
 
 _BATCH = 1000  # rows that become Python values at once
 _FIX = "Check the definition's hub block, or give the folder that holds the files with --from FOLDER."
 
 
-def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> RawRows | None:
+def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> UncheckedRows | None:
     """Rows of one split; None if it is optional and the repository does not have it.
 
     Class labels become their names (see `label_values`). Raises UserError, naming the repository, if it cannot be
@@ -27,54 +28,61 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
     dataset = _load(spec, split)
     if dataset is None:
         return None
-    place = Place(spec.path, Path(spec.path))
     where = f"{_called(spec)}, split {split.files[0][1]}"
     names = [str(name) for name in dataset.column_names]
-    wanted = {role: names[index] for role, index in wanted_columns(names, spec, where).items()}
-    table = dataset.select_columns(list(dict.fromkeys(wanted.values()))).with_format("arrow")[:]
+    columns = {role: names[index] for role, index in columns_by_name(names, spec, where).items()}
+    table = dataset.select_columns(list(dict.fromkeys(columns.values()))).with_format("arrow")[:]
     if not table.num_rows:
         raise UserError("the split holds no rows", where, _FIX)
-    raw = rows_of_batches(table.to_batches(max_chunksize=_BATCH), table.schema, wanted, place, spec.words)
-    feature = dataset.features[wanted["label"]]
+    repository = DataFile(spec.path, Path(spec.path))
+    batches = table.to_batches(max_chunksize=_BATCH)
+    unchecked = rows_of_batches(batches, table.schema, columns, repository, spec.words)
+    feature = dataset.features[columns["label"]]
     class_names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: those of its items
-    meaning = _meaning(class_names, labels, dict(spec.label_map))
-    return replace(raw, rows=_renamed(raw.rows, list(wanted).index("label"), meaning))
+    text_of = _label_texts(class_names, labels, dict(spec.label_map))
+    return replace(unchecked, rows=_with_label_texts(unchecked.rows, list(columns).index("label"), text_of))
 
 
-def _renamed(rows: Iterator[Row | Fault], at: int, meaning: Callable[[Any], Any]) -> Iterator[Row | Fault]:
+def _with_label_texts(
+    rows: Iterator[UncheckedRow | RowFault], label: int, text_of: Callable[[Any], Any]
+) -> Iterator[UncheckedRow | RowFault]:
+    """The rows with `text_of` each label, or each of a list of labels; `label` is its place among the values."""
     for row in rows:
-        if not isinstance(row, Fault):
-            value = row[2][at]
-            row[2][at] = [meaning(item) for item in value] if isinstance(value, list) else meaning(value)
+        if isinstance(row, UncheckedRow):
+            value = row.values[label]
+            row.values[label] = [text_of(item) for item in value] if isinstance(value, list) else text_of(value)
         yield row
 
 
 def label_values(
     values: list[Any], class_names: list[str] | None, labels: tuple[str, ...], label_map: dict[str, str]
 ) -> list[Any]:
-    """Integer labels as raw label texts: keys of `label_map`, else class names, else indices into `labels`.
+    """Integer labels as the texts that stand for them: keys of `label_map`, class names, or indices into `labels`.
 
     Class names count if `labels` is empty or holds at least one of them; without any, the integer is an index
     into `labels`, unless those are numbers themselves. Values that are no integers stay as they are, and an
     integer that means nothing stays its digits, which no label list holds. -1, the mark of a class label without
     a value, becomes None.
     """
-    return list(map(_meaning(class_names, labels, label_map), values))
+    return list(map(_label_texts(class_names, labels, label_map), values))
 
 
-def _meaning(class_names: list[str] | None, labels: tuple[str, ...], label_map: dict[str, str]) -> Callable[[Any], Any]:
+def _label_texts(
+    class_names: list[str] | None, labels: tuple[str, ...], label_map: dict[str, str]
+) -> Callable[[Any], Any]:
+    """What `label_values` makes of one value."""
     named = class_names if class_names and (not labels or _overlap(class_names, labels, label_map)) else None
     indexed = bool(labels) and not any(label.lstrip("-").isdigit() for label in labels)
 
-    def raw(value: Any) -> Any:
+    def text_of(value: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or str(value) in label_map:
             return value
         if class_names and value == -1:
             return None
-        meaning = named or (labels if indexed else ())
-        return meaning[value] if 0 <= value < len(meaning) else value
+        texts = named or (labels if indexed else ())
+        return texts[value] if 0 <= value < len(texts) else value
 
-    return raw
+    return text_of
 
 
 def _overlap(class_names: list[str], labels: tuple[str, ...], label_map: dict[str, str]) -> bool:
@@ -89,10 +97,10 @@ def _load(spec: SourceSpec, split: SplitSpec) -> Any:
     import datasets
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
-    wanted = split.files[0][1]
+    name = split.files[0][1]
     try:
         return datasets.load_dataset(
-            spec.path, spec.name, revision=spec.revision, split=wanted, cache_dir=_cache(datasets, spec.revision)
+            spec.path, spec.name, revision=spec.revision, split=name, cache_dir=_cache(datasets, spec.revision)
         )
     except DatasetNotFoundError as error:
         revision = f" with the revision {spec.revision}" if spec.revision else ""
@@ -105,7 +113,7 @@ def _load(spec: SourceSpec, split: SplitSpec) -> Any:
         if split.optional and "Unknown split" in str(error):
             return None
         what = f"the dataset `{spec.path}` cannot be loaded: {first_line(error)}"
-        raise UserError(what, f"{_called(spec)}, split {wanted}", _FIX) from error
+        raise UserError(what, f"{_called(spec)}, split {name}", _FIX) from error
 
 
 def _cache(datasets: Any, revision: str | None) -> str | None:

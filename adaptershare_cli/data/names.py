@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 LONGEST_NAME = 100  # a folder's name holds a task's name and a key; file systems take 255 bytes
 LONGEST_LABEL = 200
+LONGEST_EXCERPT = 200  # characters of a value that a message or table shows
+_LONGEST_MESSAGE = 500
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# Never one word alone: `datasets` takes `pandas` and the like for its own readers of the current folder's files, and
+# that one unpickles them.
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _PORTS = {f"{port}{number}" for port in ("com", "lpt") for number in range(10)}
 _DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$", *_PORTS}
 _LIKE_SEPARATORS = set("\u2044\u2215\u2216\u29f5\u29f8\u29f9\ufe68\uff0f\uff3c\u2024\u2025\u2026\uff0e\ufe52")
@@ -40,6 +48,11 @@ def path_fault(path: str) -> str:
     return next(filter(None, map(_part_fault, pure.parts)), "")
 
 
+def is_hub_id(path: str) -> bool:
+    """Whether a text names a repository of the hub, and nothing that `datasets` would look for on this machine."""
+    return bool(_HUB_ID.fullmatch(path)) and ".." not in path
+
+
 def label_fault(label: str) -> str:
     """Why a text cannot name a label; "" if it can."""
     if not is_visible(label):
@@ -57,6 +70,37 @@ def is_visible(text: str) -> bool:
 def folded(text: str) -> str:
     """The text as people compare it: Unicode NFKC, case folded, white space folded."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def excerpt(value: Any) -> str:
+    """The beginning of a value, for people."""
+    try:
+        return "" if value is None else str(value)[:LONGEST_EXCERPT]
+    except RecursionError:
+        return "(too deeply nested to be shown)"
+
+
+def readable(text: str) -> str:
+    """Text that UTF-8 can hold: bytes that were none come out as \\udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, on one line."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
+
+
+def shortened(message: str) -> str:
+    """A message that a file's own words cannot make endless."""
+    return message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + "…"
+
+
+def near_names(word: str, known: Iterable[str]) -> str:
+    """A sentence that offers the known names most like `word`, with a space after it; "" if none is alike."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), list(by_lower), n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(f'`{by_lower[name]}`' for name in near)}? " if near else ""
 
 
 def _part_fault(part: str) -> str:

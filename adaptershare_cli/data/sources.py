@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.checks import RowCheck
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition, check_metrics
-from adaptershare_cli.data.files import Place, check_file, is_folder
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition
+from adaptershare_cli.data.files import DataFile, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
-from adaptershare_cli.data.names import folded
-from adaptershare_cli.data.raw import SHOWN, Fault, RawRows, readable
+from adaptershare_cli.data.names import LONGEST_EXCERPT, folded, readable
 from adaptershare_cli.data.readers import read_rows
+from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
+from adaptershare_cli.data.task_kinds import check_metrics
 from adaptershare_cli.errors import UserError
 
 _TOLD = 5  # faults that an error message spells out
@@ -106,13 +107,13 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     """
     spec = _spec(definition, source)
     splits: dict[str, pa.Table] = {}
-    faults: list[tuple[str, Fault]] = []
+    faults: list[tuple[str, RowFault]] = []
     labels = definition.labels
     for split in _wanted(definition, spec):
         raw = _read_split(source, spec, split, definition.labels)
         if raw is None:
             continue
-        found: list[Fault] = []
+        found: list[RowFault] = []
         room = max_rejected + _COUNTED - len(faults)
         splits[split.name] = RowCheck(definition, spec, labels).table(raw, found, room)
         faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
@@ -176,7 +177,7 @@ def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tu
     if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
         fix = "Is it the right column? If so, list the labels in the definition."
         counted = f"{count} {'words' if spec.words else 'rows'}"
-        raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.label}", fix)
+        raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
     alike: dict[str, str] = {}
     for label in labels:
         other = alike.setdefault(folded(label), label)
@@ -205,10 +206,10 @@ def _whereabouts(spec: SourceSpec, name: str) -> str:
     return ", ".join(path for _, path in split.files) if split else name
 
 
-def _places(source: Source, split: SplitSpec) -> dict[str, Place] | None:
+def _places(source: Source, split: SplitSpec) -> dict[str, DataFile] | None:
     """The split's files by role, or None if it is optional and none of them is there."""
     assert source.root is not None
-    places = {role: Place(path, locate(source.root, path)) for role, path in split.files}
+    places = {role: DataFile(path, locate(source.root, path)) for role, path in split.files}
     if split.optional and not any(place.path.exists() for place in places.values()):
         return None
     for place in places.values():
@@ -224,14 +225,14 @@ def _places(source: Source, split: SplitSpec) -> dict[str, Place] | None:
     return places
 
 
-def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> RawRows | None:
+def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> UncheckedRows | None:
     if source.kind == "hub":
         return read_hub_split(spec, split, labels)
     places = _places(source, split)
     return None if places is None else read_rows(places, split, spec)
 
 
-def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str, Fault]], limit: int) -> UserError:
+def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]], limit: int) -> UserError:
     """The error for more faulty rows than may be rejected; where they are very many, not all were counted."""
     told = [_sentence(fault, "" if source.root else f" ({split})") for split, fault in faults[:_TOLD]]
     if len(faults) > _TOLD:
@@ -248,20 +249,20 @@ def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str
     return UserError(what, place + "; ".join(told), fix)
 
 
-def _sentence(fault: Fault, split: str) -> str:
+def _sentence(fault: RowFault, split: str) -> str:
     column = f", column {readable(fault.column)}" if fault.column else ""
     value = fault.value if len(fault.value) <= 60 else fault.value[:60] + "…"
     return f"{fault.file}{split}, row {fault.row}{column}: {value!r} {fault.reason}"
 
 
-def _rejected_table(faults: list[tuple[str, Fault]]) -> pa.Table:
+def _rejected_table(faults: list[tuple[str, RowFault]]) -> pa.Table:
     rows = [
         {
             "split": split,
             "file": fault.file,
             "row": fault.row,
             "column": readable(fault.column),
-            "value": readable(fault.value)[:SHOWN],
+            "value": readable(fault.value)[:LONGEST_EXCERPT],
             "reason": readable(fault.reason),
         }
         for split, fault in faults

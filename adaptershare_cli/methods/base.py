@@ -47,12 +47,13 @@ class Updates:
 class StartWeights:
     """Where adapters and heads start from; what is not there starts at random.
 
-    `adapter` are the tensors of one adapter, for all tasks (named as by `AdapterBank.named_parameters`), `changes` the
-    fields of its config that differ from the library's; `heads` are tensors (`weight`, `bias`) by task.
+    `adapter` are the tensors of one adapter, for all tasks (named as by `AdapterBank.named_parameters`),
+    `config_fields` the fields of its config that differ from the library's; `heads` are tensors (`weight`, `bias`) by
+    task.
     """
 
     adapter: Mapping[str, torch.Tensor] | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
+    config_fields: Mapping[str, Any] = field(default_factory=dict)
     heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
 

@@ -13,10 +13,11 @@ from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Beginning, PastRun, Start
+from adaptershare_cli.model.adapters import adapter_kind, shape_options
 from adaptershare_cli.model.export import NORM_FILE
-from adaptershare_cli.model.given import WEIGHTS, changed_fields, read_adapter, read_head
 from adaptershare_cli.model.hypernetwork import adapter_of_new_task
 from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.model.stored import WEIGHTS, differing_fields, read_adapter, read_head
 from adaptershare_cli.settings import TrainingSettings, flag
 
 
@@ -40,7 +41,7 @@ class AdapterStart(Start):
         if self.task is None:
             adapter = adapter_of_new_task(self.run.folder, next(iter(infos)), self.seed)
         else:
-            adapter = read_adapter(folder, encoder)
+            adapter = read_adapter(folder, encoder, adapter_kind(training.adapter_config))
         return Beginning(StartWeights(adapter, self.changes, heads))
 
 
@@ -48,7 +49,7 @@ def adapter_start(
     run: PastRun, task: str | None, training: TrainingSettings, with_head: bool = False, seed: int = 0
 ) -> AdapterStart:
     """The start from the adapter of `task` (see `AdapterStart`) for a run with these training settings."""
-    changes = changed_fields(_folder(run, task), training.adapter_config, training.reduction_factor)
+    changes = differing_fields(_folder(run, task), training)
     words = {"task": task, "head": with_head}
     return AdapterStart(
         request={"origin": [run.content], "start": words | ({"changes": changes} if changes else {})},
@@ -90,7 +91,7 @@ def check_adapters_of(
             where=option,
             fix="Name a run without --train-layer-norms.",
         )
-    for name in ("adapter_config", "reduction_factor"):
+    for name in shape_options(training):
         theirs, ours = run.record.training[name], getattr(training, name)
         if theirs != ours:
             raise UserError(

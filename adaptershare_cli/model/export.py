@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from adaptershare_cli.data.batches import TaskInfo
-from adaptershare_cli.model.adapters import clean_config
+from adaptershare_cli.model.adapters.bank import rewrite_config
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.templates import render
@@ -56,7 +56,7 @@ def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
         bank.export(source, folder / "adapters" / source, leave_out=elsewhere)
     with fusion.everywhere(task) as name:
         bank.encoder.save_adapter_fusion(str(folder / "fusion"), name, use_safetensors=True)
-    clean_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
+    rewrite_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
 
 
 def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: str, **values: Any) -> None:

@@ -11,8 +11,8 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import Batch, TaskInfo, WordTokens
-from adaptershare_cli.model.adapters import AdapterBank
-from adaptershare_cli.model.encoder import pool
+from adaptershare_cli.model.adapters.bank import AdapterBank
+from adaptershare_cli.model.encoder import knows_segments, pool
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -74,7 +74,7 @@ class MultiTaskModel:
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
         # A tokenizer may give segments to an encoder that knows none.
-        self.segments = hasattr(encoder.embeddings, "token_type_embeddings")
+        self.segments = knows_segments(encoder)
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
         for task, tensors in (initial_heads or {}).items():

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.tasks import TaskDefinition, TaskRegistry, load_tasks
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.tasks import TaskRegistry, load_tasks
 from adaptershare_cli.model.source import EMBEDDED, EncoderSource, locate_encoder
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.settings import (

@@ -7,7 +7,7 @@ import os
 import torch
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.encoder import resolve_precision
+from adaptershare_cli.model.precision import resolve_precision
 from adaptershare_cli.settings import RuntimeSettings
 
 

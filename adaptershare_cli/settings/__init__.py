@@ -1,4 +1,4 @@
-"""Every setting that changes a result, as frozen dataclasses; the command line's options are made from the fields.
+"""Settings that change a result, as frozen dataclasses; the command line's options are made from the fields.
 
 An option's name is its field's name with hyphens; names follow Hugging Face `TrainingArguments` where it has one.
 A setting counts in an artefact's key only where it differs from its default, so a new field with a default does
@@ -14,19 +14,7 @@ from adaptershare_cli.settings.fields import (
     option,
     valued_fields,
 )
-from adaptershare_cli.settings.measures import (
-    AdapterWeightsSettings,
-    FisherSettings,
-    GradientSettings,
-    GradTSSettings,
-    MeasureSettings,
-    PopularitySettings,
-    SeededMeasureSettings,
-    SelectionSettings,
-    TextSettings,
-    TransferSettings,
-    TunedSettings,
-)
+from adaptershare_cli.settings.selection import SelectionSettings
 from adaptershare_cli.settings.training import (
     DownloadSettings,
     PreproSettings,
@@ -36,22 +24,12 @@ from adaptershare_cli.settings.training import (
 )
 
 __all__ = [
-    "AdapterWeightsSettings",
     "DownloadSettings",
-    "FisherSettings",
-    "GradTSSettings",
-    "GradientSettings",
-    "MeasureSettings",
-    "PopularitySettings",
     "PreproSettings",
     "RuntimeSettings",
-    "SeededMeasureSettings",
     "SelectionSettings",
     "StartSettings",
-    "TextSettings",
     "TrainingSettings",
-    "TransferSettings",
-    "TunedSettings",
     "check_settings",
     "check_value",
     "flag",

@@ -53,9 +53,8 @@ class TrainingSettings:
     sampling_temperature: float = option(
         2.0, "The temperature of --task-sampling temperature.", 1, needs=("task_sampling", "temperature")
     )
-    adapter_config: Literal["seq_bn", "double_seq_bn", "par_bn"] = option(
-        "seq_bn", "The library's bottleneck: after feed-forward, after both blocks, or parallel."
-    )
+    # Which kinds there are, and the options that only some of them have, is said in `model.adapters`.
+    adapter_config: str = option("seq_bn", "The kind of adapter.")
     reduction_factor: int = option(16, "Hidden size divided by the bottleneck's width.", 1)
     pooling: Literal["mean", "cls"] = option("mean", "How token states become one vector for the head.")
     head_dropout: float = option(0.1, "Dropout before each head.", 0, 0.9)

@@ -23,13 +23,13 @@ from adaptershare_cli.runs.rows import Limits
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.workspace import TRUTH, Artefact
-from adaptershare_cli.studies.replicates import Frame
+from adaptershare_cli.studies.replicates import Replicates
 
 Runs = dict[Training, Artefact]
 
 
 def announce_trainings(
-    frame: Frame, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
+    frame: Replicates, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
 ) -> Runs:
     """Say what making those that are missing will cost; returns those that are there.
 
@@ -51,7 +51,7 @@ def announce_trainings(
     return runs
 
 
-def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
+def make_trainings(frame: Replicates, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
     """The artefact of each training. Those that are missing are made, after a line on what that will cost.
 
     A training of one task from fresh weights is a `train-single` run as users make it; all others, and trials, are
@@ -73,7 +73,7 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
     return runs
 
 
-def training_request(frame: Frame, training: Training) -> dict[str, Any]:
+def training_request(frame: Replicates, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
     return _job(frame, training, {}).request()
 
@@ -103,13 +103,13 @@ def trial_curves(runs: Runs) -> list[dict[int, float]]:
     return found
 
 
-def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
+def trainings_cost(frame: Replicates, trainings: Sequence[Training], scoring: bool) -> Cost:
     """What the trainings process, with or without the scoring of their results."""
     rows = trained_rows(trainings, frame.batch)
     return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
-def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> Job:
+def _job(frame: Replicates, training: Training, runs: Mapping[Training, Artefact]) -> Job:
     """A training as a job; what it starts from, if anything, is among `runs`."""
     tasks, start = training.tasks, training.start
     alone = len(tasks) == 1
@@ -136,7 +136,7 @@ def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) ->
     )
 
 
-def _settings(frame: Frame, training: Training) -> TrainingSettings:
+def _settings(frame: Replicates, training: Training) -> TrainingSettings:
     """The runs' settings, with the training's updates on each of its tasks and the last step kept."""
     default = TrainingSettings()
     return replace(
@@ -150,7 +150,7 @@ def _settings(frame: Frame, training: Training) -> TrainingSettings:
     )
 
 
-def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
+def _found(frame: Replicates, trainings: Iterable[Training]) -> Runs:
     """The trainings whose artefacts are there, verified."""
     runs: Runs = {}
     for training in trainings:
@@ -164,18 +164,18 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     return runs
 
 
-def _scored(frame: Frame, trainings: Sequence[Training]) -> int:
+def _scored(frame: Replicates, trainings: Sequence[Training]) -> int:
     """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
     trials = any(training.target is not None for training in trainings)
     return scored_rows(trainings, frame.scored, frame.select if trials else {})
 
 
-def _work(frame: Frame, trainings: Sequence[Training]) -> float:
+def _work(frame: Replicates, trainings: Sequence[Training]) -> float:
     """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
     return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
 
 
-def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
+def _rate(frame: Replicates, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
     """Rows a second, and where that was measured: in the trainings that are there, else in the run at hand."""
     work, seconds, note = _work(frame, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
     if not runs or not seconds:

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adaptershare_cli.data.batches import Batch
-from adaptershare_cli.model.adapters import no_adapter
+from adaptershare_cli.model.adapters.bank import no_adapter
 from adaptershare_cli.training.protocol import Method
 
 HEAD = "head/"  # how every method names the tensors of heads

@@ -13,7 +13,7 @@ import torch
 
 from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
-from adaptershare_cli.model.encoder import linear_precision
+from adaptershare_cli.model.precision import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix

@@ -23,7 +23,8 @@ from adaptershare_cli.data.batches import TaskStream, make_batch
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.method import PlannedMethod
-from adaptershare_cli.model.encoder import linear_precision, load_encoder
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.precision import linear_precision
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import read_parts, task_info

@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.seeds import derive_seed
 
 

@@ -20,7 +20,8 @@ import pandas as pd
 from compare import bracketed, overlaps, read_metas, variants  # both lie beside this file
 from halves import fetch, halved, rows_of, write_task
 
-from adaptershare_cli.data.tasks import TaskDefinition, load_tasks
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.seeds import derive_seed
 
 PARTNER_ROWS = 200  # scored rows of a partner: its own scores are of no interest

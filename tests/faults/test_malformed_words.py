@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.names import is_visible
-from adaptershare_cli.data.raw import Fault
 from adaptershare_cli.data.readers import read_rows
+from adaptershare_cli.data.readers.rows import RowFault
 from adaptershare_cli.data.sources import _places, read_task, resolve_source
+from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused
@@ -315,7 +315,7 @@ def test_files_after_accidents(form: str, examples: int, tmp_path: Path) -> None
         train.validate(full=True)
         split = task.files.split("train")  # type: ignore[union-attr]
         raw = read_rows(_places(resolve_source(task, folder), split) or {}, split, task.files)  # type: ignore[arg-type]
-        lines = {row[1]: row[0] for row in raw.rows if not isinstance(row, Fault)}
+        lines = {row[1]: row[0] for row in raw.rows if not isinstance(row, RowFault)}
         found = train.to_pylist()
         assert [(row["text"], row["label"]) for row in found] == [
             (list(words), [str(label).strip() for label in labels])
@@ -330,9 +330,9 @@ def test_files_after_accidents(form: str, examples: int, tmp_path: Path) -> None
 
 def test_a_sentence_without_end_is_one_row_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file without empty lines does not fill the memory: its sentence is rejected at the line that is too much."""
-    from adaptershare_cli.data import readers
+    from adaptershare_cli.data.readers import conll
 
-    monkeypatch.setattr(readers, "LONGEST_ROW", 200)
+    monkeypatch.setattr(conll, "LONGEST_ROW", 200)
     lay_out(tmp_path, "conll", Spoilt())
     text = b"ab NN O\n" * 100 + b"\n" + b"a NN O\n"
     (tmp_path / "data" / "train").write_bytes(text)

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli.commands import download as stage
-from adaptershare_cli.data import parquet, sources
+from adaptershare_cli.data import sources
+from adaptershare_cli.data.readers import parquet
 from tests.cli.conftest import good, only, refused
 
 Own = Callable[..., tuple[Any, ...]]
@@ -153,7 +154,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from adaptershare_cli.data.sources import read_task, resolve_source
-from adaptershare_cli.data.tasks import parse_definition
+from adaptershare_cli.data.task_file import parse_definition
 
 def peak():  # of this process alone, in kB; resource.getrusage begins with the parent's
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -17,8 +17,8 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures.attention import attention_values
-from adaptershare_cli.model.fusion import check_fusible
+from adaptershare_cli.measures.fusion import attention_values
+from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.optimizer import Optimizer
@@ -142,10 +142,12 @@ def test_over_one_adapter_with_v_the_identity_nothing_changes(
         assert torch.equal(method.logits(batch), plain.logits(batch))
 
 
-def test_parallel_adapters_are_refused() -> None:
-    with pytest.raises(UserError, match="Parallel adapters cannot be fused"):
-        check_fusible("par_bn")
-    check_fusible("seq_bn")
+def test_parallel_adapters_are_refused(encoder: Path) -> None:
+    with pytest.raises(UserError, match="Parallel adapters cannot be fused.* Use seq_bn or double_seq_bn"):
+        require_use(adapter_kind("par_bn"), "fused")
+    require_use(adapter_kind("seq_bn"), "fused")
+    with pytest.raises(UserError, match="Parallel adapters cannot be fused"):  # whoever builds a fusion
+        build_method(encoder, "adaptershare", training=replace(TRAINING, adapter_config="par_bn"), fuse=True)
 
 
 # ------------------------------------------------------------------------------------------------------- what trains
@@ -254,7 +256,7 @@ def test_dropout_of_the_scores_in_training_only(encoder: Path) -> None:
 
 
 def test_bf16_leaves_adapters_and_fusion_modules_alone(encoder: Path) -> None:
-    from adaptershare_cli.model.encoder import linear_precision
+    from adaptershare_cli.model.precision import linear_precision
 
     method, _ = build(encoder)
     adapters = [*method.model.bank.parameters(), *method.names()]

@@ -124,7 +124,7 @@ from pathlib import Path
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the library waits 23 s in all before it gives up
 from adaptershare_cli.data.sources import read_task, resolve_source, source_request
-from adaptershare_cli.data.tasks import parse_definition
+from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 answers = []
 for file in sys.argv[1:]:
@@ -288,14 +288,14 @@ def test_lists_of_words_and_of_class_labels(monkeypatch: pytest.MonkeyPatch) -> 
     )})  # fmt: skip
     rows = {"tokens": [["a", "fine", "film"], ["no"], ["odd"]], "tags": [[0, 1, 2], [0], [-1]]}
     monkeypatch.setattr(hub, "_load", lambda spec, split: datasets.Dataset.from_dict(rows, features=of_words))
-    columns: dict[str, Any] = {"text": "tokens", "text_pair": None, "label": "tags", "pair_if_present": False}
+    columns = (("text", "tokens"), ("label", "tags"))
     split = SplitSpec("train", (("", "train"),))
     for words, labels in ((True, ()), (True, ("I-x", "B-x", "O"))):
-        spec = SourceSpec("hub", (split,), path="some/words", words=words, **columns)
+        spec = SourceSpec("hub", (split,), path="some/words", words=words, columns=columns)
         raw = hub.read_hub_split(spec, split, labels)
         assert raw is not None
         found = [row[2] for row in raw.rows]  # type: ignore[index]
         assert found == [[["a", "fine", "film"], ["O", "B-x", "I-x"]], [["no"], ["O"]], [["odd"], [None]]]
-    spec = SourceSpec("hub", (split,), path="some/words", words=False, **columns)
+    spec = SourceSpec("hub", (split,), path="some/words", words=False, columns=columns)
     with pytest.raises(UserError, match="not text"):
         hub.read_hub_split(spec, split, ())

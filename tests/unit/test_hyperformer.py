@@ -16,7 +16,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.methods.hyperformer.method import HyperFormer
-from adaptershare_cli.model.generated import layer_norms
+from adaptershare_cli.model.encoder import layer_norms
 from adaptershare_cli.model.hypernetwork import (
     AdapterSite,
     GeneratorSizes,

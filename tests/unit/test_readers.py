@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +19,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptershare_cli.data import delimited, files, readers
-from adaptershare_cli.data.definition import READER_KEYS, SourceSpec, SplitSpec
-from adaptershare_cli.data.files import Place
-from adaptershare_cli.data.raw import Fault, Files
-from adaptershare_cli.data.readers import READERS, read_rows
+from adaptershare_cli.data import files
+from adaptershare_cli.data.definition import SourceSpec, SplitSpec
+from adaptershare_cli.data.files import DataFile
+from adaptershare_cli.data.readers import READERS, delimited, read_rows
+from adaptershare_cli.data.readers.rows import FilesByRole, RowFault
 from adaptershare_cli.errors import UserError
 
 SPLIT = SplitSpec("train", (("", "data"),))
 
 
-def spec(reader: str, **changes: Any) -> SourceSpec:
-    quoting = {"tsv": "none", "csv": "standard"}.get(reader, "")
-    return SourceSpec(**{"kind": "files", "splits": (SPLIT,), "reader": reader, "quoting": quoting, **changes})
+def spec(reader: str, columns: dict[str, Any] | None = None, **changes: Any) -> SourceSpec:
+    """A source of one split; `columns` are those that differ from the defaults, None for one that is not read."""
+    every = {"text": "text", "text_pair": "text_pair", "label": "label", **(columns or {})}
+    wanted = tuple((role, column) for role, column in every.items() if column is not None)
+    details = {"splits": (SPLIT,), "reader": reader, "quoting": READERS[reader].quoting, "columns": wanted, **changes}
+    return SourceSpec(kind="files", **details)
 
 
 @dataclass
@@ -38,28 +44,28 @@ class Read:
     values: dict[str, list[Any]]
     lines: list[int]
     positions: list[int]
-    faults: list[Fault]
+    faults: list[RowFault]
     files: dict[str, str]
 
 
-def read_all(files: Files, split: SplitSpec, spec: SourceSpec) -> Read:
-    raw = read_rows(files, split, spec)
-    done = Read({role: [] for role in raw.names}, [], [], [], raw.files)
-    for row in raw.rows:
-        if isinstance(row, Fault):
+def read_all(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> Read:
+    unchecked = read_rows(files, split, spec)
+    done = Read({role: [] for role in unchecked.columns}, [], [], [], unchecked.files)
+    for row in unchecked.rows:
+        if isinstance(row, RowFault):
             done.faults.append(row)
             continue
         done.lines.append(row[0])
         done.positions.append(row[1])
-        for role, value in zip(raw.names, row[2], strict=True):
+        for role, value in zip(unchecked.columns, row[2], strict=True):
             done.values[role].append(value)
     return done
 
 
-def read(folder: Path, reader: str, content: bytes | str, **changes: Any) -> Read:
+def read(folder: Path, reader: str, content: bytes | str, columns: Any = None, **changes: Any) -> Read:
     file = folder / "data"
     file.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_all({"": Place("data", file)}, SPLIT, spec(reader, **changes))
+    return read_all({"": DataFile("data", file)}, SPLIT, spec(reader, columns, **changes))
 
 
 def refused(folder: Path, reader: str, content: bytes | str, **changes: Any) -> str:
@@ -74,8 +80,18 @@ def faults(rows: Read) -> list[tuple[int, str]]:
     return [(fault.row, fault.reason) for fault in rows.faults]
 
 
-def test_the_registry_and_the_definitions_know_the_same_readers() -> None:
-    assert set(READERS) == set(READER_KEYS)
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_is_there_and_explained(name: str) -> None:
+    reader = READERS[name]
+    assert reader.name == name and reader.summary and set(reader.rows) <= {"texts", "words"} and reader.rows
+    assert callable(import_module(f"adaptershare_cli.data.readers.{reader.module}").read)
+
+
+def test_a_list_of_readers_is_light() -> None:
+    code = "import sys; from adaptershare_cli.data.readers import READERS; print('parquet' in READERS, *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    known, *modules = done.stdout.split()
+    assert known == "True" and not {"pyarrow", "pydantic", "numpy"} & set(modules)
 
 
 # --- tsv and csv
@@ -107,15 +123,16 @@ def test_lines_end_at_line_feeds_only(tmp_path: Path) -> None:
 
 
 def test_without_a_header_columns_are_numbers(tmp_path: Path) -> None:
-    rows = read(tmp_path, "tsv", "s\t1\t\tfine\ns\t0\t*\tbad\n", header=False, text=3, text_pair=None, label=1)
+    columns = {"text": 3, "text_pair": None, "label": 1}
+    rows = read(tmp_path, "tsv", "s\t1\t\tfine\ns\t0\t*\tbad\n", columns, header=False)
     assert rows.values == {"text": ["fine", "bad"], "label": ["1", "0"]}
     assert rows.lines == [1, 2]
-    message = refused(tmp_path, "tsv", "a\t1\n", header=False, text=3, text_pair=None, label=1)
+    message = refused(tmp_path, "tsv", "a\t1\n", columns=columns, header=False)
     assert "the column 3 (text) is missing" in message and "0 to 1" in message
 
 
 def test_without_a_header_a_faulty_first_row_does_not_set_the_width(tmp_path: Path) -> None:
-    rows = read(tmp_path, "tsv", "x\na\t1\nb\t0\n", header=False, text=0, text_pair=None, label=1)
+    rows = read(tmp_path, "tsv", "x\na\t1\nb\t0\n", columns={"text": 0, "text_pair": None, "label": 1}, header=False)
     assert rows.values["text"] == ["a", "b"]
     assert faults(rows) == [(1, "has 1 field where 2 are expected")]
 
@@ -123,12 +140,12 @@ def test_without_a_header_a_faulty_first_row_does_not_set_the_width(tmp_path: Pa
 def test_text_pair_is_read_where_it_is(tmp_path: Path) -> None:
     assert "text_pair" not in read(tmp_path, "csv", "text,label\na,1\n").values
     assert read(tmp_path, "csv", "text,text_pair,label\na,b,1\n").values["text_pair"] == ["b"]
-    message = refused(tmp_path, "csv", "text,label\na,1\n", text_pair="second", pair_if_present=False)
+    message = refused(tmp_path, "csv", "text,label\na,1\n", columns={"text_pair": "second"}, pair_if_present=False)
     assert "the column `second` (text_pair) is missing" in message
 
 
 def test_a_missing_column_tells_those_there(tmp_path: Path) -> None:
-    message = refused(tmp_path, "csv", "sentence,labels\na,1\n", text="sentence")
+    message = refused(tmp_path, "csv", "sentence,labels\na,1\n", columns={"text": "sentence"})
     assert "the column `label` (label) is missing" in message
     assert "Did you mean `labels`?" in message and "Columns there: sentence, labels" in message
     assert "there twice" in refused(tmp_path, "csv", "text,label,text\na,1,b\n")
@@ -198,7 +215,7 @@ def test_wrong_quotes_everywhere_are_the_files_fault(tmp_path: Path) -> None:
 
 
 def test_longest_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (files, delimited, readers):
+    for module in (files, delimited):
         monkeypatch.setattr(module, "LONGEST_ROW", 50)
     long = "x" * 47
     for reader, good, bad in (
@@ -247,7 +264,7 @@ def test_tsv_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts
 def test_large_files_are_read_quickly(tmp_path: Path) -> None:
     content = "sentence\tlabel\n" + "a film of quiet force and some charm \t1\n" * 67_349
     start = time.perf_counter()
-    rows = read(tmp_path, "tsv", content, text="sentence")
+    rows = read(tmp_path, "tsv", content, columns={"text": "sentence"})
     assert len(rows.lines) == 67_349
     assert time.perf_counter() - start < 2
 
@@ -259,7 +276,7 @@ def test_large_files_are_read_quickly(tmp_path: Path) -> None:
 def test_files_that_are_not_there_or_not_files(tmp_path: Path, reader: str) -> None:
     def reason() -> str:
         with pytest.raises(UserError) as caught:
-            read_all({"": Place("data", tmp_path / "data")}, SPLIT, spec(reader))
+            read_all({"": DataFile("data", tmp_path / "data")}, SPLIT, spec(reader))
         assert str(tmp_path / "data") in caught.value.where
         return caught.value.what
 
@@ -348,8 +365,8 @@ def test_parquet_faults(tmp_path: Path) -> None:
 
 
 def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
-    raw = pa.array([b"caf\xe9", b"ok"])
-    text = pa.Array.from_buffers(pa.string(), 2, raw.buffers())
+    encoded = pa.array([b"caf\xe9", b"ok"])
+    text = pa.Array.from_buffers(pa.string(), 2, encoded.buffers())
     rows = read(tmp_path, "parquet", parquet({"text": text, "label": [1, 2]}))
     assert rows.values["text"] == ["caf\udce9", "ok"]
 
@@ -360,7 +377,7 @@ def test_parquet_text_that_is_no_utf8(tmp_path: Path) -> None:
 def parallel(folder: Path, text: str, label: str) -> Read:
     (folder / "seq.in").write_text(text)
     (folder / "label").write_text(label)
-    files = {"text": Place("t/seq.in", folder / "seq.in"), "label": Place("t/label", folder / "label")}
+    files = {"text": DataFile("t/seq.in", folder / "seq.in"), "label": DataFile("t/label", folder / "label")}
     return read_all(files, SPLIT, spec("lines"))
 
 
@@ -383,7 +400,7 @@ def test_clinc(tmp_path: Path) -> None:
 
     def rows(key: str) -> Read:
         split = SplitSpec("train", (("", "data"),), key=key)
-        return read_all({"": Place("data", tmp_path / "data")}, split, spec("clinc"))
+        return read_all({"": DataFile("data", tmp_path / "data")}, split, spec("clinc"))
 
     train = rows("train")
     assert train.values == {"text": ["a", "d"], "label": ["x", "y"]}

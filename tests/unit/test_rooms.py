@@ -30,7 +30,7 @@ FLOORS = (
     {"statistics"},
     {"sharing", "store"},
     {"settings"},
-    {"schemas", "screen"},
+    {"schemas", "screen", "templates"},
     {"errors", "seeds", "signals"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

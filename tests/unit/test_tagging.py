@@ -17,10 +17,10 @@ import torch
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures.head_importance import row_importance
-from adaptershare_cli.model.given import read_head
 from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.model.stored import read_head
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
+from adaptershare_cli.observe.head_importance import row_importance
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import unit_rows
 from adaptershare_cli.training.costs import count_costs

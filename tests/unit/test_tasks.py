@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import tasks
-from adaptershare_cli.data.tasks import load_tasks, parse_definition
+from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.errors import UserError
 
 BASE: dict[str, Any] = {
@@ -73,7 +74,7 @@ def test_five_lines_are_a_definition_and_keep_their_words(tmp_path: Path) -> Non
     assert (task.labels, task.labels_from_train, task.range) == (("no", "yes"), False, None)
     assert task.metrics == ("f1", "accuracy")
     assert task.files is not None and task.hub is None and task.embedded is None
-    assert (task.files.text, task.files.text_pair, task.files.label) == ("text", "text_pair", "label")
+    assert dict(task.files.columns) == {"text": "text", "text_pair": "text_pair", "label": "label"}
     assert task.files.pair_if_present
     assert task.files.label_map == (("0", "no"), ("1", "yes"))
     assert (task.files.quoting, task.files.header) == ("none", True)
@@ -114,7 +115,7 @@ def test_numbered_columns(tmp_path: Path) -> None:
     block = {**BASE["files"], "header": False, "columns": {"text": 3, "label": 1}}
     files = parse_definition(write(tmp_path, files=block)).files
     assert files is not None
-    assert (files.text, files.text_pair, files.label, files.pair_if_present) == (3, None, 1, False)
+    assert (files.columns, files.pair_if_present) == ((("text", 3), ("label", 1)), False)
 
 
 def files_with(**changes: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from torch import nn
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.adapterfusion.settings import AdapterFusionSettings
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -47,9 +47,7 @@ class AdapterFusion:
         self.context, self.settings = context, context.settings
         training, seed, targets = context.training, context.seed, context.data.tasks
         plan = SharingPlan.private(tuple(context.start), context.encoder.config.num_hidden_layers)
-        bank = AdapterBank(
-            context.encoder, plan, training.adapter_config, training.reduction_factor, seed, **context.weights.changes
-        )
+        bank = AdapterBank(context.encoder, plan, training, seed, config_fields=context.weights.config_fields)
         for name, tensors in context.start.items():
             bank.fill(name, tensors)
         bank.tie_equal()

@@ -22,13 +22,13 @@ from adaptershare_cli.methods.adapterfusion.settings import AdapterFusionSetting
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Preparation, Start, pick_run
 from adaptershare_cli.methods.stored_adapter import check_adapters_of
+from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
-from adaptershare_cli.model.fusion import check_fusible
-from adaptershare_cli.model.given import (
+from adaptershare_cli.model.stored import (
     CONFIG,
     WEIGHTS,
-    changed_fields,
     check_adapter,
+    differing_fields,
     find_adapters,
     read_adapter,
     read_head,
@@ -61,14 +61,15 @@ class AdaptersStart(Start):
                     fix="Use --fusion-head fresh.",
                 )
             heads[task] = read_head(self.folders[task], info, training.pooling)
-        sources: Sources = {name: read_adapter(path, encoder) for name, path in self.folders.items()}
-        return Beginning(StartWeights(changes=self.changes, heads=heads), sources)
+        kind = adapter_kind(training.adapter_config)
+        sources: Sources = {name: read_adapter(path, encoder, kind) for name, path in self.folders.items()}
+        return Beginning(StartWeights(config_fields=self.changes, heads=heads), sources)
 
 
 def begin(settings: AdapterFusionSettings, ask: Ask) -> Begin:
     """How the adapters come about. Raises UserError for what is wrong with the options, before anything is made."""
     training = ask.training
-    check_fusible(training.adapter_config)
+    require_use(adapter_kind(training.adapter_config), "fused")
     if settings.trains_adapters:
         _check_trainable(settings, ask)
         return lambda preparation, seed: _from_training(settings, training, preparation, seed)
@@ -76,7 +77,7 @@ def begin(settings: AdapterFusionSettings, ask: Ask) -> Begin:
     if settings.adapters is not None:
         folders = find_adapters(Path(settings.adapters))
         for folder in folders.values():
-            check_adapter(folder, ask.encoder, training.adapter_config, training.reduction_factor)
+            check_adapter(folder, ask.encoder, training)
         return lambda preparation, seed: _from_folders(settings, training, preparation, folders)
     words = settings.fusion_over
     assert words is not None
@@ -171,7 +172,7 @@ def _from_runs(
 ) -> AdaptersStart:
     folders = {task: run.folder / "tasks" / task for run in runs for task in run.record.tasks}
     # The adapters of one method are all alike.
-    changes = changed_fields(next(iter(folders.values())), training.adapter_config, training.reduction_factor)
+    changes = differing_fields(next(iter(folders.values())), training)
     origin = [run.content for run in runs]
     return AdaptersStart(
         request={"fusion_over": over, "origin": origin, **({"changes": changes} if changes else {})},

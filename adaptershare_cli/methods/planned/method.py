@@ -16,7 +16,7 @@ from torch import nn
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.methods.base import MethodContext
 from adaptershare_cli.methods.planned.settings import ObserveSettings
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -75,10 +75,7 @@ class Act:
 def tied_model(context: MethodContext, plan: SharingPlan, fuse: bool = False) -> MultiTaskModel:
     """Adapters that are tied by `plan`, a head for each task, and with `fuse` AdapterFusion where a layer has split."""
     training, seed = context.training, context.seed
-    bank = AdapterBank(
-        context.encoder, plan, training.adapter_config, training.reduction_factor, seed, context.weights.adapter,
-        **context.weights.changes,
-    )  # fmt: skip
+    bank = AdapterBank(context.encoder, plan, training, seed, context.weights.adapter, context.weights.config_fields)
     return MultiTaskModel(
         context.encoder, bank, list(context.data.infos.values()), training.pooling, training.head_dropout, seed,
         fusion=Fusion(bank, plan.tasks, seed, own_adapters=True) if fuse else None, initial_heads=context.weights.heads,

@@ -57,10 +57,7 @@ class SparseSharing:
                 f"--updates strict counts the updates of every weight, which --optim {training.optim} cannot",
                 fix="Use AdamW, or --updates leaky.",
             )
-        self.model = make_masked(
-            context.encoder, context.data.infos, self.settings.prune, training.adapter_config,
-            training.reduction_factor, training.pooling, training.head_dropout, context.seed,
-        )  # fmt: skip
+        self.model = make_masked(context.encoder, context.data.infos, self.settings.prune, training, context.seed)
         assert context.start is None or isinstance(context.start, SearchedMasks)
         self.searched: SearchedMasks | None = context.start
         search = self.searched.settings if self.searched else None

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.model.adapters import shape_options
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.settings.fields import flag, option
 
@@ -90,7 +91,7 @@ class SparseSharingSettings(MethodSettings):
         """An encoder that is trained itself is held in fp32, and has no adapters."""
         if self.prune != "encoder":
             return runtime
-        for name in ("adapter_config", "reduction_factor"):
+        for name in shape_options(training):
             if name in chosen:
                 value = flag(name, getattr(training, name))
                 raise UserError(f"{value} has no effect: there are no adapters", where="--prune encoder")

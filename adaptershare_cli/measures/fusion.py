@@ -6,27 +6,44 @@ adapter task s holds there:
     value[l, s, t]  = mean over the locations c of  a[l, c, t, g(s)] / |g(s)|
     value[-1, s, t] = mean over the fused layers of value[l, s, t]
 
-The source s is whose adapter is attended to, the target t who attends, so the measure is directed. An adapter that
-several tasks share counts for each in equal parts. What t gives to its own adapter is left out of the pairs, so the
-values of a target sum to at most 1.
+The source s is the task whose adapter is attended to, the target t the one that attends, so the measure is directed. An
+adapter that several tasks share counts for each in equal parts. What t gives to its own adapter is left out of the
+pairs, so the values of a target sum to at most 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import RunTable, RunTables
+from adaptershare_cli.measures.settings import SeededMeasureSettings
+from adaptershare_cli.measures.spec import SHARE, measure
 
-from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import SeededMeasureSettings
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
-    """What each seed's run attended to (`inputs.tables`: `schemas.ATTENTION`)."""
-    found = {seed: attention_values(table, inputs.tasks) for seed, table in inputs.tables.items()}
-    frames = [values_frame(values.to_dict("records")).assign(seed=seed) for seed, values in found.items()]
-    return Found(pd.concat(frames, ignore_index=True))
+@measure(
+    "fusion",
+    "how much a task attends to another's adapter in a run with AdapterFusion",
+    code_version=1,
+    settings=SeededMeasureSettings,
+    needs=RunTable("attention"),
+    range=(0, 1),
+    unit=SHARE,
+    directed=True,
+)
+def fusion(attention: RunTables, scope: Scope, settings: SeededMeasureSettings) -> Measurement:
+    """What each seed's run attended to (`schemas.ATTENTION`)."""
+    import pandas as pd
+
+    from adaptershare_cli.statistics.summary import value_table
+
+    of_runs = {seed: attention_values(table, scope.tasks) for seed, table in attention.by_seed.items()}
+    parts = [value_table(values.to_dict("records")).assign(seed=seed) for seed, values in of_runs.items()]
+    return Measurement(pd.concat(parts, ignore_index=True))
 
 
 def attention_values(attention: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
@@ -36,6 +53,10 @@ def attention_values(attention: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFr
     value is NaN where the target attended to nothing, or the source's adapter was not there.
     Raises ValueError if a task is named twice, or a target has two values for one adapter and site (several runs).
     """
+    import pandas as pd
+
+    from adaptershare_cli import schemas
+
     if len(set(tasks)) != len(tasks):
         raise ValueError(f"a task is named twice: {tasks}")
     if attention.duplicated(["task", "layer", "location", "adapter"]).any():
@@ -43,15 +64,15 @@ def attention_values(attention: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFr
     parts = attention.assign(attention=attention["attention"] / attention["members"].map(len)).explode("members")
     of_layers = parts.groupby(["layer", "members", "task"])["attention"].mean()
     over_all = of_layers.groupby(["members", "task"]).mean()
-    found = {(int(layer), source, target): value for (layer, source, target), value in of_layers.items()}
-    found |= {(schemas.ALL_LAYERS, source, target): value for (source, target), value in over_all.items()}
+    known = {(int(layer), source, target): value for (layer, source, target), value in of_layers.items()}
+    known |= {(schemas.ALL_LAYERS, source, target): value for (source, target), value in over_all.items()}
     return pd.DataFrame(
         [
             {
                 "layer": layer,
                 "source": source,
                 "target": target,
-                "value": found.get((layer, source, target), float("nan")),
+                "value": known.get((layer, source, target), float("nan")),
             }
             for layer in [schemas.ALL_LAYERS, *sorted(attention["layer"].unique().tolist())]
             for source in tasks

@@ -10,36 +10,24 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from adapters import AdapterSetup, BnConfig, DoubleSeqBnConfig, ParBnConfig, SeqBnConfig
+from adapters import AdapterSetup
 from adapters.composition import BatchSplit
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.model.adapters import adapter_kind
+from adaptershare_cli.model.adapters.base import AdapterKind, Site
 from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 
-CONFIGS: dict[str, type[BnConfig]] = {
-    "seq_bn": SeqBnConfig,
-    "double_seq_bn": DoubleSeqBnConfig,
-    "par_bn": ParBnConfig,
-}
 ADAPTER_FOLDER_FILES = ("adapter_config.json", "adapter.safetensors")
-
-
-@dataclass(frozen=True)
-class Site:
-    """One adapter module of one task: its place and its parameters' names within the module."""
-
-    layer: int
-    location: str
-    module: nn.Module
 
 
 def check_adapter_name(task: str) -> None:
@@ -60,28 +48,28 @@ class AdapterBank:
     """The adapters of several tasks on one encoder, tied according to a plan.
 
     All tasks start from the same weights in a layer, so a private and a shared plan start from the same function:
-    from those of `initial` (named as by `named_parameters`), or else at random.
+    from those of `initial` (named as by `named_parameters`), or else at random. The kind of adapter and its sizes are
+    those of `training`; `config_fields` are fields of the library's config that differ from what these settings make.
     """
 
     def __init__(
         self,
         encoder: PreTrainedModel,
         plan: SharingPlan,
-        config: str,
-        reduction_factor: int,
+        training: TrainingSettings,
         seed: int,
         initial: Mapping[str, torch.Tensor] | None = None,
-        **changes: Any,
+        config_fields: Mapping[str, Any] | None = None,
     ) -> None:
-        """`config` names one of `CONFIGS`, of which `changes` are other fields than the library's."""
         self.encoder = cast(Any, encoder)  # `adapters.init` gave it methods that its type does not have
         self.tasks = plan.tasks
-        adapter_config = CONFIGS[config](reduction_factor=reduction_factor, **changes)
+        self.kind = adapter_kind(training.adapter_config)
+        adapter_config = self.kind.library_config(training, config_fields)
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
             check_adapter_name(task)
             self.encoder.add_adapter(task, config=adapter_config)
-        self.sites: dict[str, list[Site]] = {task: _sites(self.encoder, task) for task in self.tasks}
+        self.sites: dict[str, list[Site]] = {task: layer_sites(self.kind, self.encoder, task) for task in self.tasks}
         if initial is not None:
             self.fill(self.tasks[0], initial)
         with torch.no_grad():
@@ -157,6 +145,16 @@ class AdapterBank:
                 for name, tensor in site.module.named_parameters():
                     yield f"{prefix}.{name}", tensor
 
+    def names_in_encoder(self, task: str) -> dict[str, str]:
+        """What the encoder calls each adapter tensor of `task`, by its name `layer.location.parameter`."""
+        paths = {module: path for path, module in self.encoder.named_modules()}
+        return {
+            f"{site.layer}.{site.location}.{part}{'.' if part else ''}{leaf}": f"{paths[module]}.{leaf}"
+            for site in self.sites[task]
+            for part, module in site.module.named_modules()
+            for leaf, _ in module.named_parameters(recurse=False)
+        }
+
     @torch.no_grad()
     def fill(self, task: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Copy `tensors`, named as by `named_parameters(task)`, into the adapter tensors that `task` uses.
@@ -215,35 +213,44 @@ class AdapterBank:
         folder.mkdir(parents=True, exist_ok=True)
         self.encoder.save_adapter(str(folder), task, use_safetensors=True)
         config_file, weights_file = (folder / name for name in ADAPTER_FOLDER_FILES)
-        changes: dict[str, Any] = {}
+        replaced: dict[str, Any] = {}
         if leave_out:
-            changes["config"] = {**json.loads(config_file.read_text())["config"], "leave_out": list(leave_out)}
-            named = {module: name for name, module in self.encoder.named_modules()}
-            left_out = tuple(f"{named[site.module]}." for site in self.sites[task] if site.layer in leave_out)
-            save_file({n: t for n, t in load_file(weights_file).items() if not n.startswith(left_out)}, weights_file)
-        clean_config(config_file, **changes)
+            replaced["config"] = {**json.loads(config_file.read_text())["config"], "leave_out": list(leave_out)}
+            left_out = {name for own, name in self.names_in_encoder(task).items() if _layer(own) in leave_out}
+            save_file({n: t for n, t in load_file(weights_file).items() if n not in left_out}, weights_file)
+        rewrite_config(config_file, **replaced)
 
 
-def clean_config(file: Path, **changes: Any) -> None:
-    """Write a config of the library again, with `changes`, without the local model path: equal runs, equal bytes."""
-    config = json.loads(file.read_text(encoding="utf-8")) | changes
+def rewrite_config(file: Path, **replaced: Any) -> None:
+    """Write a config of the library again, parts of it `replaced`, without the local model path.
+
+    So equal runs write equal bytes.
+    """
+    config = json.loads(file.read_text(encoding="utf-8")) | replaced
     config.pop("model_name", None)
     file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def named_tensors(encoder: Any, adapter: str) -> dict[str, nn.Parameter]:
+def layer_sites(kind: AdapterKind, encoder: Any, adapter: str) -> list[Site]:
+    """The sites of an adapter. Raises NotImplementedError for one that also has tensors outside the layers.
+
+    A plan says for each layer who shares; of such tensors it says nothing.
+    """
+    sites = kind.sites(encoder, adapter)
+    if any(site.layer < 0 for site in sites):
+        raise NotImplementedError(f"adapters of the kind {kind.name} have tensors that belong to no layer")
+    return sites
+
+
+def named_tensors(kind: AdapterKind, encoder: Any, adapter: str) -> dict[str, nn.Parameter]:
     """All tensors of one of the encoder's adapters, as `layer.location.parameter`."""
     return {
         f"{site.layer}.{site.location}.{name}": tensor
-        for site in _sites(encoder, adapter)
+        for site in layer_sites(kind, encoder, adapter)
         for name, tensor in site.module.named_parameters()
     }
 
 
-def _sites(encoder: Any, task: str) -> list[Site]:
-    found: dict[int, dict[str, Any]] = encoder.get_adapter(task)
-    return [
-        Site(layer, location, module)
-        for layer, modules in sorted(found.items())
-        for location, module in sorted(modules.items())
-    ]
+def _layer(name: str) -> int:
+    """The layer in a name `layer.location.parameter`."""
+    return int(name.partition(".")[0])

@@ -2,7 +2,7 @@
 
 Each task has an ordinary library adapter as a *slot*. In training its tensors are replaced for one pass by those that
 the generators write (so gradients reach generators and embeddings); for scoring, checks and export they are copied
-into the slots once. A slot is formula 1.2 of the original,
+into the slots once. A slot of bottleneck adapters is formula 1.2 of the original,
 
     y = s + LN_{gamma,beta}( U gelu_new(D s + b_D) + b_U )
 
@@ -13,35 +13,29 @@ they put theirs (`seq_bn` reads the layer-normalised sum of s and the residual, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import TaskInfo
-from adaptershare_cli.model.adapters import AdapterBank, Site
+from adaptershare_cli.model.adapters import adapter_kind, require_use
+from adaptershare_cli.model.adapters.bank import AdapterBank
+from adaptershare_cli.model.adapters.base import Site
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.hypernetwork import AdapterSite, GeneratorSizes, fresh_embedding, make_hypernetwork
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 
-SLOT: dict[str, Any] = {
-    "non_linearity": "gelu_new",
-    "ln_after": True,
-}  # what a slot differs in from the library's config
+
+def adapter_slots(encoder: PreTrainedModel, plan: SharingPlan, training: TrainingSettings, seed: int) -> AdapterBank:
+    """A slot for each task. Raises UserError for adapters that cannot be generated."""
+    kind = adapter_kind(training.adapter_config)
+    require_use(kind, "generated")
+    return AdapterBank(encoder, plan, training, seed, config_fields=kind.generated_fields)
 
 
-def layer_norms(encoder: PreTrainedModel) -> dict[str, nn.Parameter]:
-    """The tensors of the encoder's own layer norms by name; to be called before adapters are added."""
-    return {
-        f"{path}.{name}": parameter
-        for path, module in encoder.named_modules()
-        if isinstance(module, nn.LayerNorm)
-        for name, parameter in module.named_parameters()
-    }
-
-
-class GeneratedModel(MultiTaskModel):
+class HyperFormerModel(MultiTaskModel):
     """A frozen encoder, generators that write the adapters of each task from its embedding, and a head for each.
 
     `norms` are layer norms of the encoder, by name, that all tasks train together.
@@ -69,10 +63,7 @@ class GeneratedModel(MultiTaskModel):
         }
         for norm in norms.values():
             norm.requires_grad_(True)
-        places = {id(parameter): name for name, parameter in encoder.named_parameters(remove_duplicate=False)}
-        self._places = {
-            task: {name: places[id(slot)] for name, slot in bank.named_parameters(task)} for task in bank.tasks
-        }
+        self._places = {task: bank.names_in_encoder(task) for task in bank.tasks}
         self._stale = True  # whether the slots may differ from what the generators write
 
     def weights(self, task: str) -> dict[str, torch.Tensor]:

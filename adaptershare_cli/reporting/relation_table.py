@@ -10,6 +10,7 @@ from rich.table import Table
 
 from adaptershare_cli import schemas
 from adaptershare_cli.measures.base import cost_share
+from adaptershare_cli.reporting.tables import MISSING
 
 COUNTED = {"± s.e.": "standard_error", "null 95 %": "null_upper", "p": "p_value", "checks": "checks"}
 
@@ -21,17 +22,17 @@ def relation_table(
 
     `answer` are rows of `schemas.CORRELATION` without those of single seeds; `seeds` are those it is a mean of.
     """
-    frame = answer[answer["layer"] == schemas.ALL_LAYERS]
+    over_all = answer[answer["layer"] == schemas.ALL_LAYERS]
     over = f", mean of seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
     what, column = ("best source", "source") if directed else ("nearest neighbour", "nearest")
     table = Table(title=f"{measure}: each task's {what}{over}")
-    shown = {head: name for head, name in COUNTED.items() if frame[name].notna().any()}
+    shown = {head: name for head, name in COUNTED.items() if over_all[name].notna().any()}
     for head in ("task", column, "value", *shown):
         table.add_column(head, justify="left" if head in ("task", column) else "right")
     for task in tasks:
-        rows = frame[frame["target"] == task].dropna(subset=["value"]).sort_values("source")
+        rows = over_all[over_all["target"] == task].dropna(subset=["value"]).sort_values("source")
         if rows.empty:
-            table.add_row(task, *["–"] * (len(table.columns) - 1))
+            table.add_row(task, *[MISSING] * (len(table.columns) - 1))
             continue
         nearest = rows[rows["value"] == rows["value"].max()]
         best = nearest.iloc[0]
@@ -67,5 +68,5 @@ def _cell(name: str, value: float) -> str:
 def _number(value: float) -> str:
     """Three decimals; of a number too small for them two digits."""
     if pd.isna(value):
-        return "–"
+        return MISSING
     return f"{value:.3f}" if abs(value) >= 0.0095 or value == 0 else f"{value:.1e}"

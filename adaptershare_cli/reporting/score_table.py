@@ -1,8 +1,7 @@
-"""How good measures are, and what was selected by them, as tables for the terminal."""
+"""How good measures are, as a table for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -33,10 +32,10 @@ def score_table(scores: pd.DataFrame) -> Table:
         by_score = rows.set_index("score")
         cells = [_with_interval(by_score.loc[name], decimals_of(name)) for name in names]
         p_value = by_score["p_value"].get("pearson", float("nan"))
-        table.add_row(Text(str(measure)), *cells, shown(p_value, 3), percentage(rows["cost_share"].iloc[0]))
+        table.add_row(Text(str(measure)), *cells, rounded(p_value, 3), percentage(rows["cost_share"].iloc[0]))
     table.add_section()
     null = whole.groupby("score")["null_mean"].mean()
-    table.add_row("random, mean", *(shown(null[name], decimals_of(name)) for name in names), "", "")
+    table.add_row("random, mean", *(rounded(null[name], decimals_of(name)) for name in names), "", "")
     ceiling = whole.drop_duplicates("score").set_index("score")
     cells = [_ceiling(ceiling.loc[name], decimals_of(name)) for name in names]
     table.add_row("ceiling", *cells, "", "")
@@ -49,60 +48,24 @@ def empty_scores(scores: pd.DataFrame) -> list[str]:
     return [str(name) for name, count in whole.items() if not count]
 
 
-def selection_steps_table(selection: pd.DataFrame) -> Table:
-    """One row a step (`schemas.SELECTION`): what was trained along, the target's scores, what was chosen, rows kept.
-
-    The score decides; what the target has on its scored splits stands beside it, with its standard error over seeds.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text("auxiliaries of " + ", ".join(dict.fromkeys(selection["target"]))))
-    columns = ("target", "procedure", "step", "trained along", "score", "scored splits", "chosen", "rows kept")
-    for name in columns:
-        right = name in ("step", "score", "scored splits")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    selection = selection.assign(rule=selection["rule"].fillna(""))
-    for (target, procedure, rule, step), rows in selection.groupby(
-        ["target", "procedure", "rule", "step"], sort=False, dropna=False
-    ):
-        first = rows.iloc[0]
-        kept = [f"{row.task} {len(row.rows)} of {row.available:.0f}" for row in rows.itertuples() if pd.notna(row.task)]
-        names = ", ".join(first["auxiliaries"]) or "none"
-        name = f"{procedure} ({rule})" if rule else str(procedure)
-        chosen = "chosen" if first["chosen"] else ""
-        scores = shown(first["score"], 3), _over_seeds(first["scored"])
-        cells = [target, name, str(step), names, *scores, chosen, "\n".join(kept)]
-        table.add_row(*(Text(str(cell)) for cell in cells))
-    return table
-
-
-def _over_seeds(values: Sequence[float] | None) -> str:
-    """The mean over the seeds, with its standard error where there are several."""
-    if values is None or not len(values):
-        return MISSING
-    error = f" ± {pd.Series(values).sem():.3f}" if len(values) > 1 else ""
-    return shown(pd.Series(values).mean(), 3) + error
-
-
 def decimals_of(score: str) -> int:
     """Regret is in the truth's unit, in which a hundredth is much."""
     return 3 if score.startswith("regret") else 2
 
 
-def shown(value: float, decimals: int) -> str:
+def rounded(value: float, decimals: int) -> str:
     """The value rounded, never as a negative zero; a dash where it is unknown."""
     return MISSING if pd.isna(value) else f"{round(value, decimals) + 0.0:.{decimals}f}"
 
 
 def _with_interval(row: pd.Series, decimals: int) -> str:
-    ends = f"\n{shown(row['low'], decimals)}…{shown(row['high'], decimals)}" if pd.notna(row["low"]) else ""
-    return shown(row["value"], decimals) + ends
+    ends = f"\n{rounded(row['low'], decimals)}…{rounded(row['high'], decimals)}" if pd.notna(row["low"]) else ""
+    return rounded(row["value"], decimals) + ends
 
 
 def _ceiling(row: pd.Series, decimals: int) -> str:
-    upper = f" to {shown(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
-    return shown(row["ceiling"], decimals) + upper
+    upper = f" to {rounded(row['ceiling_upper'], decimals)}" if pd.notna(row["ceiling_upper"]) else ""
+    return rounded(row["ceiling"], decimals) + upper
 
 
 def percentage(share: float) -> str:

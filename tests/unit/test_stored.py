@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.model.adapters import adapter_kind
 from adaptershare_cli.model.encoder import load_encoder
-from adaptershare_cli.model.given import check_adapter, find_adapters, read_adapter, read_head
 from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.model.stored import check_adapter, find_adapters, read_adapter, read_head
 from adaptershare_cli.settings import TrainingSettings
 from tests.conftest import ENCODER_TYPES
 from tests.core import INFOS, build_method, random_parts, scramble
@@ -50,8 +51,8 @@ def test_what_is_read_is_what_was_written(encoders: dict[str, Path], kind: str, 
     before = {name for name, _ in fresh.named_parameters()}
     assert list(find_adapters(tmp_path)) == ["first", "score"]
     for task in TASKS:
-        check_adapter(tmp_path / task, source, adapter, 16)
-        found = read_adapter(tmp_path / task, fresh)
+        check_adapter(tmp_path / task, source, TrainingSettings(adapter_config=adapter))
+        found = read_adapter(tmp_path / task, fresh, method.model.bank.kind)
         expected = dict(method.model.bank.named_parameters(task))
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
@@ -71,8 +72,8 @@ def test_adapters_as_the_library_saves_them_for_a_model_with_a_head(encoder: Pat
     scramble((p for n, p in model.named_parameters() if ".adapters." in n), 4)
     model.save_adapter(str(tmp_path / "sst-2@ukp"), "theirs", use_safetensors=True, with_head=False)
     source = locate_encoder(str(encoder))
-    check_adapter(find_adapters(tmp_path)["sst-2@ukp"], source, "seq_bn", 16)
-    found = read_adapter(tmp_path / "sst-2@ukp", load_encoder(source, torch.device("cpu")))
+    check_adapter(find_adapters(tmp_path)["sst-2@ukp"], source, TrainingSettings())
+    found = read_adapter(tmp_path / "sst-2@ukp", load_encoder(source, torch.device("cpu")), adapter_kind("seq_bn"))
     theirs = model.bert.encoder.layer[1].output.adapters["theirs"].adapter_up.weight
     assert torch.equal(found["1.output_adapter.adapter_up.weight"], theirs)
     assert len(found) == 8
@@ -138,8 +139,8 @@ def test_what_does_not_fit_is_refused(defect: str, exported: Path, encoder: Path
     fresh: Any = load_encoder(source, torch.device("cpu"))
     with pytest.raises(UserError, match=says) as caught:
         for path in find_adapters(folder).values():
-            check_adapter(path, source, "seq_bn", 16)
-            read_adapter(path, fresh)
+            check_adapter(path, source, TrainingSettings())
+            read_adapter(path, fresh, adapter_kind("seq_bn"))
     assert str(folder) in caught.value.where or "reserves the name" in caught.value.what
     assert not fresh.adapters_config.adapters
 
@@ -147,7 +148,7 @@ def test_what_does_not_fit_is_refused(defect: str, exported: Path, encoder: Path
 def test_how_weights_are_drawn_does_not_matter(exported: Path, encoder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(exported, tmp_path / "given")) / "first"
     edit(folder, init_weights="houlsby", init_weights_seed=4)
-    check_adapter(folder, locate_encoder(str(encoder)), "seq_bn", 16)
+    check_adapter(folder, locate_encoder(str(encoder)), TrainingSettings())
 
 
 def test_folders_without_adapters(tmp_path: Path, exported: Path) -> None:

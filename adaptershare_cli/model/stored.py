@@ -1,4 +1,4 @@
-"""Adapters and heads that were trained elsewhere: folders in the AdapterHub layout, checked and read as values."""
+"""Adapters and heads that are stored in folders (in the AdapterHub layout): checked, and read as values."""
 
 from __future__ import annotations
 
@@ -8,29 +8,24 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from adapters import BnConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.adapters import ADAPTER_FOLDER_FILES, CONFIGS, check_adapter_name, named_tensors
+from adaptershare_cli.model.adapters import adapter_kind, adapter_kinds
+from adaptershare_cli.model.adapters.bank import ADAPTER_FOLDER_FILES, check_adapter_name, named_tensors
+from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.settings import TrainingSettings, flag
 
 CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
 PICKLED = "pytorch_adapter.bin"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@-]*")
-SCRATCH = "(given)"  # no task can be called so
-# What of a bottleneck's config shapes its function; the rest says how fresh weights are drawn, or belongs to variants
-# that these fields rule out.
-SHAPING = (
-    "mh_adapter", "output_adapter", "cross_adapter", "reduction_factor", "non_linearity", "is_parallel", "scaling",
-    "original_ln_before", "original_ln_after", "ln_before", "ln_after", "residual_before_ln",
-    "adapter_residual_before_ln", "use_gating", "dropout", "stochastic_depth", "phm_layer", "inv_adapter", "leave_out",
-)  # fmt: skip
+TEMPORARY_NAME = "(stored)"  # no task can be called so
 
 
 def find_adapters(folder: Path) -> dict[str, Path]:
@@ -55,8 +50,8 @@ def find_adapters(folder: Path) -> dict[str, Path]:
     return found
 
 
-def check_adapter(folder: Path, encoder: EncoderSource, config: str, reduction_factor: int) -> None:
-    """Raise UserError unless the folder's adapter is what `config` and `reduction_factor` make, for such an encoder."""
+def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettings) -> None:
+    """Raise UserError unless the folder's adapter is for such an encoder, and what the `training` settings make."""
     if not (folder / WEIGHTS).is_file():
         pickled = (folder / PICKLED).is_file()
         raise UserError(
@@ -72,40 +67,38 @@ def check_adapter(folder: Path, encoder: EncoderSource, config: str, reduction_f
                 where=str(folder / CONFIG),
                 fix="Name the encoder that it was trained on with --model.",
             )
-    for name, theirs in changed_fields(folder, config, reduction_factor).items():
-        fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(CONFIGS)}."
+    kind = adapter_kind(training.adapter_config)
+    usual = kind.library_config(training).to_dict()
+    options = {name: option for option, name in kind.options.items()}
+    for name, theirs in differing_fields(folder, training).items():
+        fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(adapter_kinds())}."
         raise UserError(
-            f"The adapter has {name} {theirs}; {config} with reduction factor {reduction_factor} has "
-            f"{_usual(config, reduction_factor)[name]}",
+            f"The adapter has {name} {theirs}; {kind.described(training)} has {usual[name]}",
             where=str(folder / CONFIG),
-            fix=f"Give --reduction-factor {theirs}." if name == "reduction_factor" else fix,
+            fix=f"Give {flag(options[name], theirs)}." if name in options else fix,
         )
 
 
-def changed_fields(folder: Path, config: str, reduction_factor: int) -> dict[str, Any]:
-    """In what the folder's adapter differs from the library's `config` of that size, of what shapes its function.
+def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]:
+    """The config fields in which the folder's adapter differs from what the settings make, of what shapes its function.
 
-    What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `changes`.
+    What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `config_fields`.
     """
-    file = folder / CONFIG
-    given = _bottleneck(_read_json(file).get("config"), file)
-    usual = _usual(config, reduction_factor)
-    return {name: given[name] for name in SHAPING if given[name] != usual[name]}
+    kind, file = adapter_kind(training.adapter_config), folder / CONFIG
+    stored = _complete_config(kind, _read_json(file).get("config"), file)
+    usual = kind.library_config(training).to_dict()
+    return {name: stored[name] for name in kind.shaping if stored[name] != usual[name]}
 
 
-def _usual(config: str, reduction_factor: int) -> dict[str, Any]:
-    return CONFIGS[config](reduction_factor=reduction_factor).to_dict()
-
-
-def _bottleneck(config: Any, file: Path) -> dict[str, Any]:
+def _complete_config(kind: AdapterKind, config: Any, file: Path) -> dict[str, Any]:
     architecture = config.get("architecture") if isinstance(config, dict) else None
-    if not isinstance(config, dict) or architecture is not None:
+    if not isinstance(config, dict) or architecture != kind.architecture:
         raise UserError(
-            f"The adapter's architecture is {architecture or 'unknown'}; only bottleneck adapters can be used",
+            f"The adapter's architecture is {architecture or 'unknown'}; only {kind.label} adapters can be used",
             where=str(file),
         )
     try:
-        return BnConfig.from_dict(config).to_dict()
+        return kind.complete_config(config)
     except TypeError as error:
         raise UserError(f"The adapter's config is not complete: {error}", where=str(file)) from error
 
@@ -120,25 +113,25 @@ def _read_json(file: Path) -> dict[str, Any]:
     return value
 
 
-def read_adapter(folder: Path, encoder: PreTrainedModel) -> dict[str, torch.Tensor]:
+def read_adapter(folder: Path, encoder: PreTrainedModel, kind: AdapterKind) -> dict[str, torch.Tensor]:
     """The folder's adapter as tensors on the CPU, named as by `AdapterBank.named_parameters`.
 
     The library reads it (older layouts too). Raises UserError where the weights are not all of those of its config.
     """
     model, loading = cast(Any, encoder), {}  # type: ignore[var-annotated]
     try:
-        model.load_adapter(str(folder), load_as=SCRATCH, use_safetensors=True, loading_info=loading)
-        tensors = {name: t.detach().cpu().clone() for name, t in named_tensors(model, SCRATCH).items()}
+        model.load_adapter(str(folder), load_as=TEMPORARY_NAME, use_safetensors=True, loading_info=loading)
+        tensors = {n: t.detach().cpu().clone() for n, t in named_tensors(kind, model, TEMPORARY_NAME).items()}
     except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise UserError(f"The adapter cannot be loaded: {reason}", where=str(folder)) from error
     finally:
-        model.delete_adapter(SCRATCH)
+        model.delete_adapter(TEMPORARY_NAME)
     wrong = [*loading["missing_keys"], *loading["unexpected_keys"]]
     if wrong:
         raise UserError(
             f"The adapter's weights do not fit its config: {len(wrong)} tensors are missing or superfluous, for "
-            f"example {wrong[0].replace(SCRATCH, folder.name)}",
+            f"example {wrong[0].replace(TEMPORARY_NAME, folder.name)}",
             where=str(folder / WEIGHTS),
         )
     return tensors
@@ -165,5 +158,5 @@ def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Ten
 
 def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:
     """Copy the adapter and the head that `export_task` wrote into `folder` into the tensors that `task` uses."""
-    model.bank.fill(task, read_adapter(folder, model.encoder))
+    model.bank.fill(task, read_adapter(folder, model.encoder, model.bank.kind))
     model.heads[task].linear.load_state_dict(read_head(folder, model.infos[task], model.pooling))

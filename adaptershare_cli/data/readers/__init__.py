@@ -1,0 +1,77 @@
+"""Readers: the files of one split become rows whose values nobody has checked yet.
+
+A reader is a record in `READERS` and a module of this room with one function, `read(files, split, spec)`, that is
+imported on use. Readers know how files are laid out; whether a value will do (labels, ranges, empty texts) is checked
+afterwards, alike for all of them. Rows are read while they are asked for, so the disk alone bounds a file's size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
+
+from adaptershare_cli.errors import UserError
+
+if TYPE_CHECKING:
+    from adaptershare_cli.data.definition import SourceSpec, SplitSpec
+    from adaptershare_cli.data.readers.rows import FilesByRole, UncheckedRows
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files of one layout are read, and what a definition may say of them."""
+
+    name: str  # as a definition writes it
+    module: str  # in this room, with a function `read`
+    summary: str  # what a file of this layout holds
+    options: tuple[str, ...] = ()  # keys of a block that it takes beside reader, splits and label_map
+    # How a split names its files: by one path; by one for each role (or by the folder that holds those, whose names
+    # are then those of the columns); or by a path and the key of a list in that file.
+    splits: Literal["file", "file per role", "key in file"] = "file"
+    rows: tuple[str, ...] = (
+        "texts",
+        "words",
+    )  # what it can give: one text and label a row, or lists of words and labels
+    quoting: Literal["", "none", "standard"] = ""  # where a definition does not say; "" for a layout without quotes
+    numbered_columns: bool = False  # there is never a header, so columns have numbers
+
+
+READERS = {
+    reader.name: reader
+    for reader in (
+        Reader(
+            "tsv", "delimited", "one row a line, fields parted by tabs, a first line that names the columns",
+            options=("columns", "quoting", "header"), quoting="none",
+        ),
+        Reader(
+            "csv", "delimited", "one row a line, fields parted by commas, a first line that names the columns",
+            options=("columns", "quoting", "header"), quoting="standard",
+        ),
+        Reader("jsonl", "jsonl", "one JSON object a line", options=("columns",)),
+        Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
+        Reader(
+            "lines", "lines", "a folder with one file a column; line i of each belongs to row i",
+            options=("columns",), splits="file per role",
+        ),
+        Reader(
+            "clinc", "clinc", "one JSON object whose keys hold lists of [text, intent]",
+            splits="key in file", rows=("texts",),
+        ),
+        Reader(
+            "conll", "conll", "one word a line with its labels in columns, an empty line after each sentence",
+            options=("columns",), rows=("words",), numbered_columns=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def read_rows(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
+    """Read one split with the reader that `spec` names; UserError if the files' structure is at fault."""
+    found = import_module(f"{__name__}.{READERS[spec.reader].module}").read(files, split, spec)
+    first = next(found.rows, None)
+    if first is None:
+        paths = ", ".join(str(file.path) for file in files.values())
+        raise UserError("the file holds no rows", paths, "Give a file with at least one row.")
+    return replace(found, rows=chain([first], found.rows))

@@ -1,0 +1,102 @@
+"""What readers give: the rows of one split with values that nobody has checked yet, and where each stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from adaptershare_cli.data.definition import SourceSpec
+from adaptershare_cli.data.files import DataFile
+from adaptershare_cli.data.names import LONGEST_EXCERPT, near_names, readable
+from adaptershare_cli.errors import UserError
+
+_COLUMNS_TOLD = 100  # names of columns that a message lists
+
+FilesByRole = Mapping[str, DataFile]  # "" is the role of a split in one file
+
+
+class UncheckedRow(NamedTuple):
+    """One row as it stands in its file."""
+
+    line: int  # 1-based line that it begins on; where a file has no lines, its 1-based number
+    position: int  # 0-based number among all rows, those at fault included
+    values: list[Any]  # one a role, in the order of UncheckedRows.columns
+
+
+@dataclass(frozen=True)
+class RowFault:
+    """Why one row cannot be used."""
+
+    file: str
+    row: int  # as UncheckedRow.line
+    column: str  # "" where none can be named
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class UncheckedRows:
+    """The rows of one split in their order, or the fault of each that cannot be read.
+
+    `columns` and `files` tell, by role, how its column and file are called in messages. `rows` is read from the files
+    while it is asked for, once; it raises UserError where it finds the files' structure at fault.
+    """
+
+    columns: dict[str, str]
+    files: dict[str, str]
+    rows: Iterator[UncheckedRow | RowFault]
+    most_characters: float = math.inf  # that all texts together may have
+    word_per_line: bool = False  # each word of a row stands on a line of its own
+
+
+def rows_of_one_file(
+    columns: Mapping[str, str], file: DataFile, rows: Iterator[UncheckedRow | RowFault]
+) -> UncheckedRows:
+    """Rows whose `columns` (names by role) all stand in one file."""
+    return UncheckedRows(dict(columns), dict.fromkeys(columns, file.name), rows)
+
+
+def fault_in(file: DataFile, line: int, value: str, reason: str, column: str = "") -> RowFault:
+    """The fault of the row that begins at `line`, with the beginning of the value that shows it."""
+    return RowFault(file.name, line, column, value[:LONGEST_EXCERPT], reason)
+
+
+def columns_by_name(present: list[str], spec: SourceSpec, where: str) -> dict[str, int]:
+    """The index of each role's column among those `present`; text_pair only if it was written down or is there.
+
+    Raises UserError, with the columns that are there, for one that is missing or there twice.
+    """
+    found: dict[str, int] = {}
+    for role, column in spec.columns:
+        name = str(column)
+        if role == "text_pair" and spec.pair_if_present and name not in present:
+            continue
+        if present.count(name) != 1:
+            there = [readable(other[:LONGEST_EXCERPT]) for other in present[:_COLUMNS_TOLD]]
+            more = f" and {len(present) - _COLUMNS_TOLD} more" if len(present) > _COLUMNS_TOLD else ""
+            state = "there twice" if name in present else "missing"
+            fix = near_names(name, there) if name not in present else "Rename one of them. "
+            fix += f"Columns there: {', '.join(there)}{more}."
+            raise UserError(f"the column `{name}` ({role}) is {state}", where, fix)
+        found[role] = present.index(name)
+    return found
+
+
+def columns_by_number(width: int, spec: SourceSpec, file: DataFile) -> dict[str, int]:
+    """The index of each role's column in a file without a header; UserError for one beyond its `width` columns.
+
+    A width of 0 stands for a file that has no row to show it.
+    """
+    found = {role: int(column) for role, column in spec.columns}
+    for role, index in found.items():
+        if index >= width > 0:
+            fix = f"Columns there: 0 to {width - 1} (there is no header)."
+            raise UserError(f"the column {index} ({role}) is missing", str(file.path), fix)
+    return found
+
+
+def wrong_width(count: int, expected: int) -> str:
+    """What is wrong with a row of `count` fields."""
+    return f"has {count} field{'' if count == 1 else 's'} where {expected} are expected"
