@@ -10,7 +10,7 @@ from typing import Any
 
 # Fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out, so that
 # artefacts of tasks that do not use them keep their keys. Every new field belongs here.
-_NEWER_FIELDS = {"words": False}
+_NEWER_FIELDS: dict[str, Any] = {"listed": ()}
 # What a fingerprint does not depend on.
 _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 
@@ -45,7 +45,7 @@ class SourceSpec:
     path: str = ""  # of the hub, with name and revision
     name: str | None = None
     revision: str | None = None
-    words: bool = False  # text and label are lists, or texts whose words are parted by blanks
+    listed: tuple[str, ...] = ()  # roles whose values may be lists (`Kind.listed`)
 
     def split(self, name: str) -> SplitSpec | None:
         """The split of that name, or None if the source does not list it."""
@@ -92,6 +92,8 @@ class TaskDefinition:
 def _source_content(source: dict[str, Any]) -> dict[str, Any]:
     """A source's part of the fingerprint, in which each column is an entry of its own."""
     content = _without_newer(source)
+    if "text" in content.pop("listed", ()):
+        content["words"] = True
     return {"text_pair": None, **dict(content.pop("columns")), **content}
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW
 
-LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
-TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
 _BLANK_LINES = 10_000  # at a file's end that are left out
 _FIRST_LINES = 1000
 _BOM = b"\xef\xbb\xbf"

@@ -36,7 +36,7 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
         raise UserError("the split holds no rows", where, _FIX)
     repository = DataFile(spec.path, Path(spec.path))
     batches = table.to_batches(max_chunksize=_BATCH)
-    unchecked = rows_of_batches(batches, table.schema, columns, repository, spec.words)
+    unchecked = rows_of_batches(batches, table.schema, columns, repository, spec.listed)
     feature = dataset.features[columns["label"]]
     class_names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: those of its items
     text_of = _label_texts(class_names, labels, dict(spec.label_map))

@@ -18,11 +18,13 @@ from adaptershare_cli.data.checks import RowCheck
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition
 from adaptershare_cli.data.files import DataFile, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
-from adaptershare_cli.data.names import LONGEST_EXCERPT, folded, readable
+from adaptershare_cli.data.names import readable
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
-from adaptershare_cli.data.task_kinds import check_metrics
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, folded
 
 _TOLD = 5  # faults that an error message spells out
 _COUNTED = 10_000  # faulty rows beyond --max-rejected that are counted
@@ -39,13 +41,13 @@ class Source:
 
 @dataclass
 class ReadTask:
-    """The checked rows of a task: `splits` by name in schemas.downloaded(kind), train first."""
+    """The checked rows of a task: `splits` by name in `Kind.downloaded_schema`, train first."""
 
     splits: dict[str, pa.Table]
     rejected: pa.Table  # schemas.REJECTED
     labels: tuple[str, ...]  # of the definition, or collected from train in sorted order; () for a regression
     missing: tuple[str, ...]  # splits of report_on that the source does not have
-    unseen: dict[str, dict[str, int]]  # of a tagging: by split the labels that train never has, and their words
+    unseen: dict[str, dict[str, int]]  # by split the labels that train never has, and how many have them
 
 
 def resolve_source(definition: TaskDefinition, from_folder: Path | None) -> Source:
@@ -105,7 +107,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     Rows that cannot be used go to `rejected`, at most `max_rejected` over all splits. Raises UserError for more
     of them, for files whose structure is at fault, and if train or every scored split is absent or left empty.
     """
-    spec = _spec(definition, source)
+    kind, spec = KINDS[definition.kind], _spec(definition, source)
     splits: dict[str, pa.Table] = {}
     faults: list[tuple[str, RowFault]] = []
     labels = definition.labels
@@ -120,7 +122,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         if len(found) > room:
             break
         if split.name == "train" and definition.labels_from_train:
-            labels = tuple(sorted(pc.unique(_labels(splits["train"])).to_pylist()))
+            labels = tuple(sorted(pc.unique(kind.single_labels(splits["train"])).to_pylist()))
     if len(faults) > max_rejected:
         raise _too_many(definition, source, faults, max_rejected)
     scored = [name for name in definition.report_on if name in splits]
@@ -130,25 +132,19 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     for name, table in splits.items():
         if not table.num_rows:
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
-    if not spec.words:
+    if "text_pair" in kind.roles:
         _check_pairs(definition, spec, splits)
     if definition.labels_from_train:
-        _check_found_labels(definition, spec, labels, len(_labels(splits["train"])))
+        _check_found_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
-    unseen = {name: new for name in scored if spec.words and (new := _unseen(splits[name], labels))}
+    unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
     return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
 
 
-def _labels(table: pa.Table) -> pa.ChunkedArray:
-    """The labels of all rows, of a tagging those of all words."""
-    column = table["label"]
-    return pc.list_flatten(column) if pa.types.is_list(column.type) else column
-
-
-def _unseen(table: pa.Table, labels: tuple[str, ...]) -> dict[str, int]:
-    """How many words have each label that is none of `labels`, by label."""
-    counts = {item["values"]: item["counts"] for item in pc.value_counts(_labels(table)).to_pylist()}
+def _unseen(kind: Kind, table: pa.Table, labels: tuple[str, ...]) -> dict[str, int]:
+    """How often each label occurs that is none of `labels`, by label."""
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(kind.single_labels(table)).to_pylist()}
     return {label: counts[label] for label in sorted(counts) if label not in labels}
 
 
@@ -166,7 +162,7 @@ def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str,
 def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], count: int) -> None:
     """Raise UserError if the labels found in train are too few, too many, or the same but for their writing.
 
-    `count` are the rows (of a tagging the words) that have them.
+    `count` is how many rows, or whatever has a label, have them.
     """
     where = _whereabouts(spec, "train")
     task = f"train of the task `{definition.name}`"
@@ -176,7 +172,7 @@ def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tu
         )
     if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
         fix = "Is it the right column? If so, list the labels in the definition."
-        counted = f"{count} {'words' if spec.words else 'rows'}"
+        counted = f"{count} {KINDS[definition.kind].counted}"
         raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
     alike: dict[str, str] = {}
     for label in labels:

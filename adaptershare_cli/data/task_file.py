@@ -26,11 +26,13 @@ from pydantic.json_schema import WithJsonSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition
-from adaptershare_cli.data.names import is_hub_id, label_fault, name_fault, near_names, path_fault, shortened
+from adaptershare_cli.data.names import is_hub_id, name_fault, near_names, path_fault, shortened
 from adaptershare_cli.data.readers import READERS, Reader
-from adaptershare_cli.data.task_kinds import KINDS, TaskKind, check_metrics
 from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.rows.texts import label_fault
 
 _RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
 
@@ -347,7 +349,7 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     _check_answers(task, kind)
     with _inside("metrics"):
         for metric in task.metrics:
-            OneOf(kind.metrics).check(metric)
+            OneOf(kind.metric_names).check(metric)
     labels = task.labels if isinstance(task.labels, tuple) else ()
     if labels:
         check_metrics(task.metrics, labels, str(file))
@@ -355,7 +357,7 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     for name in ("hub", "files", "embedded"):
         block: HubBlock | FilesBlock | None = getattr(task, name)
         with _inside(name):
-            sources[name] = None if block is None else _source(name, block, kind, task.kind, labels)
+            sources[name] = None if block is None else _source(name, block, kind, labels)
     _check_splits(task.report_on, [source for source in sources.values() if source])
     return TaskDefinition(
         name=file.stem,
@@ -374,7 +376,7 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     )
 
 
-def _check_answers(task: TaskFile, kind: TaskKind) -> None:
+def _check_answers(task: TaskFile, kind: Kind) -> None:
     """A kind has labels or a range; it needs the one and cannot have the other."""
     for key, needed in (("labels", kind.labelled), ("range", not kind.labelled)):
         if getattr(task, key) is None and needed:
@@ -385,9 +387,7 @@ def _check_answers(task: TaskFile, kind: TaskKind) -> None:
             raise KeyFault(f"belongs to a {' or '.join(others)}", fix, [key])
 
 
-def _source(
-    name: str, block: HubBlock | FilesBlock, kind: TaskKind, kind_name: str, labels: tuple[str, ...]
-) -> SourceSpec:
+def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:
     """One source with its defaults filled in. Raises KeyFault where its keys do not fit each other or the task."""
     own: dict[str, Any]
     if isinstance(block, HubBlock):
@@ -395,7 +395,7 @@ def _source(
         own = {"path": block.path, "name": block.name, "revision": block.revision}
     else:
         reader = READERS[block.reader]
-        _check_reader(block, reader, kind, kind_name)
+        _check_reader(block, reader, kind)
         header, split_form = block.header and not reader.numbered_columns, reader.splits
         own = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
     _check_label_map(block, kind, labels)
@@ -414,21 +414,21 @@ def _source(
         columns=tuple(columns.items()),
         pair_if_present=header and "text_pair" in kind.roles and "text_pair" not in written,
         label_map=block.label_map,
-        words=kind.rows == "words",
+        listed=kind.listed,
         **own,
     )
 
 
-def _check_reader(block: FilesBlock, reader: Reader, kind: TaskKind, kind_name: str) -> None:
-    if kind.rows not in reader.rows:
-        what = f"cannot be `{reader.name}` in a task of kind {kind_name}"
+def _check_reader(block: FilesBlock, reader: Reader, kind: Kind) -> None:
+    if ("words" if "text" in kind.listed else "texts") not in reader.rows:
+        what = f"cannot be `{reader.name}` in a task of kind {kind.name}"
         raise KeyFault(what, "Choose another reader.", ["reader"])
     for key in ("columns", "quoting", "header"):
         if key in block.model_fields_set and key not in reader.options:
             raise KeyFault(f"means nothing to the reader `{reader.name}`", "Take it out.", [key])
 
 
-def _check_label_map(block: HubBlock | FilesBlock, kind: TaskKind, labels: tuple[str, ...]) -> None:
+def _check_label_map(block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> None:
     if "label_map" in block.model_fields_set and not kind.labelled:
         raise KeyFault("belongs to a classification", "Take it out.", ["label_map"])
     for value, label in block.label_map:
@@ -437,7 +437,7 @@ def _check_label_map(block: HubBlock | FilesBlock, kind: TaskKind, labels: tuple
             raise KeyFault(f"gives `{label}`, which is not among the labels", fix, ["label_map", value])
 
 
-def _columns(written: Mapping[str, str], kind: TaskKind, header: bool) -> dict[str, str | int]:
+def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, str | int]:
     """The column of each role that is read: as written, or of the role's name; a number where there is no header."""
     columns: dict[str, str | int] = {role: written.get(role, role) for role in kind.roles if header or role in written}
     if not header:
@@ -453,7 +453,7 @@ def _columns(written: Mapping[str, str], kind: TaskKind, header: bool) -> dict[s
     return columns
 
 
-def _split(name: str, split: WrittenSplit, form: str, columns: Mapping[str, str], kind: TaskKind) -> SplitSpec:
+def _split(name: str, split: WrittenSplit, form: str, columns: Mapping[str, str], kind: Kind) -> SplitSpec:
     """One split in the reader's form (`Reader.splits`); `columns` are those written, which may name its files.
 
     Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a

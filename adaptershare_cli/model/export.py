@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters.bank import rewrite_config
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
@@ -80,13 +81,15 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
         "hidden_size": model.encoder.config.hidden_size,
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    kind = KINDS[info.kind]
     text = render(
         f"{_TEMPLATES}/task_readme.md.j2",
         task=task,
         adapter_lines=adapter_lines,
-        use_lines=f"{_TEMPLATES}/{'use_words' if info.kind == 'tagging' else 'use_rows'}.j2",
+        use_lines=f"{_TEMPLATES}/use_{kind.usage}.j2",
+        tokenizer_options=kind.tokenizer_options,
+        output_note=kind.output_note,
         pooling=model.pooling,
-        scaled=info.range is not None,
         layer_norms=bool(norms),
         **values,
     )
@@ -95,7 +98,7 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
 
 def head_pooling(info: TaskInfo, pooling: str) -> str:
     """What a task's head reads, as head.json says it: the pooling of rows, or the first sub-word of each word."""
-    return "first-subword" if info.kind == "tagging" else pooling
+    return KINDS[info.kind].pooling or pooling
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:

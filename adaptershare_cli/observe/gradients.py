@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaptershare_cli.data.batches import Rows, pad, wanted
-from adaptershare_cli.data.encoding import SCORE_BINS
-from adaptershare_cli.model.heads import MultiTaskModel, row_losses
+from adaptershare_cli.data.batches import Rows, pad, targets
+from adaptershare_cli.kinds.rows.answers import SCORE_BINS
+from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.row_gradients import RowGradient, Seen
 from adaptershare_cli.sharing.interference import RowIndex
 
@@ -53,7 +53,7 @@ def row_index(heldout: Mapping[str, Rows]) -> RowIndex:
     held-out rows: the labels, `SCORE_BINS` equally filled bins of a regression's scores, or those of a tagging.
     """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    strata = [rows.strata() for rows in heldout.values()]
+    strata = [rows.answers.strata for rows in heldout.values()]
     place = [np.argsort(np.argsort(found, kind="stable")) for found in strata]
     stratum = [
         found if np.issubdtype(found.dtype, np.integer) else where * SCORE_BINS // len(found)
@@ -186,9 +186,9 @@ def chunk_losses(
     parts = zip(model.encode(inputs).split(counts), inputs["attention_mask"].split(counts), strict=True)
     for (index, rows), (hidden, mask) in zip(chunk, parts, strict=True):
         task = tasks[index]
-        labels, words = wanted(heldout[task], rows)
-        logits = model.read(task, hidden, mask, words)
-        yield row_losses(model.infos[task], logits, labels.to(model.device), words)
+        labels, places = targets(heldout[task], rows)
+        logits = model.read(task, hidden, mask, places)
+        yield model.row_losses(task, logits, labels, places)
 
 
 def _run_chunk(

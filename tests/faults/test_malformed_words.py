@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.names import is_visible
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault
 from adaptershare_cli.data.sources import _places, read_task, resolve_source
 from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import is_visible
 from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused
 from tests.faults.test_any_bytes import EDIT, QUICKLY, decoded, edited

@@ -290,12 +290,12 @@ def test_lists_of_words_and_of_class_labels(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hub, "_load", lambda spec, split: datasets.Dataset.from_dict(rows, features=of_words))
     columns = (("text", "tokens"), ("label", "tags"))
     split = SplitSpec("train", (("", "train"),))
-    for words, labels in ((True, ()), (True, ("I-x", "B-x", "O"))):
-        spec = SourceSpec("hub", (split,), path="some/words", words=words, columns=columns)
+    for labels in ((), ("I-x", "B-x", "O")):
+        spec = SourceSpec("hub", (split,), path="some/words", listed=("text", "label"), columns=columns)
         raw = hub.read_hub_split(spec, split, labels)
         assert raw is not None
         found = [row[2] for row in raw.rows]  # type: ignore[index]
         assert found == [[["a", "fine", "film"], ["O", "B-x", "I-x"]], [["no"], ["O"]], [["odd"], [None]]]
-    spec = SourceSpec("hub", (split,), path="some/words", words=False, columns=columns)
+    spec = SourceSpec("hub", (split,), path="some/words", columns=columns)
     with pytest.raises(UserError, match="not text"):
         hub.read_hub_split(spec, split, ())

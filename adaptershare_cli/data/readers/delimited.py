@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import (
-    LONGEST_ROW,
-    TOO_LONG,
     DataFile,
     Line,
     first_lines,
@@ -33,6 +31,7 @@ from adaptershare_cli.data.readers.rows import (
     wrong_width,
 )
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}  # by reader
 _DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
