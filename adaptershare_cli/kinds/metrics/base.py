@@ -38,4 +38,5 @@ class Metric:
 
         if len(references) == 0:
             return None
-        return module_of(self).compute(predictions=predictions, references=references)["value"]
+        module = module_of(self.value, self.of, self.in_lists, type(self).__doc__ or "")
+        return module.compute(predictions=predictions, references=references)["value"]
