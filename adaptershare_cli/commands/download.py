@@ -16,6 +16,7 @@ from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.artefact import verify
+from adaptershare_cli.store.records import DownloadRecord
 from adaptershare_cli.store.workspace import Artefact, canonical, write_parquet
 
 _BATCH = 10_000  # rows that are text at once
@@ -52,23 +53,21 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
         missing += _unseen(read.unseen, kind.counted)
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
-        return {
-            "content": digest.hexdigest(),
-            "info": {
-                "task": definition.name,
-                "definition": definition.fingerprint,
-                "kind": definition.kind,
-                "labels": list(read.labels),
-                "range": list(definition.range) if definition.range else None,
-                "metrics": list(definition.metrics),
-                "rows": rows,
-                "rejected": read.rejected.num_rows,
-                "missing": list(read.missing),
-                **({"unseen": read.unseen} if kind.keeps_new_labels else {}),
-                "source": source.kind,
-                "summary": ", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
-            },
-        }
+        record = DownloadRecord(
+            task=definition.name,
+            definition=definition.fingerprint,
+            kind=definition.kind,
+            labels=list(read.labels),
+            range=list(definition.range) if definition.range else None,
+            metrics=list(definition.metrics),
+            rows=rows,
+            rejected=read.rejected.num_rows,
+            missing=list(read.missing),
+            unseen=read.unseen if kind.keeps_new_labels else None,
+            source=source.kind,
+            summary=", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
+        )
+        return {"content": digest.hexdigest(), "info": record.to_json()}
 
     artefact = ensure(context, "download", definition.name, request, build, [])
     if context.from_folder is not None and source.kind == "folder":
@@ -111,11 +110,9 @@ def _source(context: StageContext, definition: TaskDefinition) -> Source | None:
 
 
 def _whole_downloads(context: StageContext, definition: TaskDefinition) -> list[Artefact]:
-    return [
-        artefact
-        for artefact in context.workspace.artefacts("download")
-        if artefact.info["task"] == definition.name and artefact.info["definition"] == definition.fingerprint
-    ]
+    wanted = definition.name, definition.fingerprint
+    downloads = [(artefact, DownloadRecord.of(artefact)) for artefact in context.workspace.artefacts("download")]
+    return [artefact for artefact, record in downloads if (record.task, record.definition) == wanted]
 
 
 def _earlier(context: StageContext, definition: TaskDefinition, settings: dict[str, Any]) -> Artefact:
