@@ -233,7 +233,7 @@ SCORES = pa.schema(
         ("measure", pa.string()),
         ("against", pa.string()),  # the truth: transfer | pair
         ("target", pa.string()),  # null: mean over the targets that have the score, or (pearson) the whole matrix
-        ("score", pa.string()),  # as `correlation.scores.SCORES`; regret@k is in the truth's unit
+        ("score", pa.string()),  # as `statistics.scores.SCORES`; regret@k is in the truth's unit
         ("value", pa.float64()),  # null where undefined
         ("low", pa.float64()),  # 95 % bootstrap interval over targets and seeds (of one target: over seeds)
         ("high", pa.float64()),

@@ -205,7 +205,7 @@ def correlate(
     others = {item.name for cls in (RuntimeSettings, SelectionSettings) for item in fields(cls)}
     options = {name: value for name, value in call.options.items() if name not in others}
     names = wanted_measures(measure, against, selection)
-    if against is not None and "popularity" in names:
+    if against is not None and any("against" in MEASURES[name].options for name in names):
         options["against"] = against
     measure_settings(names, options, selection)  # a wrong option is refused before torch is imported
     runtime = {item.name: call.options[item.name] for item in fields(RuntimeSettings) if item.name in call.options}

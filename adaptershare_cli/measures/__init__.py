@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures.settings import MeasureSettings
 from adaptershare_cli.measures.spec import Measure
-from adaptershare_cli.settings import SelectionSettings
+from adaptershare_cli.settings import SelectionSettings, flag
 
 
 def _declared() -> dict[str, Measure]:
@@ -79,17 +78,16 @@ def wanted_measures(text: str, against: str | None, selection: SelectionSettings
 def measure_settings(
     names: Iterable[str], options: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
 ) -> dict[str, MeasureSettings]:
-    """Each measure's settings from the options that were typed; one that none of them knows is refused."""
-    known = {name: {item.name for item in fields(MEASURES[name].settings)} for name in MEASURES}
-    chosen = list(names)
+    """Each measure's settings from the options that the user chose; one that none of them knows is refused."""
+    chosen = [MEASURES[name] for name in names]
     for option in options:
-        if not any(option in known[name] for name in chosen) and not (option == "target_steps" and selection.trains):
-            users = [name for name in MEASURES if option in known[name]]
+        if not any(option in spec.options for spec in chosen) and not (option == "target_steps" and selection.trains):
+            users = [name for name, spec in MEASURES.items() if option in spec.options]
             raise UserError(
-                f"--measure {','.join(chosen)} does not know --{option.replace('_', '-')}",
+                f"--measure {','.join(spec.name for spec in chosen)} does not know {flag(option)}",
                 fix=f"It belongs to: {', '.join(users)}.",
             )
     return {
-        name: MEASURES[name].settings(**{key: value for key, value in options.items() if key in known[name]})
-        for name in chosen
+        spec.name: spec.settings(**{name: value for name, value in options.items() if name in spec.options})
+        for spec in chosen
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from adaptershare_cli.measures.base import Measurement, Scope
@@ -37,6 +37,11 @@ class Measure:
     def __call__(self, needed: Any, scope: Scope, settings: MeasureSettings) -> Measurement:
         """What the measure's function returns."""
         return self.function(needed, scope, settings)
+
+    @property
+    def options(self) -> set[str]:
+        """The names of the options that the measure knows."""
+        return {item.name for item in fields(self.settings)}
 
     @property
     def is_truth(self) -> bool:

@@ -1,4 +1,4 @@
-"""Of stage `correlate`: artefacts with pictures, which may come later than the tables that they show."""
+"""Artefacts of `correlate` that have pictures, which may be asked for later than the tables that they show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.runs.context import StageContext, ensure, full_request
-from adaptershare_cli.store.workspace import Artefact, digest, hash_files, request_key
+from adaptershare_cli.store.artefact import Artefact, digest, hash_files, request_key
+from adaptershare_cli.store.records import StudyRecord
 
 
 def ensure_drawn(
@@ -21,11 +22,12 @@ def ensure_drawn(
     inputs: list[Artefact],
     plot: bool,
 ) -> Artefact:
-    """`ensure` for an artefact of `correlate` that has pictures if `plot`, named in its info as `plots`.
+    """`ensure` for an artefact that has pictures if `plot` is true; its record names them (`plots`).
 
-    `build(folder)` writes the tables and returns the info, `draw(folder)` draws from the tables in it. Pictures change
-    nothing for what is made from the tables: `content` is theirs alone, and where nothing but pictures is missing they
-    are drawn beside the tables that stand. --force without `plot` keeps an artefact's pictures, drawn anew.
+    `build(folder)` writes the tables and returns the record, `draw(folder)` draws the tables in the folder. Pictures
+    have no effect on what is made from the tables: the artefact's `content` is that of the tables alone, and where
+    nothing but pictures is missing they are drawn beside the tables that are there. An artefact that has pictures
+    keeps them when --force makes it again without `plot`: they are drawn anew.
     """
     plot = plot or _has_pictures(context, name, request)
 
@@ -33,22 +35,22 @@ def ensure_drawn(
         content = digest(hash_files(folder))
         return {"content": content, "info": {**info, "plots": [path.name for path in draw(folder)] if plot else []}}
 
-    def complete(folder: Path, found: Artefact) -> dict[str, Any]:
-        context.reporter.line(f"{found.label} is there; its pictures are drawn")
-        for file in found.meta["files"]:
-            shutil.copyfile(found.file(file), folder / file)
-        return published(folder, found.info)
+    def complete(folder: Path, undrawn: Artefact) -> dict[str, Any]:
+        context.reporter.line(f"{undrawn.label} is there; its pictures are drawn")
+        for file in undrawn.meta["files"]:
+            shutil.copyfile(undrawn.file(file), folder / file)
+        return published(folder, undrawn.info)
 
     return ensure(
         context, "correlate", name, request, lambda folder: published(folder, build(folder)), inputs,
-        lacks=lambda found: plot and not found.info["plots"], complete=complete,
+        lacks=lambda artefact: plot and not StudyRecord.of(artefact).plots, complete=complete,
     )  # fmt: skip
 
 
 def _has_pictures(context: StageContext, name: str, request: dict[str, Any]) -> bool:
-    """Whether the artefact that stands has pictures. A damaged one has none."""
+    """Whether the artefact that is there has pictures. A damaged one has none."""
     try:
-        found = context.workspace.find("correlate", name, request_key(full_request("correlate", request)))
+        artefact = context.workspace.find("correlate", name, request_key(full_request("correlate", request)))
     except UserError:
         return False
-    return found is not None and bool(found.info["plots"])
+    return artefact is not None and bool(StudyRecord.of(artefact).plots)

@@ -1,13 +1,14 @@
 """Which tasks to train along with a target: the procedures of GradTS (Ma et al., EMNLP 2021), and baselines.
 
-The procedures know no training. Where they need to know what a set of auxiliary tasks does for the target, they *ask*:
-a callable gets a `Candidate` and returns the target's `Curve`, its scores on *select* rows over that run. What they
-return is a list of `Step`s, one a run, of which one is chosen; `selection_table` makes a table of them.
+The procedures train nothing themselves. Where they have to know what a set of auxiliary tasks does for the target,
+they *ask*: a function takes a `Candidate` and returns the target's `Curve`, its scores on *select* rows in the course
+of a run. A procedure returns a list of `Step`s, one for each run, of which one is chosen; `selection_table` makes a
+table of them.
 
-* `trial` (GradTS-trial): growing prefixes of the measure's order, until the target's score falls.
-* `threshold` (GradTS-thres): all tasks with at least a value; nothing need be run.
-* `fine_grained` (GradTS-fg): of given auxiliaries only the rows whose instance-level value is high.
-* `baselines`: no auxiliary, all of them, and random sets of a given size; `random_rows`: as many rows at random.
+* `trial` (GradTS-trial): growing sets, in the measure's order, until the target's score falls.
+* `threshold` (GradTS-thres): all tasks that have at least some value; nothing has to be run.
+* `fine_grained` (GradTS-fg): of some auxiliaries only the rows whose own value is high.
+* `baselines`: no auxiliary, all of them, and random sets of the same size; `random_rows`: as many rows at random.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class Curve:
     """The target's scores on select rows at each evaluation of a run, in order; NaN where undefined.
 
     `main` is the metric that runs are compared by, `picked_by` the one that picks the best evaluation and, in the
-    released code, the best run: the first that the task lists. They are the same metric unless given. `scored` is the
-    main metric on the target's scored splits at the end, a seed an entry; it is recorded, and no procedure looks at it.
-    Raises ValueError for no evaluation, or unequal lengths.
+    released code, the best run: the first that the task lists. Without `picked_by` the main metric picks. `scored` is
+    the main metric on the target's scored splits at the end, an entry for each seed; it is recorded, and no procedure
+    looks at it. Raises ValueError for no evaluation, or unequal lengths.
     """
 
     main: tuple[float, ...]
@@ -108,21 +109,21 @@ def rank(values: np.ndarray, tasks: Sequence[str], target: str) -> dict[str, flo
 
 
 def trial(target: str, ranking: Ranking, ask: Ask, stop_rule: StopRule = "strict") -> list[Step]:
-    """Train on growing prefixes of the ranking until the target's score falls, and choose the best (GradTS-trial).
+    """Train on growing sets, the best source first, until the target's score falls; choose the best (GradTS-trial).
 
-    `strict` (default) compares best with best: step 0 is the target alone; step i adds the i-th auxiliary and is the
-    last if its best score is below that of the step before (a NaN is below; above a NaN of step 0 is every number). The
-    highest best score is chosen, of equals the smallest set, so the set may be empty.
+    `strict` (default) compares the best scores of runs: step 0 is the target alone; step i adds the i-th auxiliary and
+    is the last if its best score is below that of the step before. (A NaN counts as below; any number counts as above a
+    NaN of step 0.) The highest best score is chosen, of equal ones the smallest set, so the set may be empty.
 
-    `paper-code` is the released code: step 0 is the first prefix, and the target alone is never run, so at least one
+    `paper-code` is the released code: step 0 is the first auxiliary, and the target alone is never run, so at least one
     auxiliary is chosen. It goes on while the *best* evaluation of this run is not below the *last* evaluation of the
-    run before, both by the main metric: so it goes on after a fall that the end of the run before hides. A NaN on
-    either side stops it. The evaluation, and then the run, is chosen by `Curve.picked_by`, and the run that stopped it
-    may be the one. Of equals the one run last is taken (the code takes what the walk through its folders meets last,
-    which is not defined).
+    run before, both by the main metric: so it also goes on where a score falls but the run before had ended even lower.
+    A NaN on either side stops it. The evaluation, and then the run, is chosen by `Curve.picked_by`, and the run that
+    stopped it may be chosen. Of equal ones the last run is taken (the code takes what it meets last on a walk through
+    its folders, the order of which is not defined).
 
-    Nothing is chosen where no run has a score, except the target alone by `strict`. The steps end with the one that
-    stopped it, if any.
+    Where no run has a score, nothing is chosen by `paper-code`, and the target alone by `strict`. The last step is the
+    one that stopped the procedure, if any did.
     """
     if stop_rule not in ("strict", "paper-code"):
         raise ValueError(f"the stop rule must be 'strict' or 'paper-code', not {stop_rule!r}")
@@ -154,7 +155,7 @@ def _choose(steps: list[Step], strict: bool) -> list[Step]:
 
 
 def threshold(target: str, ranking: Ranking, at_least: float, ask: Ask | None = None) -> list[Step]:
-    """All tasks whose value is at least `at_least` (GradTS-thres), one step; it is run only if `ask` is given."""
+    """All tasks whose value is at least `at_least` (GradTS-thres), in one step; without `ask` nothing is run."""
     kept = tuple(task for task, value in ranking.items() if value >= at_least)
     candidate = Candidate(kept)
     values = tuple(ranking[task] for task in kept)
@@ -180,10 +181,10 @@ def fine_grained(
         at_least   theta for all:  keep tau >= theta
         keep = p   theta_a = the floor(n_a p)-th highest tau of a (at least the highest), keep tau >= theta_a
 
-    so `keep` is a share of each auxiliary's rows (0 < p <= 1) whatever its scale, and rows that equal the last one kept
-    stay too. A row with an unknown tau is never kept. An auxiliary of which no row is left is no longer in the
-    candidate set, and recorded with 0 rows. Raises ValueError for both rules or none, a share out of range, or
-    lengths that differ.
+    so `keep` is a share of each auxiliary's rows (0 < p <= 1) whatever the scale of its values, and rows that equal the
+    last one kept are kept too. A row with an unknown tau is never kept. An auxiliary of which no row is left is no
+    longer in the candidate set, and is recorded with 0 rows. Raises ValueError for both rules or none, a share out of
+    range, or lengths that differ.
     """
     if (at_least is None) == (keep is None) or (keep is not None and not 0 < keep <= 1):
         raise ValueError(f"give at_least or keep, a share within (0, 1]: got {at_least} and {keep}")
@@ -248,7 +249,7 @@ def random_rows(fine: Step, rows: Mapping[str, np.ndarray], ask: Ask, seed: int 
 
 
 def selection_table(steps: Iterable[Step]) -> pa.Table:
-    """The steps as `schemas.SELECTION`: a row a step, and where rows are kept a row an auxiliary with their ids."""
+    """The steps as `schemas.SELECTION`: a row for each step, and where rows are kept one for each auxiliary."""
     return pa.Table.from_pylist([row for step in steps for row in _rows(step)], schema=schemas.SELECTION)
 
 
@@ -258,13 +259,13 @@ def chosen_candidate(selection: pa.Table, target: str, procedure: str | None = N
     Raises ValueError if nothing is chosen for the target, or more than one step is: a table of several procedures (such
     as the trial that an `fg` starts from) needs `procedure`.
     """
-    found = [row for row in selection.to_pylist() if row["target"] == target and row["chosen"]]
-    found = [row for row in found if procedure in (None, row["procedure"])]
-    if len({(row["procedure"], row["rule"], row["step"]) for row in found}) != 1:
-        what = ", ".join(dict.fromkeys(row["procedure"] for row in found)) or "nothing"
+    chosen = [row for row in selection.to_pylist() if row["target"] == target and row["chosen"]]
+    chosen = [row for row in chosen if procedure in (None, row["procedure"])]
+    if len({(row["procedure"], row["rule"], row["step"]) for row in chosen}) != 1:
+        what = ", ".join(dict.fromkeys(row["procedure"] for row in chosen)) or "nothing"
         raise ValueError(f"one set must be chosen for {target}, not {what}")
-    rows = {row["task"]: tuple(row["rows"]) for row in found if row["task"] and row["rows"]}
-    return Candidate(tuple(found[0]["auxiliaries"]), rows if found[0]["procedure"] == "fg" else None)
+    rows = {row["task"]: tuple(row["rows"]) for row in chosen if row["task"] and row["rows"]}
+    return Candidate(tuple(chosen[0]["auxiliaries"]), rows if chosen[0]["procedure"] == "fg" else None)
 
 
 def _rows(step: Step) -> list[dict[str, object]]:

@@ -8,8 +8,8 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.runs.choose import matches
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import Limits
-from adaptershare_cli.store.artefact import verify
-from adaptershare_cli.store.workspace import Artefact
+from adaptershare_cli.store.artefact import Artefact, verify
+from adaptershare_cli.store.records import SelectionRecord, StudyRecord
 from adaptershare_cli.studies.procedures import chosen_candidate
 from adaptershare_cli.studies.replicates import find_prepared
 
@@ -31,46 +31,49 @@ def find_selection(context: StageContext, spec: str, target: str | None) -> Sele
     """
     artefact = _named(context, spec, target)
     verify(artefact)
-    info = artefact.info
-    if context.encoder.weights != info["encoder"]["weights"]:
+    record = SelectionRecord.of(artefact)
+    if context.encoder.weights != record.encoder["weights"]:
         raise UserError(
-            f"{artefact.path.name} was selected for another encoder ({info['encoder']['name']})",
+            f"{artefact.path.name} was selected for another encoder ({record.encoder['name']})",
             where=f"--selection, --model {context.model}",
             fix="Name that encoder with --model.",
         )
-    if not info["auxiliaries"]:
+    if not record.auxiliaries:
         raise UserError(
-            f"{artefact.path.name} selected nothing: {info['target']} does best alone",
+            f"{artefact.path.name} selected nothing: {record.target} does best alone",
             where="--selection",
-            fix=f"Train it alone: adaptershare train-single --tasks {info['target']}",
+            fix=f"Train it alone: adaptershare train-single --tasks {record.target}",
         )
-    chosen = chosen_candidate(artefact.table("selection.parquet"), info["target"], info["procedure"])
-    tasks = (info["target"], *chosen.auxiliaries)
-    prepared = find_prepared(context.workspace, {task: info["prepro"][task] for task in tasks}, artefact.label)
+    chosen = chosen_candidate(artefact.table("selection.parquet"), record.target, record.procedure)
+    tasks = (record.target, *chosen.auxiliaries)
+    prepared = find_prepared(context.workspace, {task: record.prepro[task] for task in tasks}, artefact.label)
     return Selected(artefact, tasks, list(prepared.values()), Limits(keep=chosen.rows or {}))
 
 
 def _named(context: StageContext, spec: str, target: str | None) -> Artefact:
-    there = [a for a in context.workspace.artefacts("correlate") if a.info.get("kind") == "selection"]
+    """The one selection in the workspace that `spec` names (by procedure, too), for the target if there is one."""
+    there = [a for a in context.workspace.artefacts("correlate") if StudyRecord.of(a).kind == "selection"]
     if not there:
         raise UserError(
             "There is no selection in the workspace yet",
             where="--selection",
             fix="Make one: adaptershare correlate --measure gradts --select trial --target TASK",
         )
-    named = [a for a in there if matches(a, spec) or a.info["procedure"] == spec]
+    named = [a for a in there if matches(a, spec) or SelectionRecord.of(a).procedure == spec]
     if not named:
-        names = ", ".join(artefact.path.name for artefact in there[-8:])
-        raise UserError(f"No selection matches {spec!r}", where="--selection", fix=f"Selections: {names}.")
-    found = [a for a in named if target in (None, a.info["target"])]
-    if not found:
-        targets = ", ".join(dict.fromkeys(artefact.info["target"] for artefact in named))
+        raise UserError(f"No selection matches {spec!r}", where="--selection", fix=f"Selections: {_names(there[-8:])}.")
+    chosen = [a for a in named if target in (None, SelectionRecord.of(a).target)]
+    if not chosen:
+        targets = ", ".join(dict.fromkeys(SelectionRecord.of(a).target for a in named))
         raise UserError(f"--selection {spec} has no target {target!r}", where="--target", fix=f"Targets: {targets}.")
-    if len(found) > 1:
-        names = ", ".join(artefact.path.name for artefact in found)
+    if len(chosen) > 1:
         raise UserError(
             f"--selection {spec} must name one selection",
-            where=f"it names {names}",
+            where=f"it names {_names(chosen)}",
             fix="Give one's name." if target else "Give one's name, or --target.",
         )
-    return found[0]
+    return chosen[0]
+
+
+def _names(artefacts: list[Artefact]) -> str:
+    return ", ".join(artefact.path.name for artefact in artefacts)

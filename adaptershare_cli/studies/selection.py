@@ -70,7 +70,10 @@ def over_all_rows(replicates: Replicates, settings: MeasureSettings) -> MeasureS
 
 @dataclass
 class _Trials:
-    """Answers what a set does for the target by training on it, once a seed. `runs` are those that were asked for."""
+    """Answers what a set does for the target by training on it, once for each seed.
+
+    `runs` are the trainings that were asked for, `known` the answers.
+    """
 
     replicates: Replicates
     target: str
@@ -81,14 +84,14 @@ class _Trials:
     known: dict[tuple[Training, ...], Curve] = field(default_factory=dict)
 
     def trainings(self, candidate: Candidate) -> list[Training]:
-        """The trainings of a set. Its order does not count: equal sets are one training."""
+        """The trainings of a set, one for each seed. The order of a set does not count: equal sets are trained once."""
         others = (task for task in self.replicates.tasks if task in candidate.auxiliaries and task != self.target)
         tasks = (self.target, *others)
         rows = tuple((task, candidate.rows[task]) for task in tasks[1:]) if candidate.rows else ()
         return [Training(tasks, seed, self.steps, target=self.target, rows=rows) for seed in self.seeds]
 
     def announce(self, candidates: list[Candidate], unknown: list[Candidate]) -> None:
-        """Say what trying all of these sets would cost, and as many as `unknown`, of at most their size."""
+        """Say what trying these sets will cost at most; `unknown` stand for sets of at most their size, known later."""
         wanted = [training for candidate in candidates for training in self.trainings(candidate)]
         more = [training for candidate in unknown for training in self.trainings(candidate)]
         announce_trainings(self.replicates, self.name, list(dict.fromkeys(wanted)), at_most=True, unknown=more)
@@ -176,7 +179,7 @@ def select_tasks(
 def _procedure(
     settings: SelectionSettings, ranking: Ranking, trials: _Trials, row_values: Artefact | None
 ) -> list[Step]:
-    """The steps of the procedure and of its baselines; what may have to be trained is said before."""
+    """The steps of the procedure and of its baselines. What they may have to train is announced before."""
     target, tasks = trials.target, trials.replicates.tasks
     others, order = [task for task in tasks if task != target], tuple(ranking)
     ask = trials if settings.trains else None
