@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters.bank import rewrite_config
+from adaptershare_cli.model.encoder import family_of
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.templates import render
@@ -85,6 +86,7 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
     text = render(
         f"{_TEMPLATES}/task_readme.md.j2",
         task=task,
+        family=family_of(model.encoder),
         adapter_lines=adapter_lines,
         use_lines=f"{_TEMPLATES}/use_{kind.usage}.j2",
         tokenizer_options=kind.tokenizer_options,

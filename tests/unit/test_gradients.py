@@ -227,9 +227,12 @@ def test_unit_rows_count_alike() -> None:
     np.testing.assert_allclose(unit_rows(vectors @ vectors.T), (vectors / lengths) @ (vectors / lengths).T)
 
 
-def test_halves_have_the_labels_in_equal_proportions() -> None:
+@pytest.mark.parametrize("shuffled", [False, True], ids=["as they are", "shuffled as a control"])
+def test_halves_have_the_labels_in_equal_proportions(shuffled: bool) -> None:
     parts = random_parts()
     heldout = {task: part.heldout for task, part in parts.items()}
+    if shuffled:
+        heldout = {task: rows.with_shuffled_labels(5) for task, rows in heldout.items()}
     index = row_index(heldout)
     for number, rows in enumerate(heldout.values()):
         half = index.half[index.rows(number)]

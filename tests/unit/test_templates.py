@@ -7,6 +7,7 @@ import html
 import jinja2
 import pytest
 
+from adaptershare_cli.model.families import FAMILIES
 from adaptershare_cli.templates import render
 
 README = "model/templates/task_readme.md.j2"
@@ -17,6 +18,7 @@ LINES = {"adapter_lines": "model/templates/load_adapter.j2", "use_lines": "model
 def test_a_value_that_is_lacking_is_an_error() -> None:
     values = {
         "task": "rte",
+        "family": FAMILIES["bert"],
         "pooling": "mean",
         "output_note": "",
         "tokenizer_options": {},
@@ -32,6 +34,7 @@ def test_a_value_that_is_lacking_is_an_error() -> None:
 def test_a_kind_of_task_or_adapter_brings_its_own_lines() -> None:
     values = {
         "task": "rte",
+        "family": FAMILIES["bert"],
         "pooling": "cls",
         "output_note": "of scores",
         "tokenizer_options": {"add_prefix_space": True},
@@ -56,5 +59,12 @@ def test_pages_are_escaped_and_texts_are_not() -> None:
     odd = '<b title="x">&\'</b>'
     page = render(PAGE, title=odd, notes=[odd], tables=[], figures=[])
     assert odd not in page and page.count(html.escape(odd)) == 3
-    values = {"pooling": "mean", "output_note": "", "tokenizer_options": {}, "layer_norms": False, **LINES}
+    values = {
+        "family": FAMILIES["bert"],
+        "pooling": "mean",
+        "output_note": "",
+        "tokenizer_options": {},
+        "layer_norms": False,
+        **LINES,
+    }
     assert odd in render(README, task=odd, **values)
