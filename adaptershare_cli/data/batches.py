@@ -13,7 +13,7 @@ import torch
 
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
-from adaptershare_cli.kinds.rows.answers import Answers, Places, ragged
+from adaptershare_cli.kinds.rows.answers import Answers, Targets, ragged
 from adaptershare_cli.seeds import derive_seed
 
 POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches: little padding, still random
@@ -75,17 +75,12 @@ class Rows:
 
 @dataclass
 class Batch:
-    """A padded batch of B rows. `input_ids`, `attention_mask`, `token_type_ids`: (B, S) int64.
-
-    `labels` are those of the rows as the kind of the task has them in its `Answers`; `places` tells of each answer its
-    line in the batch and the tokens that it reads, and is None where a row has one answer, of its pooled states.
-    """
+    """A padded batch of B rows: `inputs` are `input_ids`, `attention_mask` and `token_type_ids`, (B, S) int64."""
 
     task: str
     inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
+    targets: Targets
     indices: np.ndarray
-    places: Places | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -114,17 +109,9 @@ def pad(parts: Sequence[tuple[Rows, np.ndarray]], pad_token: int) -> dict[str, t
     return inputs
 
 
-def targets(rows: Rows, indices: np.ndarray) -> tuple[torch.Tensor, Places | None]:
-    """Labels of the given rows, and the places of their answers when the rows are the lines of a batch."""
-    labels = torch.from_numpy(rows.answers.labels_of_rows(indices).copy())
-    places = rows.answers.places(indices)
-    return labels, None if places is None else (torch.from_numpy(places[0]), torch.from_numpy(places[1]))
-
-
 def make_batch(task: str, rows: Rows, indices: np.ndarray, pad_token: int) -> Batch:
     """One padded batch of the given rows of one task."""
-    labels, places = targets(rows, indices)
-    return Batch(task, pad([(rows, indices)], pad_token), labels, indices, places)
+    return Batch(task, pad([(rows, indices)], pad_token), rows.answers.targets(indices), indices)
 
 
 def ordered_batches(task: str, rows: Rows, size: int, pad_token: int) -> Iterator[Batch]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from adaptershare_cli.kinds.rows.answers import Answers, Places
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
 
 RowCheck = Callable[[dict[str, Any]], Wrong | None]
 ROLES = ("text", "text_pair", "label")  # what the values of a row may be for
@@ -54,6 +54,7 @@ class Kind(ABC):
     # ---- what a definition may say; these must be had without numpy, Arrow or torch ----
 
     name: str
+    summary: str  # what a row has to answer
     metrics: tuple[Metric, ...]  # those that a definition may name
     roles: tuple[str, ...] = ROLES  # what columns may be for
     listed: tuple[str, ...] = ()  # roles whose values may be lists
@@ -191,13 +192,8 @@ class Kind(ABC):
         """Outputs of the head for one answer."""
 
     @abstractmethod
-    def row_losses(
-        self, info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, places: Places | None
-    ) -> torch.Tensor:
-        """The loss of each row (B,) from the head's outputs (A, outputs) and the labels of a batch.
-
-        `places` tells of each answer the line of its row in the batch; None where rows have one answer each.
-        """
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The loss of each row (B,) of a batch from the head's outputs (A, outputs)."""
 
     def answers(self, info: TaskInfo, table: pa.Table) -> Answers:
         """What the head is asked of prepared rows, and what is right."""
@@ -206,9 +202,13 @@ class Kind(ABC):
         labels = table["label"].to_numpy()
         return Answers(labels, strata=labels)
 
-    def places_of_cost(self, length: int) -> Places | None:
-        """Where the answers of a row of `length` tokens stand for which costs are counted; None: one for the row."""
-        return None
+    def cost_targets(self, length: int) -> Targets:
+        """The answers of one row of `length` tokens for which costs are counted."""
+        import torch
+
+        from adaptershare_cli.kinds.rows.answers import Targets
+
+        return Targets(torch.zeros(1))
 
     # ---- scoring ----
 

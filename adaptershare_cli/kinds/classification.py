@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from adaptershare_cli.kinds.rows.answers import Answers, Places
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
 
 
 class Classification(Kind):
     """Cross-entropy over the labels; strata are the labels themselves."""
 
-    name = "classification"
+    name, summary = "classification", "a label for each row"
     metrics = (Accuracy(), F1(), MacroF1(), Matthews())
 
     def label_type(self) -> pa.DataType:
@@ -47,13 +47,11 @@ class Classification(Kind):
         """One a label."""
         return len(info.labels)
 
-    def row_losses(
-        self, info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, places: Places | None
-    ) -> torch.Tensor:
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Cross-entropy."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, labels.long(), reduction="none")
+        return cross_entropy(logits, targets.labels.long(), reduction="none")
 
     def predicted(self, info: TaskInfo, outputs: np.ndarray, answers: Answers) -> np.ndarray:
         """The number of the label with the highest output (N,)."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from adaptershare_cli.kinds.rows.answers import Answers, Places
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
 
 Numbers = TypeVar("Numbers", "np.ndarray", "torch.Tensor")
 
@@ -23,7 +23,7 @@ Numbers = TypeVar("Numbers", "np.ndarray", "torch.Tensor")
 class Regression(Kind):
     """Squared error on the score moved from its range to [-1, 1], so that it is of the size of a cross-entropy."""
 
-    name = "regression"
+    name, summary = "regression", "a number"
     metrics = (Pearson(), Spearman())
     labelled, ranged = False, True
     output_note = "the output -1..1 stands for the range in it"
@@ -62,11 +62,9 @@ class Regression(Kind):
         """The score alone."""
         return 1
 
-    def row_losses(
-        self, info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, places: Places | None
-    ) -> torch.Tensor:
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """Squared error on the scaled score."""
-        return (logits.squeeze(-1) - scaled(info, labels).to(logits.dtype)) ** 2
+        return (logits.squeeze(-1) - scaled(info, targets.labels).to(logits.dtype)) ** 2
 
     def predicted(self, info: TaskInfo, outputs: np.ndarray, answers: Answers) -> np.ndarray:
         """Scores on the task's own scale (N,)."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import torch
 
-    from adaptershare_cli.kinds.rows.answers import Answers, Places
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
 
 _SHOWN_WORDS = 20
 
@@ -31,7 +31,7 @@ class Tagging(Kind):
     several rows. A label of a scored split that train never has counts as wrong.
     """
 
-    name = "tagging"
+    name, summary = "tagging", "a label for each word"
     metrics = (SpanF1(), SpanPrecision(), SpanRecall(), Accuracy(), MacroF1())
     roles = listed = ("text", "label")
     counted, keeps_new_labels = "words", True
@@ -168,17 +168,15 @@ class Tagging(Kind):
         """One a label."""
         return len(info.labels)
 
-    def row_losses(
-        self, info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, places: Places | None
-    ) -> torch.Tensor:
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """The mean of the cross-entropies of a row's labelled words."""
         import torch
 
-        assert places is not None
-        losses = torch.nn.functional.cross_entropy(logits, labels.long(), reduction="none")
-        lines = places[0].to(losses.device)
-        counts = torch.bincount(lines)
-        return torch.zeros(len(counts), dtype=losses.dtype, device=losses.device).index_add(0, lines, losses) / counts
+        assert targets.rows is not None
+        losses = torch.nn.functional.cross_entropy(logits, targets.labels.long(), reduction="none")
+        counts = torch.bincount(targets.rows)
+        sums = torch.zeros(len(counts), dtype=losses.dtype, device=losses.device).index_add(0, targets.rows, losses)
+        return sums / counts
 
     def answers(self, info: TaskInfo, table: pa.Table) -> Answers:
         """One a word, at the token of its first sub-word; kept of each: its place in its sentence, and its text."""
@@ -201,11 +199,14 @@ class Tagging(Kind):
             },
         )
 
-    def places_of_cost(self, length: int) -> Places | None:
-        """Every token: how many words a row has is not known there."""
+    def cost_targets(self, length: int) -> Targets:
+        """One at every token: how many words a row has is not known there."""
         import torch
 
-        return torch.zeros(length, dtype=torch.int64), torch.arange(length)
+        from adaptershare_cli.kinds.rows.answers import Targets
+
+        rows = torch.zeros(length, dtype=torch.int64)
+        return Targets(labels=rows, rows=rows, tokens=torch.arange(length))
 
     # ---- scoring ----
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
-from adaptershare_cli.kinds.rows.answers import Places
+from adaptershare_cli.kinds.rows.answers import Targets
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import knows_segments, pool
 from adaptershare_cli.model.fusion import Fusion
@@ -88,16 +88,14 @@ class MultiTaskModel:
             return functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
         return self.encoder(**inputs).last_hidden_state
 
-    def read(
-        self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, places: Places | None
-    ) -> torch.Tensor:
-        """The outputs (A, outputs) of the task's head for hidden states (B, S, H): at the given places, or of rows."""
-        if places is None:
+    def read(self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The outputs (A, outputs) of the task's head for the answers to hidden states (B, S, H)."""
+        if targets.rows is None or targets.tokens is None:
             return self.heads[task](pool(hidden, attention_mask.to(self.device), self.pooling))
-        lines, tokens = (part.to(self.device) for part in places)
+        rows, tokens = targets.rows.to(self.device), targets.tokens.to(self.device)
         if tokens.dim() > 1:
-            lines = lines[:, None]
-        return self.heads[task](hidden[lines, tokens].flatten(1))
+            rows = rows[:, None]
+        return self.heads[task](hidden[rows, tokens].flatten(1))
 
     def weights(self, task: str) -> dict[str, torch.Tensor]:
         """What stands in for the encoder's own tensors in a pass of `task`: nothing, its adapters hold what is used."""
@@ -107,16 +105,16 @@ class MultiTaskModel:
         """The head's outputs (A, outputs) for the answers of a batch of one task."""
         with self.active(batch.task):
             hidden = self.encode(batch.inputs, self.weights(batch.task))
-            return self.read(batch.task, hidden, batch.inputs["attention_mask"], batch.places)
+            return self.read(batch.task, hidden, batch.inputs["attention_mask"], batch.targets)
 
     def losses(self, batch: Batch) -> torch.Tensor:
         """The loss of each row (B,) of a batch of one task."""
-        return self.row_losses(batch.task, self.logits(batch), batch.labels, batch.places)
+        return self.row_losses(batch.task, self.logits(batch), batch.targets)
 
-    def row_losses(self, task: str, logits: torch.Tensor, labels: torch.Tensor, places: Places | None) -> torch.Tensor:
+    def row_losses(self, task: str, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
         """The loss of each row (B,) of one task, from its head's outputs."""
         info = self.infos[task]
-        return KINDS[info.kind].row_losses(info, logits, labels.to(self.device), places)
+        return KINDS[info.kind].row_losses(info, logits, targets.to(self.device))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of the rows of a batch of one task."""

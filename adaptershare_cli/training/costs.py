@@ -76,8 +76,8 @@ def _heads(tensors: Mapping[str, torch.Tensor]) -> int:
 
 def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], length: int) -> TaskCosts:
     inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
-    places = KINDS[method.context.data.infos[task].kind].places_of_cost(length)
-    example = Batch(task, inputs, torch.zeros(1), np.zeros(1, dtype=np.int64), places)
+    targets = KINDS[method.context.data.infos[task].kind].cost_targets(length)
+    example = Batch(task, inputs, targets, np.zeros(1, dtype=np.int64))
     encoder = method.context.encoder
     on_device = {name: tensor.to(encoder.device) for name, tensor in inputs.items()}
     with no_adapter():

@@ -18,6 +18,7 @@ from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.rows.answers import Targets
 from adaptershare_cli.model.stored import read_head
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.observe.head_importance import row_importance
@@ -36,7 +37,7 @@ def test_a_rows_loss_is_the_mean_over_its_words() -> None:
     logits = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
     lines = torch.tensor([0, 0, 0, 1, 2, 2])
-    losses = KINDS["tagging"].row_losses(TAGS, logits, labels, (lines, torch.arange(6)))
+    losses = KINDS["tagging"].row_losses(TAGS, logits, Targets(labels, lines, torch.arange(6)))
     each = -logits.log_softmax(1)[torch.arange(6), labels]
     expected = torch.stack([each[:3].mean(), each[3], each[4:].mean()])
     assert torch.allclose(losses, expected, rtol=1e-14)
@@ -95,11 +96,12 @@ def test_the_head_reads_the_first_sub_word_and_no_other(encoder: Path) -> None:
     method, parts = build_method(encoder, parts=random_parts(MIXED), double=True)
     method.eval_mode()
     batch = make_batch("tags", parts["tags"].train, np.arange(5), 0)
-    assert batch.places is not None
+    rows, tokens = batch.targets.rows, batch.targets.tokens
+    assert rows is not None and tokens is not None
     with torch.no_grad(), method.model.active("tags"):
         hidden = method.model.encode(batch.inputs)
         head = method.model.heads["tags"].linear
-        expected = [head(hidden[line, token]) for line, token in zip(*batch.places, strict=True)]
+        expected = [head(hidden[line, token]) for line, token in zip(rows, tokens, strict=True)]
     assert torch.allclose(method.logits(batch), torch.stack(expected), rtol=1e-12)
 
 

@@ -249,11 +249,11 @@ def test_a_batch_points_at_its_words(rows: Rows) -> None:
     assert words.tokens is not None
     order = np.array([5, 2, 9])
     batch = make_batch("tags", rows, order, 0)
-    assert batch.places is not None
-    lines, tokens = batch.places
+    lines, tokens = batch.targets.rows, batch.targets.tokens
+    assert lines is not None and tokens is not None
     expected = [(line, words.tokens[at]) for line, row in enumerate(order) for at in words.of_rows(np.array([row]))]
     assert list(zip(lines.tolist(), tokens.tolist(), strict=True)) == expected
-    assert batch.labels.tolist() == words.labels[words.of_rows(order)].tolist()
+    assert batch.targets.labels.tolist() == words.labels[words.of_rows(order)].tolist()
     assert batch.inputs["input_ids"][lines, tokens].min() > 3  # no special token, no padding
 
 

@@ -13,8 +13,23 @@ if TYPE_CHECKING:
 
 SCORE_BINS = 8  # strata of scores
 
-# Of A answers of a batch: the line of each one's row (A,), and the token or tokens (A,) or (A, k) that it reads there.
-Places = tuple["torch.Tensor", "torch.Tensor"]
+
+@dataclass(frozen=True)
+class Targets:
+    """What the A answers of a head for B rows of a batch are compared with, and what each of them reads.
+
+    `labels` are as in `Answers`. `rows` (A,) tell which row of the batch each answer belongs to, and `tokens` (A,) or
+    (A, k) which of its tokens it reads; both are None where each row has one answer, which reads its pooled states.
+    """
+
+    labels: torch.Tensor
+    rows: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        moved = (None if part is None else part.to(device) for part in (self.rows, self.tokens))
+        return Targets(self.labels.to(device), *moved)
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,15 @@ class Answers:
         """The labels of the rows at the given positions."""
         return self.labels[rows if self.label_a_row else self.of_rows(rows)]
 
-    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """`Places` of the answers when the rows at the given positions are the lines of a batch."""
+    def targets(self, rows: np.ndarray) -> Targets:
+        """Those of a batch of the rows at the given positions."""
+        import torch
+
+        labels = torch.from_numpy(self.labels_of_rows(rows).copy())
         if self.tokens is None:
-            return None
-        lines = np.repeat(np.arange(len(rows)), self.per_row[rows])
-        return lines, self.tokens[self.of_rows(rows)]
+            return Targets(labels)
+        of_answers = np.repeat(np.arange(len(rows)), self.per_row[rows])
+        return Targets(labels, torch.from_numpy(of_answers), torch.from_numpy(self.tokens[self.of_rows(rows)]))
 
     def take(self, rows: np.ndarray) -> Answers:
         """Those of the rows at the given positions, in that order."""
