@@ -56,7 +56,7 @@ def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
     for source in sources:
         elsewhere = [n for n, groups in enumerate(bank.plan.layers) if source not in (group[0] for group in groups)]
         bank.export(source, folder / "adapters" / source, leave_out=elsewhere)
-    with fusion.everywhere(task) as name:
+    with fusion.at_every_site(task) as name:
         bank.encoder.save_adapter_fusion(str(folder / "fusion"), name, use_safetensors=True)
     rewrite_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
 

@@ -123,7 +123,7 @@ def row_gradients(
 
 def mixes_tasks(model: MultiTaskModel) -> bool:
     """Whether the library computes rightly with rows of several tasks in one batch: with fusion it does not."""
-    return model.fusion is None and model.bank.kind.mixes_tasks
+    return model.fusion is None and model.bank.kind.mixes_tasks(model.encoder)
 
 
 def _parts(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Part]:

@@ -10,6 +10,7 @@ import torch
 
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import (
@@ -111,6 +112,23 @@ def test_blocks_of_modules_bound_the_memory_and_change_nothing(encoder: Path) ->
     assert passes == 2 * len(whole)  # down and up projection of each layer, each by itself
     for one, other in zip(whole, parted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
+
+
+def test_adapters_that_cannot_be_mixed_run_task_by_task(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, parts = build_method(encoder, double=True)
+    heldout = {task: part.heldout for task, part in parts.items()}
+    mixed = gram_matrices(method.model, heldout, 0)
+    active, seen = method.model.active_rows, []
+
+    def one_task(tasks: list[str], counts: list[int]) -> object:
+        seen.append(len(tasks))
+        return active(tasks, counts)
+
+    monkeypatch.setattr(method.model, "active_rows", one_task)
+    monkeypatch.setattr(AdapterKind, "mixes_tasks", lambda self, encoder: False)
+    for one, other in zip(mixed, gram_matrices(method.model, heldout, 0, chunk_rows=4), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
+    assert set(seen) == {1}
 
 
 def test_a_check_leaves_weights_and_grads_alone(encoder: Path) -> None:
