@@ -63,9 +63,7 @@ class Rows:
         """The same rows with all their labels in a random order."""
         rows = copy.copy(self)
         shuffled = np.random.default_rng(seed).permutation(self.answers.labels)
-        # Rows that are sorted by their labels are sorted by the new ones, so that halves have these in equal numbers.
-        by_label = np.array_equal(self.answers.strata, self.answers.labels)
-        rows.answers = replace(self.answers, labels=shuffled, strata=shuffled if by_label else self.answers.strata)
+        rows.answers = replace(self.answers, labels=shuffled)
         return rows
 
     def by_length(self) -> np.ndarray:

@@ -199,8 +199,7 @@ class Kind(ABC):
         """What the head is asked of prepared rows, and what is right."""
         from adaptershare_cli.kinds.rows.answers import Answers
 
-        labels = table["label"].to_numpy()
-        return Answers(labels, strata=labels)
+        return Answers(table["label"].to_numpy())
 
     def cost_targets(self, length: int) -> Targets:
         """The answers of one row of `length` tokens for which costs are counted."""

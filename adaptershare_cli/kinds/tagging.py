@@ -190,7 +190,7 @@ class Tagging(Kind):
         first = table["first_word"].to_numpy().astype(np.int64)
         return Answers(
             pc.list_flatten(table["label"]).to_numpy(),
-            strata=table["stratum"].to_numpy().astype(np.int64),
+            sorted_by=table["stratum"].to_numpy().astype(np.int64),
             offsets=offsets,
             tokens=pc.list_flatten(table["starts"]).to_numpy().astype(np.int64),
             facts={

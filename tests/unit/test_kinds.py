@@ -121,7 +121,7 @@ class Extraction(Kind):
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         return Answers(
             pc.list_flatten(table["label"]).to_numpy().reshape(-1, 2),
-            strata=np.zeros(len(table), dtype=np.int64),
+            sorted_by=np.zeros(len(table), dtype=np.int64),
             offsets=offsets,
             tokens=np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths),
             label_a_row=True,
@@ -161,10 +161,9 @@ class Relation(Classification):
     states = 2
 
     def answers(self, info: TaskInfo, table: pa.Table) -> Answers:
-        labels = table["label"].to_numpy()
         count = len(table)
         tokens = np.stack([np.ones(count, dtype=np.int64), table["length"].to_numpy().astype(np.int64) - 2], axis=1)
-        return Answers(labels, strata=labels, offsets=np.arange(count + 1), tokens=tokens)
+        return Answers(table["label"].to_numpy(), offsets=np.arange(count + 1), tokens=tokens)
 
     def cost_targets(self, length: int) -> Targets:
         return Targets(torch.zeros(1), torch.zeros(1, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64))

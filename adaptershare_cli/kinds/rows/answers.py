@@ -36,14 +36,14 @@ class Targets:
 class Answers:
     """The A answers of a head for N rows, row after row.
 
-    `labels` are what is right: one an answer (A, …), or with `label_a_row` one a row (N, …). `strata` (N,) sort the
-    rows: whole numbers are strata, scores are cut into `SCORE_BINS`. `offsets` (N + 1) tell where each row's answers
-    begin, and `tokens` (A,) or (A, k) which tokens of its row each reads; both are None where each row has one answer,
-    which reads its pooled states. `facts` (A, …) are what else the kind needs to know of answers, by name.
+    `labels` are what is right: one an answer (A, …), or with `label_a_row` one a row (N, …). `sorted_by` (N,) is what
+    sorts the rows, where that is not their labels. `offsets` (N + 1) tell where each row's answers begin, and `tokens`
+    (A,) or (A, k) which tokens of its row each reads; both are None where each row has one answer, which reads its
+    pooled states. `facts` (A, …) are what else the kind needs to know of answers, by name.
     """
 
     labels: np.ndarray
-    strata: np.ndarray
+    sorted_by: np.ndarray | None = None
     offsets: np.ndarray | None = None
     tokens: np.ndarray | None = None
     facts: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -51,6 +51,11 @@ class Answers:
 
     def __len__(self) -> int:
         return len(self.strata) if self.offsets is None else int(self.offsets[-1])
+
+    @property
+    def strata(self) -> np.ndarray:
+        """What sorts the rows (N,): whole numbers are strata, scores are to be cut into `SCORE_BINS`."""
+        return self.labels if self.sorted_by is None else self.sorted_by
 
     @property
     def per_row(self) -> np.ndarray:
@@ -81,7 +86,7 @@ class Answers:
         return replace(
             self,
             labels=self.labels_of_rows(rows),
-            strata=self.strata[rows],
+            sorted_by=None if self.sorted_by is None else self.sorted_by[rows],
             offsets=None if self.offsets is None else ragged(self.offsets, rows)[1],
             tokens=None if self.tokens is None else self.tokens[found],
             facts={name: values[found] for name, values in self.facts.items()},
