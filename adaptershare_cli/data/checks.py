@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
-from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG
 from adaptershare_cli.data.names import excerpt, folded, is_visible, label_fault
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
+from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.data.spans import is_span_label, is_span_metric
 from adaptershare_cli.data.words import split_words
 from adaptershare_cli.errors import UserError

@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.checks import RowCheck
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec, TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.files import DataFile, check_file, is_folder
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.names import LONGEST_EXCERPT, folded, readable
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.task_kinds import check_metrics
 from adaptershare_cli.errors import UserError
 
@@ -130,13 +131,13 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     for name, table in splits.items():
         if not table.num_rows:
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
-    if not spec.words:
+    if not spec.listed:
         _check_pairs(definition, spec, splits)
     if definition.labels_from_train:
         _check_found_labels(definition, spec, labels, len(_labels(splits["train"])))
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
-    unseen = {name: new for name in scored if spec.words and (new := _unseen(splits[name], labels))}
+    unseen = {name: new for name in scored if spec.listed and (new := _unseen(splits[name], labels))}
     return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
 
 
@@ -176,7 +177,7 @@ def _check_found_labels(definition: TaskDefinition, spec: SourceSpec, labels: tu
         )
     if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
         fix = "Is it the right column? If so, list the labels in the definition."
-        counted = f"{count} {'words' if spec.words else 'rows'}"
+        counted = f"{count} {'words' if spec.listed else 'rows'}"
         raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
     alike: dict[str, str] = {}
     for label in labels:

@@ -13,19 +13,24 @@ from adaptershare_cli.errors import UserError
 class TaskKind:
     """One kind of task."""
 
+    name: str
     metrics: tuple[str, ...]
     roles: tuple[str, ...]  # of columns; text_pair may always be absent
     labelled: bool  # it has labels; else a range of numbers
-    rows: str = "texts"  # what a reader must be able to give: `texts`, or `words` with a label each
+    listed: tuple[str, ...] = ()  # roles whose values may be lists
 
 
 KINDS = {
-    "classification": TaskKind(("accuracy", "f1", "macro_f1", "matthews"), ("text", "text_pair", "label"), True),
-    "regression": TaskKind(("pearson", "spearman"), ("text", "text_pair", "label"), False),
-    "tagging": TaskKind(
-        ("span_f1", "span_precision", "span_recall", "accuracy", "macro_f1"), ("text", "label"), True, "words"
-    ),
-}
+    kind.name: kind
+    for kind in (
+        TaskKind("classification", ("accuracy", "f1", "macro_f1", "matthews"), ("text", "text_pair", "label"), True),
+        TaskKind("regression", ("pearson", "spearman"), ("text", "text_pair", "label"), False),
+        TaskKind(
+            "tagging", ("span_f1", "span_precision", "span_recall", "accuracy", "macro_f1"), ("text", "label"), True,
+            ("text", "label"),
+        ),
+    )
+}  # fmt: skip
 
 
 def check_metrics(metrics: Sequence[str], labels: Sequence[str], where: str) -> None:

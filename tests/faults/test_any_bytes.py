@@ -16,12 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
 from adaptershare_cli.data.names import is_visible
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault
 from adaptershare_cli.data.sources import _places, read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 from tests.faults.malformed import FORMATS, Defect, good_rows, lay_out, write
 

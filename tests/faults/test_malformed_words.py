@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.names import is_visible
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault
 from adaptershare_cli.data.sources import _places, read_task, resolve_source
-from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused

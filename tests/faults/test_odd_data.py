@@ -154,7 +154,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 from adaptershare_cli.data.sources import read_task, resolve_source
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.definition import parse_definition
 
 def peak():  # of this process alone, in kB; resource.getrusage begins with the parent's
     lines = Path("/proc/self/status").read_text().splitlines()

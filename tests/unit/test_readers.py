@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import files
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.readers import READERS, delimited, read_rows
 from adaptershare_cli.data.readers.rows import FilesByRole, RowFault
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 SPLIT = SplitSpec("train", (("", "data"),))

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
 from adaptershare_cli.data.sources import ReadTask, Source, read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 
 SPLITS = {"train": "set/train.csv", "dev": "set/dev.csv"}
