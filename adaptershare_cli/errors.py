@@ -1,4 +1,8 @@
-"""The two ways in which a command ends badly: the user's input is wrong, or a run failed."""
+"""The ways in which a command ends badly, and their exit codes: wrong input, a failed run, an interruption.
+
+`cli.program` shows them and ends with their exit code; from Python they are exceptions like others. Any other exception
+is a fault of the program.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass
 class AdapterShareError(Exception):
-    """An error with what happened, where, and what to do about it; printed without a traceback."""
+    """An error with what happened, where, and what to do about it; shown without a traceback."""
 
     what: str
     where: str = ""

@@ -12,14 +12,16 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from adaptershare_cli import schemas
-from adaptershare_cli.data.batches import Rows, TaskInfo
-from adaptershare_cli.methods import load_builder, method_settings
-from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods.base import MethodContext, StartWeights, TaskData, Updates
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.sharing.history import PlanHistory
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.loop import TaskParts
@@ -39,12 +41,18 @@ def info_of(name: str) -> TaskInfo:
     return INFOS.get(name) or WORD_INFOS[name]
 
 
+def outputs_of(info: TaskInfo) -> int:
+    """Width of the task's head."""
+    return KINDS[info.kind].outputs(info)
+
+
 def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:
     """Rows of random tokens; the label depends on them, so that there is something to learn."""
     random = np.random.default_rng(seed)
     ids = [random.integers(4, 40, random.integers(4, 18)).tolist() for _ in range(count)]
     sums = [sum(row) for row in ids]
-    labels = [s % info.outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
+    outputs = outputs_of(info)
+    labels = [s % outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
     columns = {
         "row": list(range(count)),
         "content": [f"{info.name}-{seed}-{number}" for number in range(count)],
@@ -62,9 +70,9 @@ def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) ->
             "first_word": [0] * count,
             "words": [[f"w{row[start]}" for start in found] for found, row in zip(starts, ids, strict=True)],
             "starts": starts,
-            "label": [[row[start] % info.outputs for start in found] for found, row in zip(starts, ids, strict=True)],
+            "label": [[row[start] % outputs for start in found] for found, row in zip(starts, ids, strict=True)],
         }
-    return Rows(pa.table(columns, schema=schemas.prepared(info.kind)))
+    return Rows(pa.table(columns, schema=KINDS[info.kind].prepared_schema()), info)
 
 
 def random_parts(names: tuple[str, ...] = tuple(INFOS), rows: int = 40, segments: bool = True) -> dict[str, TaskParts]:
@@ -88,31 +96,34 @@ def build_method(
     double: bool = False,
     seed: int = 0,
     plan_history: tuple[tuple[int, SharingPlan], ...] = (),
-    given: dict[str, Any] | None = None,
+    task_steps: dict[str, int] | None = None,
+    weights: StartWeights | None = None,
+    start: Any = None,
     **options: object,
 ) -> tuple[Any, dict[str, TaskParts]]:
     """A method on the encoder in `folder`; `double` turns the whole model to float64.
 
-    `given` are further fields of its context, `options` those of its settings.
+    `task_steps`, `weights` and `start` are those of its context, `options` those of its settings.
     """
     parts = parts if parts is not None else random_parts()
     training = training or TrainingSettings(max_steps=20, per_device_train_batch_size=4, learning_rate=1e-2)
     context = MethodContext(
         encoder=load_encoder(locate_encoder(str(folder)), torch.device("cpu")),
-        infos={name: info_of(name) for name in parts},
-        heldout={name: part.heldout for name, part in parts.items()},
+        data=TaskData(
+            infos={name: info_of(name) for name in parts},
+            heldout={name: part.heldout for name, part in parts.items()},
+            pad_token=0,
+            select={name: part.select for name, part in parts.items()},
+            sizes={name: len(part.train) for name, part in parts.items()},
+        ),
         training=training,
         settings=method_settings(method, options),
-        max_steps=training.max_steps or 20,
+        updates=Updates(training.max_steps or 20, task_steps or {}),
         seed=seed,
-        pad_token=0,
-        init_plan=plan_history[-1][1] if plan_history else None,
-        plan_history=plan_history,
-        sizes={name: len(part.train) for name, part in parts.items()},
-        select={name: part.select for name, part in parts.items()},
-        **(given or {}),
+        weights=weights or StartWeights(),
+        start=PlanHistory(plan_history) if plan_history else start,
     )
-    built = load_builder(method)(context)
+    built = METHODS[method].build()(context)
     if double:
         built.model.encoder.double()
         for head in built.model.heads.values():
@@ -130,7 +141,7 @@ def random_sources(
     training = training or TrainingSettings(max_steps=20)
     plan = SharingPlan.private(names, 2)
     encoder = load_encoder(locate_encoder(str(folder)), torch.device("cpu"))
-    bank = AdapterBank(encoder, plan, training.adapter_config, training.reduction_factor, 0)
+    bank = AdapterBank(encoder, plan, training, 0)
     scramble(bank.parameters(), 7)
     found = {name: {n: t.detach().clone() for n, t in bank.named_parameters(name)} for name in names}
     for layer, first, second in shared:

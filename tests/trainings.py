@@ -57,11 +57,10 @@ def train(
     parts: dict[str, TaskParts] | None = None,
     hooks: Hooks | None = None,
     plan_history: tuple[tuple[int, SharingPlan], ...] = (),
-    given: dict[str, Any] | None = None,
     **options: object,
 ) -> Run:
     """Train from the start or from `resume`."""
-    method, parts = build_method(folder, name, parts, training, plan_history=plan_history, given=given, **options)
+    method, parts = build_method(folder, name, parts, training, plan_history=plan_history, **options)
     if plan is not None:
         method.model.bank.set_plan(plan)
     hooks = hooks or Hooks()

@@ -1,59 +1,31 @@
-"""The Typer app: options become settings, one stage call, one summary. Torch is imported only inside a command."""
+"""The Typer app: options become settings, one function of `commands` is called. Torch is imported only inside one."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
 from adaptershare_cli import __version__
-from adaptershare_cli.cli.arguments import (
-    LARGEST_SEED,
-    Against,
-    AsJson,
-    Config,
-    Force,
-    FromFolder,
-    Measures,
-    Method,
-    MethodName,
-    Model,
-    NoWait,
-    Plot,
-    Preset,
-    RunsModel,
-    RunSpec,
-    Seed,
-    Seeds,
-    Selection,
-    Target,
-    TaskDir,
-    Tasks,
-    TruthSeeds,
-    Workspace,
-)
-from adaptershare_cli.cli.console import Reporter
-from adaptershare_cli.cli.options import Program, settings_from, with_options
+from adaptershare_cli.cli import arguments as a
+from adaptershare_cli.cli.call import Artefacts, Call, folders
+from adaptershare_cli.cli.options import with_options
+from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
-from adaptershare_cli.methods import METHODS, method_options, method_settings, training_defaults
+from adaptershare_cli.methods import METHODS, method_settings, preset_values
+from adaptershare_cli.model.adapters import training_options
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
     SelectionSettings,
     StartSettings,
-    TrainingSettings,
     flag,
     joint_settings,
-    preset_values,
 )
-
-if TYPE_CHECKING:
-    from adaptershare_cli.runs.context import StageContext
-    from adaptershare_cli.store.workspace import Artefact
 
 app = typer.Typer(
     name="adaptershare",
@@ -82,61 +54,114 @@ def _root(
     pass
 
 
-def _context(stage: str, values: dict[str, Any], given: dict[str, Any], reporter: Reporter) -> StageContext:
-    """The stage context from a command's own options and the given settings."""
-    from adaptershare_cli.runs.context import StageContext
-    from adaptershare_cli.store.workspace import Workspace as WorkspaceFolder
+@app.command()
+@with_options(DownloadSettings)
+def download(
+    call: Call, tasks: a.Tasks = "", task_dir: a.TaskDir = None, from_folder: a.FromFolder = None
+) -> Artefacts:
+    """Fetch tasks' rows from the hub, a folder or the embedded data, check them, write Parquet.
 
-    return StageContext(
-        workspace=WorkspaceFolder(values["workspace"], command=values["invocation"]),
-        reporter=reporter,
-        force=stage if values["force"] else "",
-        no_wait=values["no_wait"],
-        task_dirs=_folders(values.get("task_dir")),
-        from_folder=values.get("from_folder"),
-        model=values.get("model", "embedded"),
-        download=settings_from(DownloadSettings, given),
-        prepro=settings_from(PreproSettings, given),
-        training=settings_from(TrainingSettings, given),
-        runtime=settings_from(RuntimeSettings, given),
-    )
+    Example: [bold]adaptershare download --tasks mnli,cola,rte --from ~/data[/bold]
+    """
+    context = call.context(task_dir=task_dir, from_folder=from_folder)
+    from adaptershare_cli.commands.download import download_task
+
+    return [download_task(context, definition) for definition in context.tasks(a.named(tasks))]
 
 
-def _folders(task_dir: str | None) -> tuple[Path, ...]:
-    return tuple(Path(part.strip()) for part in (task_dir or "").split(",") if part.strip())
+@app.command()
+@with_options(PreproSettings, DownloadSettings)
+def prepro(
+    call: Call,
+    tasks: a.Tasks = "",
+    task_dir: a.TaskDir = None,
+    from_folder: a.FromFolder = None,
+    model: a.Model = "embedded",
+) -> Artefacts:
+    """Tokenise tasks, cut held-out and select rows from train, drop rows that would leak.
+
+    Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
+    """
+    context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
+    from adaptershare_cli.commands.prepro import prepare
+
+    return [prepare(context, definition) for definition in context.tasks(a.named(tasks))]
 
 
-def _finish(reporter: Reporter, command: str, artefacts: list[Artefact]) -> None:
-    """The summary: where things are, and as JSON what programs need."""
-    reporter.finish(
-        {
-            "command": command,
-            "artefacts": [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts],
-        }
-    )
-    for artefact in artefacts[-8:]:
-        reporter.path(str(artefact.path))
+@app.command("train-single")
+@with_options(StartSettings, training_options(), RuntimeSettings, PreproSettings, DownloadSettings)
+def train_single(
+    call: Call,
+    tasks: a.Tasks = "",
+    task_dir: a.TaskDir = None,
+    from_folder: a.FromFolder = None,
+    model: a.Model = "embedded",
+    seed: a.Seed = 0,
+    seeds: a.Seeds = None,
+) -> Artefacts:
+    """Train an adapter and a head for each task alone.
+
+    Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
+    """
+    context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
+    from adaptershare_cli.commands.train_single import train_single
+
+    return train_single(context, context.tasks(a.named(tasks)), a.seed_list(seed, seeds), call.settings(StartSettings))
 
 
-def _need_tasks(tasks: str) -> str:
-    """--tasks may come from --config, so its absence is noticed only here."""
-    if not tasks.strip():
-        raise UserError(
-            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
-        )
-    return tasks
+@app.command("train-share")
+@with_options(
+    ("Method", [spec.settings for spec in METHODS.values()]),
+    training_options(),
+    RuntimeSettings,
+    PreproSettings,
+    DownloadSettings,
+)
+def train_share(
+    call: Call,
+    tasks: a.Tasks = "",
+    method: a.Method = "adaptershare",
+    preset: a.Preset = None,
+    selection: a.Selection = None,
+    target: a.Target = None,
+    task_dir: a.TaskDir = None,
+    from_folder: a.FromFolder = None,
+    model: a.Model = "embedded",
+    seed: a.Seed = 0,
+    seeds: a.Seeds = None,
+) -> Artefacts:
+    """Train several tasks together, by AdapterShare or a method that it is compared with.
 
+    Example: [bold]adaptershare train-share --tasks mnli,cola,rte --from ~/data[/bold]
 
-def _seed_list(seed: int, seeds: str | None) -> list[int]:
-    if seeds is None:
-        return [seed]
-    try:
-        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
-    except ValueError as error:
-        raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
-    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
-        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
-    return numbers
+    Train what was selected: [bold]adaptershare train-share --selection trial --target mrpc --method shared[/bold]
+    """
+    of_methods = joint_settings([spec.settings for spec in METHODS.values()])
+    options = {name: value for name, value in call.options.items() if name in of_methods}
+    settings = method_settings(method, options)  # a wrong option is refused before torch is imported
+    if target is not None and selection is None:
+        raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
+    defaults = settings.training_defaults
+    context_with = partial(call.context, task_dir=task_dir, from_folder=from_folder, model=model)
+    context = context_with({**defaults, **call.options})
+    if selection is None:
+        chosen: Any = context.tasks(a.named(tasks))
+        count = len(chosen)
+    else:
+        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir, **call.options})
+        from adaptershare_cli.studies.selected import find_selection
+
+        chosen = find_selection(context, selection, target)
+        count = len(chosen.tasks)
+    if preset:
+        values = preset_values(preset, count, call.options)
+        if selection is not None:
+            _refuse_data_options(values, where=f"--preset {preset}")
+        options = {name: value for name, value in values.items() if name in METHODS[method].options} | options
+        context = context_with({**defaults, **values})
+    from adaptershare_cli.commands.train_share import train_share
+
+    return train_share(context, chosen, method, options, a.seed_list(seed, seeds))
 
 
 def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
@@ -152,169 +177,20 @@ def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
 
 
 @app.command()
-@with_options(DownloadSettings)
-def download(
-    given: dict[str, Any],
-    invocation: str,
-    tasks: Tasks = "",
-    workspace: Workspace = Path("workspace"),
-    task_dir: TaskDir = None,
-    from_folder: FromFolder = None,
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """Fetch tasks' rows from the hub, a folder or the embedded data, check them, write Parquet.
-
-    Example: [bold]adaptershare download --tasks mnli,cola,rte --from ~/data[/bold]
-    """
-    reporter = Reporter(as_json)
-    context = _context("download", locals(), given, reporter)
-    from adaptershare_cli.commands.download import download_task
-
-    _finish(reporter, "download", [download_task(context, d) for d in context.tasks(_need_tasks(tasks))])
-
-
-@app.command()
-@with_options(PreproSettings, DownloadSettings)
-def prepro(
-    given: dict[str, Any],
-    invocation: str,
-    tasks: Tasks = "",
-    workspace: Workspace = Path("workspace"),
-    task_dir: TaskDir = None,
-    from_folder: FromFolder = None,
-    model: Model = "embedded",
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """Tokenise tasks, cut held-out and select rows from train, drop rows that would leak.
-
-    Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
-    """
-    reporter = Reporter(as_json)
-    context = _context("prepro", locals(), given, reporter)
-    from adaptershare_cli.commands.prepro import prepare
-
-    _finish(reporter, "prepro", [prepare(context, d) for d in context.tasks(_need_tasks(tasks))])
-
-
-@app.command("train-single")
-@with_options(StartSettings, TrainingSettings, RuntimeSettings, PreproSettings, DownloadSettings)
-def train_single(
-    given: dict[str, Any],
-    invocation: str,
-    tasks: Tasks = "",
-    workspace: Workspace = Path("workspace"),
-    task_dir: TaskDir = None,
-    from_folder: FromFolder = None,
-    model: Model = "embedded",
-    seed: Seed = 0,
-    seeds: Seeds = None,
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """Train an adapter and a head for each task alone.
-
-    Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
-    """
-    reporter = Reporter(as_json)
-    context = _context("train-single", locals(), given, reporter)
-    from adaptershare_cli.commands.train_single import train_single as run
-
-    start = settings_from(StartSettings, given)
-    runs = run(context, context.tasks(_need_tasks(tasks)), _seed_list(seed, seeds), start)
-    _finish(reporter, "train-single", runs)
-
-
-@app.command("train-share")
-@with_options(
-    ("Method", [spec.settings for spec in METHODS.values()]),
-    TrainingSettings,
-    RuntimeSettings,
-    PreproSettings,
-    DownloadSettings,
-)
-def train_share(
-    given: dict[str, Any],
-    invocation: str,
-    tasks: Tasks = "",
-    method: Method = MethodName("adaptershare"),  # noqa: B008
-    preset: Preset = None,
-    selection: Selection = None,
-    target: Target = None,
-    workspace: Workspace = Path("workspace"),
-    task_dir: TaskDir = None,
-    from_folder: FromFolder = None,
-    model: Model = "embedded",
-    seed: Seed = 0,
-    seeds: Seeds = None,
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
-    """Train several tasks together, by AdapterShare or a method that it is compared with.
-
-    Example: [bold]adaptershare train-share --tasks mnli,cola,rte --from ~/data[/bold]
-
-    Train what was selected: [bold]adaptershare train-share --selection trial --target mrpc --method shared[/bold]
-    """
-    reporter = Reporter(as_json)
-    settings = joint_settings([spec.settings for spec in METHODS.values()])
-    options = {name: value for name, value in given.items() if name in settings}
-    method_settings(method, options)  # a wrong option is refused before torch is imported
-    if target is not None and selection is None:
-        raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
-    own = training_defaults(method, options)
-    context = _context("train-share", locals(), {**own, **given}, reporter)
-    if selection is None:
-        chosen: Any = context.tasks(_need_tasks(tasks))
-        count = len(chosen)
-    else:
-        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir, **given})
-        from adaptershare_cli.studies.selected import find_selection
-
-        chosen = find_selection(context, selection, target)
-        count = len(chosen.tasks)
-    if preset:
-        given = preset_values(preset, count, given, METHODS)
-        if selection is not None:
-            _refuse_data_options(given, where=f"--preset {preset}")
-        options = {name: value for name, value in given.items() if name in method_options(method)} | options
-        context = _context("train-share", locals(), {**own, **given}, reporter)
-    from adaptershare_cli.commands.train_share import train_share as run
-
-    runs = run(context, chosen, method, options, _seed_list(seed, seeds))
-    _finish(reporter, "train-share", runs)
-
-
-@app.command()
 @with_options(
     ("Measure", [spec.settings for spec in MEASURES.values()]),
     ("Selection", [SelectionSettings]),
-    ("Runtime (what is not given is as in the runs)", [RuntimeSettings]),
+    ("Runtime (by default as in the runs)", [RuntimeSettings]),
 )
 def correlate(
-    given: dict[str, Any],
-    invocation: str,
-    run_spec: RunSpec = None,
-    measure: Measures = "gradient,gradient-directed,plan",
-    against: Against = None,
-    seeds: TruthSeeds = None,
-    model: RunsModel = None,
-    plot: Plot = False,
-    workspace: Workspace = Path("workspace"),
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
+    call: Call,
+    run_spec: a.RunSpec = None,
+    measure: a.Measures = "gradient,gradient-directed,plan",
+    against: a.Against = None,
+    seeds: a.TruthSeeds = None,
+    model: a.RunsModel = None,
+    plot: a.Plot = False,
+) -> Artefacts:
     """Score how tasks relate, from a run (the newest train-share run, unless --run names others) and its data.
 
     Runs that differ in the seed alone count together. Trainings that a measure needs are made as the run was.
@@ -325,67 +201,54 @@ def correlate(
 
     Select tasks: [bold]adaptershare correlate --measure gradts --select trial --target mrpc[/bold]
     """
-    reporter = Reporter(as_json)
-    runtime = {item.name: given.pop(item.name) for item in fields(RuntimeSettings) if item.name in given}
-    selection = settings_from(SelectionSettings, given)
-    given = {name: value for name, value in given.items() if name not in {item.name for item in fields(selection)}}
+    selection = call.settings(SelectionSettings)
+    others = {item.name for cls in (RuntimeSettings, SelectionSettings) for item in fields(cls)}
+    options = {name: value for name, value in call.options.items() if name not in others}
     names = wanted_measures(measure, against, selection)
     if against is not None and "popularity" in names:
-        given["against"] = against
-    measure_settings(names, given, selection)  # a wrong option is refused before torch is imported
-    values = {"workspace": workspace, "force": force, "no_wait": no_wait, "invocation": invocation}
-    context = _context("correlate", values, runtime, reporter)
+        options["against"] = against
+    measure_settings(names, options, selection)  # a wrong option is refused before torch is imported
+    runtime = {item.name: call.options[item.name] for item in fields(RuntimeSettings) if item.name in call.options}
+    context = call.context(runtime)
     from adaptershare_cli.commands.correlate import correlate_runs
 
-    chosen_seeds = _seed_list(0, seeds) if seeds is not None else None
-    artefacts = correlate_runs(context, run_spec, names, given, plot, chosen_seeds, model, runtime, against, selection)
-    _finish(reporter, "correlate", artefacts)
+    chosen_seeds = a.seed_list(0, seeds) if seeds is not None else None
+    return correlate_runs(context, run_spec, names, options, plot, chosen_seeds, model, runtime, against, selection)
 
 
 @app.command()
 @with_options()
-def report(
-    given: dict[str, Any],
-    invocation: str,
-    run_spec: RunSpec = None,
-    workspace: Workspace = Path("workspace"),
-    force: Force = False,
-    no_wait: NoWait = False,
-    as_json: AsJson = False,
-    config: Config = None,
-) -> None:
+def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
     """Compare all runs (or those that --run names): methods x tasks, as a table, Markdown, HTML and Parquet.
 
     Example: [bold]adaptershare report[/bold]
     """
-    reporter = Reporter(as_json)
-    context = _context("report", locals(), given, reporter)
+    context = call.context()
     from adaptershare_cli.commands.report import make_report
 
-    _finish(reporter, "report", [make_report(context, run_spec)])
+    return [make_report(context, run_spec)]
 
 
 @app.command()
-@with_options()
+@with_options(makes=False)
 def status(
-    given: dict[str, Any],
-    invocation: str,
+    call: Call,
     verify: Annotated[bool, typer.Option("--verify", help="Read every byte, and the tasks' source files.")] = False,
-    task_dir: TaskDir = None,
-    workspace: Workspace = Path("workspace"),
-    as_json: AsJson = False,
-    config: Config = None,
+    task_dir: a.TaskDir = None,
 ) -> None:
     """List every artefact and checkpoint: whole, stale, partial or damaged, and why. Exit code 1 if one is damaged.
 
     Example: [bold]adaptershare status --verify[/bold]
     """
-    reporter = Reporter(as_json)
     from adaptershare_cli.commands.status import print_status, workspace_status
-    from adaptershare_cli.store.workspace import Workspace as WorkspaceFolder
+    from adaptershare_cli.store.workspace import Workspace
 
-    entries = workspace_status(WorkspaceFolder(workspace, writing=False), verify, _folders(task_dir))
-    print_status(reporter, entries)
+    entries = workspace_status(Workspace(call.workspace, writing=False), verify, folders(task_dir))
+    if call.reporter.as_json:
+        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
+        call.reporter.finish({"command": "status", "artefacts": rows})
+    else:
+        print_status(call.reporter, entries)
     if any(entry.state == "damaged" for entry in entries):
         raise typer.Exit(1)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from adaptershare_cli.cli.options import choice
+from adaptershare_cli.cli.config import read_config
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, TRUTHS
-from adaptershare_cli.methods import METHODS
-from adaptershare_cli.settings import PRESETS
+from adaptershare_cli.methods import METHODS, PRESETS
 
 LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
@@ -34,7 +34,10 @@ Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefact
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
 Config = Annotated[
-    Optional[Path], typer.Option(help="TOML file of option names and values; the command line wins.")  # noqa: UP045
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        help="TOML file of option names and values; the command line wins.", callback=read_config, is_eager=True
+    ),
 ]
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
@@ -42,17 +45,16 @@ RunSpec = Annotated[
 ]
 
 # Of train-share.
-MethodName = choice("method", METHODS)
 Method = Annotated[
-    MethodName,  # type: ignore[valid-type]
+    Literal[*METHODS],  # type: ignore[valid-type]
     typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
 ]
-PresetName = choice("preset", PRESETS)
 Preset = Annotated[
-    Optional[PresetName],  # type: ignore[valid-type]  # noqa: UP045
+    Optional[Literal[*PRESETS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
-        help="Settings of a publication; options that you give win. paper: the original AdapterShare's; "
-        "hyperformer-paper: HyperFormer's; adapterfusion-paper: AdapterFusion's."
+        help="Settings of a publication; options that you give win. "
+        + "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+        + "."
     ),
 ]
 Selection = Annotated[
@@ -76,9 +78,8 @@ Measures = Annotated[
         + "."
     ),
 ]
-Truth = choice("against", TRUTHS)
 Against = Annotated[
-    Optional[Truth],  # type: ignore[valid-type]  # noqa: UP045
+    Optional[Literal[*TRUTHS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
         help="Judge the measures against this measured truth: a table of scores, beside random measures and a "
         "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
@@ -101,3 +102,25 @@ Plot = Annotated[
     bool,
     typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
 ]
+
+
+def named(tasks: str) -> str:
+    """--tasks, which may come from --config, so that its absence is noticed only here: a UserError."""
+    if not tasks.strip():
+        raise UserError(
+            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
+        )
+    return tasks
+
+
+def seed_list(seed: int, seeds: str | None) -> list[int]:
+    """The seeds of --seeds, each once, or that of --seed. Raises UserError for what is no list of seeds."""
+    if seeds is None:
+        return [seed]
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
+    except ValueError as error:
+        raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
+    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
+        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
+    return numbers

@@ -7,29 +7,30 @@ import math
 import os
 import sys
 import time
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adaptershare_cli.errors import AdapterShareError
+from adaptershare_cli.screen import shown
 
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
 PLAIN_WIDTH = 140
-LONGEST_TEXT = 4000  # characters of a part of an error
 
 
-def shown(text: str) -> str:
-    """Text of a user's or a file's for the console: no markup, control characters written out, of bounded length."""
-    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
-    odd = {ord(sign) for sign in cut if unicodedata.category(sign) in ("Cc", "Cs", "Cf") and sign != "\n"}
-    return escape(cut.translate({sign: ascii(chr(sign))[1:-1] for sign in odd}))
+def show_error(error: AdapterShareError) -> None:
+    """What happened, where, and what to do, on stderr."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[red]error:[/red] {shown(error.what)}")
+    if error.where:
+        console.print(f"  where: {shown(error.where)}")
+    if error.fix:
+        console.print(f"  fix:   {shown(error.fix)}")
 
 
 class Reporter:
@@ -74,15 +75,6 @@ class Reporter:
             print(json.dumps({**summary, "made": self.made, "kept": self.kept}, ensure_ascii=False))
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
-
-    def error(self, error: AdapterShareError) -> None:
-        """What happened, where, and what to do."""
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        console.print(f"[red]error:[/red] {shown(error.what)}")
-        if error.where:
-            console.print(f"  where: {shown(error.where)}")
-        if error.fix:
-            console.print(f"  fix:   {shown(error.fix)}")
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:

@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.artefact import verify
@@ -34,6 +36,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     }
 
     def build(folder: Path) -> dict[str, Any]:
+        kind = KINDS[definition.kind]
         read = read_task(definition, source, context.download.max_rejected)
         if source_request(definition, source) != request["source"]:
             fix = "Run the command again when nothing writes to it."
@@ -48,7 +51,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
-        missing += _unseen(read.unseen)
+        missing += _unseen(read.unseen, kind.counted)
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
         return {
             "content": digest.hexdigest(),
@@ -62,7 +65,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
                 "rows": rows,
                 "rejected": read.rejected.num_rows,
                 "missing": list(read.missing),
-                **({"unseen": read.unseen} if definition.kind == "tagging" else {}),
+                **({"unseen": read.unseen} if kind.keeps_new_labels else {}),
                 "source": source.kind,
                 "summary": ", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
             },
@@ -74,10 +77,10 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     return artefact
 
 
-def _unseen(splits: dict[str, dict[str, int]]) -> str:
-    """What is said of words whose labels train never has."""
+def _unseen(splits: dict[str, dict[str, int]], counted: str) -> str:
+    """What is said of the words (or whatever has labels) whose labels train never has."""
     return "".join(
-        f"; words of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
+        f"; {counted} of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
         f"({', '.join(list(labels)[:_TOLD])}{', …' if len(labels) > _TOLD else ''})"
         for name, labels in splits.items()
     )

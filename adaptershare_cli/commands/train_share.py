@@ -2,85 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods import method_settings
-from adaptershare_cli.model.adapters import check_adapter_name
-from adaptershare_cli.reporting.attention_table import attention_table
-from adaptershare_cli.reporting.mask_table import mask_table
-from adaptershare_cli.reporting.plan_table import plan_table
+from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.model.adapters.bank import check_adapter_name
+from adaptershare_cli.runs.beginning import choose_start
 from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.fusion_origin import choose_stage_one, needs_training
-from adaptershare_cli.runs.origins import plan_origins
+from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.results import print_run
 from adaptershare_cli.runs.rows import WHOLE
-from adaptershare_cli.runs.subnet_origin import for_subnets, mask_runs, subnet_origin
-from adaptershare_cli.runs.train import SCRATCH, Job, print_run, train_run
-from adaptershare_cli.settings import AdapterFusionSettings, SparseSharingSettings, check_settings
-from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.store.workspace import Artefact
+from adaptershare_cli.settings import check_settings
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.studies.selected import Selected
+
+STAGE = "train-share"
 
 
 def train_share(
     context: StageContext,
-    chosen: list[TaskDefinition] | Selected,
+    chosen: Sequence[TaskDefinition] | Selected,
     method: str,
     options: Mapping[str, Any],
-    seeds: list[int],
+    seeds: Sequence[int],
 ) -> list[Artefact]:
     """Train the tasks together, or what was selected, once a seed; `options` are those given for the method."""
     settings = method_settings(method, options)
-    check_settings(settings)
-    fusion = settings if isinstance(settings, AdapterFusionSettings) else None
-    sparse = settings if isinstance(settings, SparseSharingSettings) else None
+    check_settings(settings, context.chosen)
     selected = chosen if isinstance(chosen, Selected) else None
     tasks = list(chosen.tasks) if isinstance(chosen, Selected) else [definition.name for definition in chosen]
-    if len(tasks) < 2 and (fusion is None or needs_training(fusion)):
+    _check_tasks(settings, tasks)
+    if selected is not None:
+        _check_rows(method, settings, selected)
+    context = replace(context, runtime=settings.runtime(context.runtime, context.training, context.chosen))
+    executor = open_executor(context)
+    start_of = choose_start(context, executor, method, settings, tasks, seeds)
+    if isinstance(chosen, Selected):
+        prepared, limits = chosen.prepared, chosen.limits
+    else:
+        prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
+    starts = {seed: start_of(prepared, seed) for seed in seeds}
+    pending = [
+        executor.submit(
+            Job(
+                STAGE,
+                method,
+                method,
+                settings,
+                context.training,
+                context.runtime,
+                context.encoder,
+                tuple(prepared),
+                seed,
+                starts[seed],
+                limits,
+                selected.artefact if selected is not None else None,
+                again=context.force == STAGE,
+            )  # fmt: skip
+        )
+        for seed in seeds
+    ]
+    runs = [job.result() for job in pending]
+    print_run(context.reporter, runs, f"{STAGE} {method}")
+    _print_tables(context, method, runs)
+    return runs
+
+
+def _check_tasks(settings: MethodSettings, tasks: Sequence[str]) -> None:
+    if len(tasks) < settings.fewest_tasks:
         raise UserError(
             f"train-share needs at least two tasks, got {tasks[0]}",
             where="--tasks",
             fix="Name more tasks, or use train-single.",
         )
-    if selected is not None and selected.limits.keep and (fusion or sparse):
+    for task in tasks:
+        check_adapter_name(task)
+
+
+def _check_rows(method: str, settings: MethodSettings, selected: Selected) -> None:
+    if selected.limits.keep and not settings.takes_chosen_rows:
         raise UserError(
             f"{method} plans its trainings for all rows, and {selected.artefact.path.name} selected some",
             where="--method, --selection",
             fix="Use another method, or a selection by trial or threshold.",
         )
-    for task in tasks:
-        check_adapter_name(task)
-    origins = plan_origins(context, method, settings, tasks, seeds)
-    stage_one = choose_stage_one(context, fusion, seeds) if fusion else None
-    if sparse:
-        context = for_subnets(context, sparse)
-    masked = mask_runs(context, sparse, tasks, seeds) if sparse else {}
-    if isinstance(chosen, Selected):
-        prepared, limits = chosen.prepared, chosen.limits
-    else:
-        prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
-    if stage_one is not None:
-        origins = {seed: stage_one(prepared, seed) for seed in seeds}
-    if sparse:
-        origins = {seed: subnet_origin(context, sparse, prepared, masked.get(seed)) for seed in seeds}
-    if selected is not None:
-        origins = {seed: selected.joined(origins.get(seed, SCRATCH)) for seed in seeds}
-    jobs = [
-        Job("train-share", method, method, settings, prepared, seed, origins.get(seed, SCRATCH), limits)
-        for seed in seeds
-    ]
-    runs = [train_run(context, job) for job in jobs]
-    print_run(context.reporter, runs, f"train-share {method}")
-    for run in runs:
-        title = f"seed {run.info['seed']}"
-        if run.info["plan"] is not None:
-            context.reporter.table(plan_table(SharingPlan.from_json(run.info["plan"]), title))
-        if "attention.parquet" in run.meta["files"]:
-            context.reporter.table(attention_table(run.table("attention.parquet").to_pandas(), title))
-        if "masks.parquet" in run.meta["files"]:
-            masks, pruning = (run.table(f"{name}.parquet").to_pandas() for name in ("masks", "pruning"))
-            context.reporter.table(mask_table(masks, pruning, title))
-    return runs
+
+
+def _print_tables(context: StageContext, method: str, runs: Sequence[Artefact]) -> None:
+    """The tables that the method shows of its runs."""
+    for run in map(StoredRun, runs):
+        for place in METHODS[method].tables:
+            module, function = place.split(":")
+            for table in getattr(import_module(module), function)(run, f"seed {run.record.seed}"):
+                context.reporter.table(table)

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.model.adapters import check_adapter_name
+from adaptershare_cli.methods.start import Start
+from adaptershare_cli.model.adapters.bank import check_adapter_name
+from adaptershare_cli.runs.beginning import ALONE
 from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.origins import start_origins
-from adaptershare_cli.runs.train import SCRATCH, Job, print_run, train_run
-from adaptershare_cli.settings import PrivateSettings, StartSettings
-from adaptershare_cli.store.workspace import Artefact
+from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.from_run import starts_from_run
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.results import print_run
+from adaptershare_cli.settings import StartSettings
+from adaptershare_cli.store.artefact import Artefact
 
-ALONE = PrivateSettings(observe=False)  # the private method with one task: there is nothing to observe
+STAGE = "train-single"
 
 
 def train_single(
-    context: StageContext, definitions: list[TaskDefinition], seeds: list[int], start: StartSettings
+    context: StageContext, definitions: Sequence[TaskDefinition], seeds: Sequence[int], start: StartSettings
 ) -> list[Artefact]:
     """Train each task by itself, from random weights or where `start` says."""
     for definition in definitions:
         check_adapter_name(definition.name)
-    origins = start_origins(context, start, seeds)
+    starts = starts_from_run(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
-    jobs = [
-        Job("train-single", artefact.name, "private", ALONE, [artefact], seed, origins.get(seed, SCRATCH))
+    executor = open_executor(context)
+    pending = [
+        executor.submit(
+            Job(
+                STAGE,
+                artefact.name,
+                "private",
+                ALONE,
+                context.training,
+                context.runtime,
+                context.encoder,
+                (artefact,),
+                seed,
+                starts.get(seed, Start()),
+                again=context.force == STAGE,
+            )  # fmt: skip
+        )
         for artefact in prepared
         for seed in seeds
     ]
-    runs = [train_run(context, job) for job in jobs]
-    print_run(context.reporter, runs, "train-single")
+    runs = [job.result() for job in pending]
+    print_run(context.reporter, runs, STAGE)
     return runs

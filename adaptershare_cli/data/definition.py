@@ -19,9 +19,10 @@ from adaptershare_cli.data.names import name_fault, near_names, path_fault, shor
 from adaptershare_cli.data.readers import OPTIONS, READERS, Reader
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TaskKeys
-from adaptershare_cli.data.task_kinds import KINDS, TaskKind, check_metrics
 from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds.base import Kind
 
 _SOURCES = ("hub", "files", "embedded")
 # What a fingerprint does not depend on.
@@ -95,7 +96,7 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     _check_answers(task, kind)
     with inside("metrics"):
         for metric in task.metrics:
-            check_one_of(kind.metrics, metric)
+            check_one_of(kind.metric_names, metric)
     if task.labels:
         check_metrics(task.metrics, task.labels, str(file))
     sources: dict[str, SourceSpec | None] = {}
@@ -109,18 +110,19 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     return TaskDefinition.model_construct(**{**dict(task), **sources, **place})
 
 
-def _check_answers(task: TaskFile, kind: TaskKind) -> None:
-    """Labels and a range go with some kinds, and are needed there."""
-    for key, needed in (("labels", kind.labelled), ("range", not kind.labelled)):
-        if needed and key not in task.model_fields_set:
+def _check_answers(task: TaskFile, kind: Kind) -> None:
+    """Kinds with labels need those, kinds with a range need that, and no other kind may have them."""
+    for key, trait in (("labels", "labelled"), ("range", "ranged")):
+        needed, written = getattr(kind, trait), key in task.model_fields_set
+        if needed and not written:
             raise KeyFault("is missing", keys=[key])
-        if key in task.model_fields_set and not needed:
-            others = [name for name, other in KINDS.items() if other.labelled != kind.labelled]
+        if written and not needed:
+            others = [name for name, other in KINDS.items() if getattr(other, trait)]
             fix = f"Take it out, or write kind: {others[0]}."
             raise KeyFault(f"belongs to a {' or '.join(others)}", fix, [key])
 
 
-def _source(name: str, block: HubBlock | FilesBlock, kind: TaskKind, labels: tuple[str, ...]) -> SourceSpec:
+def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:
     """One source with its defaults filled in."""
     header, form = True, "file"
     details: dict[str, Any]
@@ -152,7 +154,7 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: TaskKind, labels: tup
     )
 
 
-def _check_reader(block: FilesBlock, reader: Reader, kind: TaskKind) -> None:
+def _check_reader(block: FilesBlock, reader: Reader, kind: Kind) -> None:
     if ("words" if "text" in kind.listed else "texts") not in reader.rows:
         what = f"cannot be `{reader.name}` in a task of kind {kind.name}"
         raise KeyFault(what, "Choose another reader.", ["reader"])
@@ -161,7 +163,7 @@ def _check_reader(block: FilesBlock, reader: Reader, kind: TaskKind) -> None:
             raise KeyFault(f"means nothing to the reader `{reader.name}`", "Take it out.", [key])
 
 
-def _check_label_map(block: HubBlock | FilesBlock, kind: TaskKind, labels: tuple[str, ...]) -> None:
+def _check_label_map(block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> None:
     if "label_map" in block.model_fields_set and not kind.labelled:
         raise KeyFault("belongs to a classification", "Take it out.", ["label_map"])
     for value, label in block.label_map:
@@ -170,7 +172,7 @@ def _check_label_map(block: HubBlock | FilesBlock, kind: TaskKind, labels: tuple
             raise KeyFault(f"gives `{label}`, which is not among the labels", fix, ["label_map", value])
 
 
-def _columns(written: Mapping[str, str], kind: TaskKind, header: bool) -> dict[str, str | int]:
+def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, str | int]:
     """The column of each role that is read: as written, else of the role's name; a number where there is no header."""
     columns: dict[str, str | int] = {role: written.get(role, role) for role in kind.roles if header or role in written}
     if not header:
@@ -186,12 +188,12 @@ def _columns(written: Mapping[str, str], kind: TaskKind, header: bool) -> dict[s
     return columns
 
 
-def _needed(kind: TaskKind) -> list[str]:
+def _needed(kind: Kind) -> list[str]:
     """The roles that every row has."""
     return [role for role in kind.roles if role != "text_pair"]
 
 
-def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: TaskKind) -> SplitSpec:
+def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: Kind) -> SplitSpec:
     """One split in the form of its reader (`Reader.splits`); `columns` are those that are written down.
 
     Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a

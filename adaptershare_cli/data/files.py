@@ -9,9 +9,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW
 
-LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
-TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
 _BLANK_LINES = 10_000  # at a file's end that are left out
 _FIRST_LINES = 1000
 _BOM = b"\xef\xbb\xbf"

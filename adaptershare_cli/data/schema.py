@@ -13,7 +13,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from adaptershare_cli.data.readers import OPTIONS, READERS
 from adaptershare_cli.data.task_file import FilesBlock, SplitBlock, TaskFile, TextByRole, Written
-from adaptershare_cli.data.task_kinds import KINDS, TaskKind
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import Kind
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the one that editors' YAML extensions know best
 
@@ -49,8 +50,10 @@ def _where(key: str, values: list[str], rules: dict[str, Any]) -> dict[str, Any]
     return {"if": {"properties": {key: {"enum": values}}, "required": [key]}, "then": rules}
 
 
-def _rules_of(kind: TaskKind) -> dict[str, Any]:
-    needed, refused = ("labels", "range") if kind.labelled else ("range", "labels")
+def _rules_of(kind: Kind) -> dict[str, Any]:
+    traits = {"labels": kind.labelled, "range": kind.ranged}
+    needed = [key for key, has in traits.items() if has]
+    refused = {key: False for key, has in traits.items() if not has}
     rows = "words" if "text" in kind.listed else "texts"
     readers = [name for name, reader in READERS.items() if rows in reader.rows]
     block: dict[str, Any] = {"columns": {"properties": _refused(TextByRole, kind.roles)}}
@@ -58,8 +61,8 @@ def _rules_of(kind: TaskKind) -> dict[str, Any]:
         block["label_map"] = False
     files = {"properties": {"reader": {"enum": readers}, **block}}
     blocks = {"hub": {"properties": block}, "files": files, "embedded": files}
-    metrics = {"items": {"enum": list(kind.metrics)}}
-    return {"required": [needed], "properties": {refused: False, "metrics": metrics, **blocks}}
+    metrics = {"items": {"enum": list(kind.metric_names)}}
+    return {"required": needed, "properties": {**refused, "metrics": metrics, **blocks}}
 
 
 def _without(option: str) -> list[str]:

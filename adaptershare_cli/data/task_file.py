@@ -15,9 +15,10 @@ from pydantic.json_schema import WithJsonSchema
 from pydantic_core.core_schema import no_info_after_validator_function
 
 from adaptershare_cli.data.key_faults import KeyFault, UnknownKey, check_one_of, inside
-from adaptershare_cli.data.names import is_hub_id, label_fault, name_fault
+from adaptershare_cli.data.names import is_hub_id, name_fault
 from adaptershare_cli.data.readers import READERS
-from adaptershare_cli.data.task_kinds import KINDS
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.rows.texts import label_fault
 
 _RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
 

@@ -1,140 +1,36 @@
-"""Measures of how one task relates to another: one file a measure, one line each here.
+"""Measures of how one task relates to another: one file a measure, found in this folder.
 
-A measure's function takes values (`base.Inputs`, its settings) and returns `base.Found`; `summary.summarise` makes
-the table of the schema `schemas.CORRELATION` from that, for all measures alike. It is imported only when it is called,
-so that looking at the registry costs nothing.
+A file declares its measures with the decorator `spec.measure`; there is no list to add it to. The files import numpy,
+pandas and torch inside their functions, so that looking at the registry costs nothing.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from importlib import import_module
-from typing import Any, Literal
+from pkgutil import iter_modules
+from typing import Any
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import (
-    AdapterWeightsSettings,
-    FisherSettings,
-    GradientSettings,
-    GradTSSettings,
-    MeasureSettings,
-    PopularitySettings,
-    SeededMeasureSettings,
-    SelectionSettings,
-    TextSettings,
-    TransferSettings,
-    TunedSettings,
-)
-
-# What a measure is computed from: a table of joint runs, each task's single-task run, the encoder and the rows, a set
-# of trainings of its own, the measured truth, the names and numbers of rows alone.
-Need = Literal[
-    "interference", "sharing", "lookahead", "attention", "embeddings", "masks",
-    "models", "encoder", "trainings", "truth", "sizes", "nothing",
-]  # fmt: skip
-TABLES = ("interference", "sharing", "lookahead", "attention", "embeddings", "masks")
+from adaptershare_cli.measures.settings import MeasureSettings
+from adaptershare_cli.measures.spec import Measure
+from adaptershare_cli.settings import SelectionSettings
 
 
-@dataclass(frozen=True)
-class Measure:
-    """What the program knows about a measure before it imports it.
-
-    `function` is `module:function` in this package; `directed` says that value(source, target) may differ from
-    value(target, source); `code_version` is raised whenever the results change. A measure that needs trainings has a
-    function `trainings` beside it, which lists them.
-    """
-
-    summary: str
-    settings: type[MeasureSettings]
-    function: str
-    code_version: int
-    needs: Need
-    directed: bool = False
-
-    @property
-    def trains(self) -> bool:
-        """Whether trainings may have to be made for it."""
-        return self.needs in ("models", "trainings", "truth")
-
-    @property
-    def computes(self) -> bool:
-        """Whether it runs the encoder."""
-        return self.trains or self.needs == "encoder"
-
-    def load(self, name: str | None = None) -> Callable:
-        """Import the measure's module and return its function, or the one called `name`."""
-        module, function = self.function.split(":")
-        return getattr(import_module(f"{__name__}.{module}"), name or function)
+def _declared() -> dict[str, Measure]:
+    """Every measure that a file of this folder declares, by name. Raises ValueError for a name that is taken."""
+    found: dict[str, Measure] = {}
+    for module in sorted(module.name for module in iter_modules(__path__)):
+        for value in vars(import_module(f"{__name__}.{module}")).values():
+            if isinstance(value, Measure) and found.setdefault(value.name, value) is not value:
+                raise ValueError(f"two measures are called {value.name}; one is in {module}.py")
+    return dict(sorted(found.items()))
 
 
-MEASURES: dict[str, Measure] = {
-    "gradient": Measure(
-        "mean cosine between two tasks' gradients over the checks of a run",
-        GradientSettings, "gradient:correlate", 2, "interference",
-    ),
-    "gradient-directed": Measure(
-        "what a step on one task does for another's loss by the gradients at checks, in steps on the other itself",
-        GradientSettings, "gradient:correlate_directed", 1, "interference", directed=True,
-    ),
-    "plan": Measure(
-        "share of the layers in which two tasks use one adapter at the end of a run",
-        SeededMeasureSettings, "plan:correlate", 2, "sharing",
-    ),
-    "lookahead": Measure(
-        "task affinity: how far a step on one task lowers another's loss, tried during a run with --lookahead-every",
-        SeededMeasureSettings, "lookahead:correlate", 1, "lookahead", directed=True,
-    ),
-    "fusion": Measure(
-        "how much a task attends to another's adapter in a run with AdapterFusion",
-        SeededMeasureSettings, "attention:correlate", 1, "attention", directed=True,
-    ),
-    "task-embedding": Measure(
-        "cosine of the task embeddings that a run of HyperFormer learnt",
-        SeededMeasureSettings, "task_embedding:correlate", 1, "embeddings",
-    ),
-    "mask-overlap": Measure(
-        "share of the weights of two tasks' subnets that both use, in a run of Sparse Sharing",
-        SeededMeasureSettings, "mask_overlap:correlate", 1, "masks",
-    ),
-    "gradts": Measure(
-        "Kendall's tau between the head importances of single-task models",
-        GradTSSettings, "gradts:correlate", 1, "models",
-    ),
-    "gradts-instance": Measure(
-        "gradts row by row: mean tau of the source's rows with the target's head importances; keeps each row's",
-        GradTSSettings, "gradts:correlate_instances", 1, "models", directed=True,
-    ),
-    "adapter-weights": Measure(
-        "cosine of single-task adapters", AdapterWeightsSettings, "adapter_weights:correlate", 1, "models"
-    ),
-    "fisher": Measure(
-        "similarity of single-task adapters' diagonal Fisher information", FisherSettings, "fisher:correlate", 1,
-        "models",
-    ),
-    "text": Measure("cosine of the mean embeddings of train rows", TextSettings, "text:correlate", 1, "encoder"),
-    "random": Measure("numbers by chance", SeededMeasureSettings, "chance:correlate", 1, "nothing", directed=True),
-    "size": Measure(
-        "log10 of the source's train rows", MeasureSettings, "size:correlate", 1, "sizes", directed=True
-    ),
-    "popularity": Measure(
-        "how much a source helps all other targets; needs the measured truth",
-        PopularitySettings, "popularity:correlate", 1, "truth", directed=True,
-    ),
-    "transfer": Measure(
-        "truth: trained on the source, then on the target, against the target alone",
-        TransferSettings, "transfer:correlate", 1, "trainings", directed=True,
-    ),
-    "pair": Measure(
-        "truth: the two trained together, against the target alone",
-        TunedSettings, "pair:correlate", 1, "trainings", directed=True,
-    ),
-}  # fmt: skip
-
-
-TRUTHS = tuple(name for name, spec in MEASURES.items() if spec.needs == "trainings")
-INSTANCES = "gradts-instance"  # what fg keeps rows by
+MEASURES = _declared()
+TRUTHS = tuple(name for name, spec in MEASURES.items() if spec.is_truth)
 NO_SELECTION = SelectionSettings()
 
 
@@ -170,24 +66,23 @@ def wanted_measures(text: str, against: str | None, selection: SelectionSettings
             raise UserError(
                 "--select goes by one measure", where=f"--measure {text}", fix="Name one, for example --measure gradts."
             )
-        if MEASURES[names[0]].needs in ("trainings", "truth"):
+        if MEASURES[names[0]].needs.sees_scored_splits:
             raise UserError(
                 f"Nothing may be selected by {names[0]}: it is measured on scored splits, which may decide nothing",
                 where="--measure",
                 fix="Name another measure.",
             )
-    judged = [against] if against is not None else []
-    rows = [INSTANCES] if selection.select == "fg" else []
-    return list(dict.fromkeys([*names, *judged, *rows]))
+    further = [name for name in (against, selection.row_measure) if name is not None]
+    return list(dict.fromkeys([*names, *further]))
 
 
 def measure_settings(
-    names: Iterable[str], given: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
+    names: Iterable[str], options: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
 ) -> dict[str, MeasureSettings]:
-    """Each measure's settings from the options that were given; one that none of them knows is refused."""
+    """Each measure's settings from the options that were typed; one that none of them knows is refused."""
     known = {name: {item.name for item in fields(MEASURES[name].settings)} for name in MEASURES}
     chosen = list(names)
-    for option in given:
+    for option in options:
         if not any(option in known[name] for name in chosen) and not (option == "target_steps" and selection.trains):
             users = [name for name in MEASURES if option in known[name]]
             raise UserError(
@@ -195,6 +90,6 @@ def measure_settings(
                 fix=f"It belongs to: {', '.join(users)}.",
             )
     return {
-        name: MEASURES[name].settings(**{key: value for key, value in given.items() if key in known[name]})
+        name: MEASURES[name].settings(**{key: value for key, value in options.items() if key in known[name]})
         for name in chosen
     }

@@ -12,39 +12,70 @@ merging.
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import SingleTaskModels, TunedModels
+from adaptershare_cli.measures.settings import TunedSettings
+from adaptershare_cli.measures.spec import measure
+from adaptershare_cli.settings import option
 
-from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import AdapterWeightsSettings
+if TYPE_CHECKING:
+    import torch
+
+    from adaptershare_cli.model.heads import MultiTaskModel
 
 
-def correlate(inputs: Inputs, settings: AdapterWeightsSettings) -> Found:
+@dataclass(frozen=True)
+class AdapterWeightsSettings(TunedSettings):
+    """Cosine of single-task adapters."""
+
+    adapter_origin: Literal["start", "zero"] = option(
+        "start", "Of adapter-weights: compare what training changed, or the weights as they are."
+    )
+
+
+@measure(
+    "adapter-weights",
+    "cosine of single-task adapters",
+    code_version=1,
+    settings=AdapterWeightsSettings,
+    needs=SingleTaskModels(),
+    range=(-1, 1),
+    unit="cosine",
+)
+def adapter_weights(models: TunedModels, scope: Scope, settings: AdapterWeightsSettings) -> Measurement:
     """Cosines of the adapters of each seed's single-task runs."""
+    import torch
+
+    from adaptershare_cli import schemas
+    from adaptershare_cli.statistics.summary import value_table
+
     rows = []
-    for seed in inputs.seeds:
-        weights = _weights(inputs.model(seed), inputs.tasks)
+    for seed in scope.seeds:
+        weights = _weights(models.tuned(seed), scope.tasks)
         if settings.adapter_origin == "start":
-            fresh = _weights(inputs.untrained(seed), inputs.tasks)
+            fresh = _weights(models.fresh(seed), scope.tasks)
             weights = [tuned - start for tuned, start in zip(weights, fresh, strict=True)]
         for layer, vectors in enumerate([torch.cat(weights, dim=1), *weights], start=schemas.ALL_LAYERS):
             unit = torch.nn.functional.normalize(vectors, dim=1)
             cosine = (unit @ unit.T).clamp(-1, 1)
-            for i, j in itertools.combinations(range(len(inputs.tasks)), 2):
-                pair = {"source": inputs.tasks[i], "target": inputs.tasks[j]}
+            for i, j in itertools.combinations(range(len(scope.tasks)), 2):
+                pair = {"source": scope.tasks[i], "target": scope.tasks[j]}
                 rows.append({"seed": seed, "layer": layer, **pair, "value": cosine[i, j].item()})
-    return Found(values_frame(rows))
+    return Measurement(value_table(rows))
 
 
-@torch.no_grad()
-def _weights(model: Any, tasks: tuple[str, ...]) -> list[torch.Tensor]:
+def _weights(model: MultiTaskModel, tasks: tuple[str, ...]) -> list[torch.Tensor]:
     """For each layer the adapters' parameters (tasks, P), float64."""
+    import torch
+
     bank = model.bank
-    return [
-        torch.stack(
-            [torch.cat([t.double().cpu().ravel() for _, t in bank.named_parameters(task, layer)]) for task in tasks]
-        )
-        for layer in range(len(bank.plan.layers))
-    ]
+    with torch.no_grad():
+        return [
+            torch.stack(
+                [torch.cat([t.double().cpu().ravel() for _, t in bank.named_parameters(task, layer)]) for task in tasks]
+            )
+            for layer in range(len(bank.plan.layers))
+        ]

@@ -10,65 +10,109 @@ the inner products:
 
 The directed one is, to first order, what a small step on s does for t's loss, measured in equal steps on t itself; it
 uses the gradients as they are, the cosines those of unit rows (unless --row-gradients raw). Means over the checks,
-errors and the null are those of `summary`. Source: AdapterShare (EMNLP 2022), specs sections 1 and 6.
+errors and the null are those of `statistics.summary`. Source: AdapterShare (EMNLP 2022), specs sections 1 and 6.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import pandas as pd
+from adaptershare_cli.measures.base import Cost, Measurement, Scope
+from adaptershare_cli.measures.needs import RunTable, RunTables
+from adaptershare_cli.measures.settings import SeededMeasureSettings
+from adaptershare_cli.measures.spec import measure
+from adaptershare_cli.settings import option
 
-from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Cost, Found, Inputs
-from adaptershare_cli.settings import GradientSettings
+if TYPE_CHECKING:
+    import pandas as pd
 
-Terms = Callable[[pd.DataFrame, Literal["all", "shared"]], pd.DataFrame]
-
-
-def correlate(inputs: Inputs, settings: GradientSettings) -> Found:
-    """Cosines at the checks of each seed's run (`inputs.tables`: `schemas.INTERFERENCE`)."""
-    return _measure(inputs, settings, cosines)
+UsedRows = Literal["all", "shared"]
 
 
-def correlate_directed(inputs: Inputs, settings: GradientSettings) -> Found:
-    """Directed products at the checks of each seed's run."""
-    return _measure(inputs, settings, directed_products)
+@dataclass(frozen=True)
+class GradientSettings(SeededMeasureSettings):
+    """Measures of the gradients that a run observed at its checks."""
+
+    rows: UsedRows = option(
+        "all", "Of gradient and gradient-directed: every check, or only those at which the two shared the adapter."
+    )
 
 
-def cosines(interference: pd.DataFrame, rows: Literal["all", "shared"]) -> pd.DataFrame:
+@measure(
+    "gradient",
+    "mean cosine between two tasks' gradients over the checks of a run",
+    code_version=2,
+    settings=GradientSettings,
+    needs=RunTable("interference"),
+    range=(-1, 1),
+    unit="cosine",
+)
+def gradient(interference: RunTables, scope: Scope, settings: GradientSettings) -> Measurement:
+    """Cosines at the checks of each seed's run (`schemas.INTERFERENCE`)."""
+    return _over_checks(interference, scope, settings, cosines)
+
+
+@measure(
+    "gradient-directed",
+    "what a step on one task does for another's loss by the gradients at checks, in steps on the other itself",
+    code_version=1,
+    settings=GradientSettings,
+    needs=RunTable("interference"),
+    range=(-float("inf"), float("inf")),
+    unit="steps on the target",
+    directed=True,
+)
+def gradient_directed(interference: RunTables, scope: Scope, settings: GradientSettings) -> Measurement:
+    """Directed products at the checks of each seed's run (`schemas.INTERFERENCE`)."""
+    return _over_checks(interference, scope, settings, directed_products)
+
+
+def cosines(interference: pd.DataFrame, rows: UsedRows) -> pd.DataFrame:
     """The terms (term, layer, source, target, value) of `gradient` from one run's checks, one order of each pair.
 
     `rows="shared"` knows only the checks and layers in which the two tasks shared the adapter.
     """
-    frame = _checks(interference, rows)
-    frame["value"] = interference["cosine"].to_numpy(float, na_value=np.nan)
-    frame.loc[~frame["used"], "value"] = np.nan
+    import numpy as np
+    import pandas as pd
+
+    from adaptershare_cli import schemas
+
+    terms = _checked_pairs(interference, rows)
+    terms["value"] = interference["cosine"].to_numpy(float, na_value=np.nan)
+    terms.loc[~terms["used"], "value"] = np.nan
     keys = ["term", "source", "target"]
-    over_layers = frame.groupby(keys, as_index=False)["value"].mean().assign(layer=schemas.ALL_LAYERS)
-    return pd.concat([frame, over_layers], ignore_index=True)[[*keys, "layer", "value"]]
+    over_layers = terms.groupby(keys, as_index=False)["value"].mean().assign(layer=schemas.ALL_LAYERS)
+    return pd.concat([terms, over_layers], ignore_index=True)[[*keys, "layer", "value"]]
 
 
-def directed_products(interference: pd.DataFrame, rows: Literal["all", "shared"]) -> pd.DataFrame:
+def directed_products(interference: pd.DataFrame, rows: UsedRows) -> pd.DataFrame:
     """The terms of `gradient-directed` from one run's checks, both directions; arguments as in `cosines`."""
-    one = _checks(interference, rows)
+    import numpy as np
+    import pandas as pd
+
+    from adaptershare_cli import schemas
+
+    one = _checked_pairs(interference, rows)
     one["dot"] = interference["dot"].to_numpy(float, na_value=np.nan)
     other = one.rename(columns={"source": "target", "target": "source"})
     one["square"] = interference["norm_b"].to_numpy(float, na_value=np.nan) ** 2
     other["square"] = interference["norm_a"].to_numpy(float, na_value=np.nan) ** 2
-    frame = pd.concat([one, other], ignore_index=True)
-    frame.loc[~(frame["used"] & (frame["square"] > 0) & frame["dot"].notna()), ["dot", "square"]] = np.nan
+    terms = pd.concat([one, other], ignore_index=True)
+    terms.loc[~(terms["used"] & (terms["square"] > 0) & terms["dot"].notna()), ["dot", "square"]] = np.nan
     keys = ["term", "source", "target"]
-    over_layers = frame.groupby(keys, as_index=False)[["dot", "square"]].sum(min_count=1)
-    frame = pd.concat([frame, over_layers.assign(layer=schemas.ALL_LAYERS)], ignore_index=True)
-    frame["value"] = frame["dot"] / frame["square"]
-    return frame[[*keys, "layer", "value"]]
+    over_layers = terms.groupby(keys, as_index=False)[["dot", "square"]].sum(min_count=1)
+    terms = pd.concat([terms, over_layers.assign(layer=schemas.ALL_LAYERS)], ignore_index=True)
+    terms["value"] = terms["dot"] / terms["square"]
+    return terms[[*keys, "layer", "value"]]
 
 
-def _checks(interference: pd.DataFrame, rows: Literal["all", "shared"]) -> pd.DataFrame:
-    """Which check, layer and pair each row is of, and whether it is to be used."""
+def _checked_pairs(interference: pd.DataFrame, rows: UsedRows) -> pd.DataFrame:
+    """For each row of the table the check, the layer and the pair that it is of, and whether it is used."""
+    import numpy as np
+    import pandas as pd
+
     if rows not in ("all", "shared"):
         raise ValueError(f"rows must be 'all' or 'shared', not {rows!r}")
     used = interference["shared"].to_numpy(bool) if rows == "shared" else np.ones(len(interference), dtype=bool)
@@ -78,10 +122,17 @@ def _checks(interference: pd.DataFrame, rows: Literal["all", "shared"]) -> pd.Da
     return pd.DataFrame(columns)
 
 
-def _measure(inputs: Inputs, settings: GradientSettings, terms: Terms) -> Found:
-    frames = [terms(table, settings.rows).assign(seed=seed) for seed, table in inputs.tables.items()]
-    values = pd.concat(frames, ignore_index=True)
-    values = values[values["source"].isin(inputs.tasks) & values["target"].isin(inputs.tasks)]
-    checks = sum(frame["term"].nunique() for frame in frames)
-    passed = checks * sum(inputs.heldout.values())
-    return Found(values, Cost(passed, passed))
+def _over_checks(
+    interference: RunTables,
+    scope: Scope,
+    settings: GradientSettings,
+    terms_of: Callable[[pd.DataFrame, UsedRows], pd.DataFrame],
+) -> Measurement:
+    import pandas as pd
+
+    of_runs = [terms_of(table, settings.rows).assign(seed=seed) for seed, table in interference.by_seed.items()]
+    values = pd.concat(of_runs, ignore_index=True)
+    values = values[values["source"].isin(scope.tasks) & values["target"].isin(scope.tasks)]
+    checks = sum(terms["term"].nunique() for terms in of_runs)
+    passed = checks * sum(interference.heldout.values())
+    return Measurement(values, Cost(passed, passed))

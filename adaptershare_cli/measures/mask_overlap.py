@@ -15,30 +15,47 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import RunTable, RunTables
+from adaptershare_cli.measures.settings import SeededMeasureSettings
+from adaptershare_cli.measures.spec import SHARE, measure
 
-from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import SeededMeasureSettings
-from adaptershare_cli.sharing.masks import Overlap, expected_ratio, overlap
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
 
-Bits = dict[tuple[str, int], np.ndarray]  # a task's packed mask of a layer
+    from adaptershare_cli.sharing.masks import Overlap
+
+    PackedMasks = dict[tuple[str, int], np.ndarray]  # by task and layer
 
 
-def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
-    """Overlaps of the masks of each seed's run (`inputs.tables`: `schemas.MASKS`)."""
-    rows = [{"seed": seed, **row} for seed, masks in inputs.tables.items() for row in overlap_rows(masks, inputs.tasks)]
+@measure(
+    "mask-overlap",
+    "share of the weights of two tasks' subnets that both use, in a run of Sparse Sharing",
+    code_version=1,
+    settings=SeededMeasureSettings,
+    needs=RunTable("masks"),
+    range=(0, 1),
+    unit=SHARE,
+)
+def mask_overlap(masks: RunTables, scope: Scope, settings: SeededMeasureSettings) -> Measurement:
+    """Overlaps of the masks of each seed's run (`schemas.MASKS`)."""
+    import pyarrow as pa
+
+    from adaptershare_cli import schemas
+    from adaptershare_cli.statistics.summary import value_table
+
+    rows = [{"seed": seed, **row} for seed, table in masks.by_seed.items() for row in overlap_rows(table, scope.tasks)]
     pairs = [
         {"seed": row["seed"], "layer": row["layer"], "source": first, "target": second, "value": row["ratio"]}
         for row in rows
         for first, second in [row["tasks"][:2]]
         if len(row["tasks"]) == 2 and not row["all_tasks"]
     ]
-    return Found(
-        values_frame(pairs),
+    return Measurement(
+        value_table(pairs),
         tables={"overlap": pa.Table.from_pylist(rows, schema=schemas.OVERLAP)},
         notes=tuple(_note(row) for row in rows if row["all_tasks"] and row["layer"] == schemas.ALL_LAYERS),
     )
@@ -49,45 +66,51 @@ def overlap_rows(masks: pd.DataFrame, tasks: Sequence[str]) -> list[dict]:
 
     Raises ValueError if a task has two masks for a tensor (masks of several runs), or none.
     """
+    import numpy as np
+
     if masks.duplicated(["task", "tensor"]).any():
         raise ValueError("a task has two masks for one tensor: are these the masks of several runs?")
     if missing := [task for task in tasks if task not in set(masks["task"])]:
         raise ValueError(f"there are no masks of {', '.join(missing)}")
     sizes = masks[masks["task"] == tasks[0]].groupby("layer")["weights"].sum().to_dict()
-    bits: Bits = {
-        (task, layer): np.concatenate([np.frombuffer(packed, dtype=np.uint8) for packed in rows["bits"]])
+    packed: PackedMasks = {
+        (task, layer): np.concatenate([np.frombuffer(bits, dtype=np.uint8) for bits in rows["bits"]])
         for (task, layer), rows in masks.sort_values(["layer", "tensor"]).groupby(["task", "layer"])
     }
     sets = [(False, pair) for pair in itertools.combinations(tasks, 2)] + [(True, tuple(tasks))]
-    return [row for all_tasks, group in sets for row in _group_rows(bits, sizes, group, all_tasks)]
+    return [row for all_tasks, group in sets for row in _group_rows(packed, sizes, group, all_tasks)]
 
 
-def _group_rows(bits: Bits, sizes: Mapping[int, int], tasks: tuple[str, ...], all_tasks: bool) -> list[dict]:
+def _group_rows(packed: PackedMasks, sizes: Mapping[int, int], tasks: tuple[str, ...], all_tasks: bool) -> list[dict]:
     """One row over all layers, and one a layer, for the tasks together."""
-    layers = {layer: overlap([bits[task, layer] for task in tasks], size) for layer, size in sizes.items()}
-    whole = overlap([np.concatenate([bits[task, layer] for layer in sizes]) for task in tasks], sum(sizes.values()))
-    found = {schemas.ALL_LAYERS: whole, **layers}
-    chance = {layer: expected_ratio(one.rates) for layer, one in found.items()}
+    import numpy as np
+
+    from adaptershare_cli import schemas
+    from adaptershare_cli.sharing.masks import expected_ratio, overlap
+    from adaptershare_cli.statistics.missing import or_none
+
+    layers = {layer: overlap([packed[task, layer] for task in tasks], size) for layer, size in sizes.items()}
+    whole = overlap([np.concatenate([packed[task, layer] for layer in sizes]) for task in tasks], sum(sizes.values()))
+    overlaps = {schemas.ALL_LAYERS: whole, **layers}
+    chance = {layer: expected_ratio(one.rates) for layer, one in overlaps.items()}
     return [
         {
             "layer": layer, "tasks": list(tasks), "all_tasks": all_tasks, "weights": one.weights,
-            "intersection": one.intersection, "union": one.union, "ratio": _known(one.ratio),
-            "expected": _known(chance[layer]),
-            "expected_by_layer": _known(_by_layer(layers) if layer == schemas.ALL_LAYERS else chance[layer]),
+            "intersection": one.intersection, "union": one.union, "ratio": or_none(one.ratio),
+            "expected": or_none(chance[layer]),
+            "expected_by_layer": or_none(_by_layer(layers) if layer == schemas.ALL_LAYERS else chance[layer]),
         }
-        for layer, one in found.items()
+        for layer, one in overlaps.items()
     ]  # fmt: skip
 
 
 def _by_layer(layers: Mapping[int, Overlap]) -> float:
     """Expected intersection / expected union of masks that are drawn at random in each layer."""
+    import numpy as np
+
     both = sum(one.weights * np.prod(one.rates) for one in layers.values())
     either = sum(one.weights * (1 - np.prod([1 - rate for rate in one.rates])) for one in layers.values())
     return float(both / either) if either else float("nan")
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
 
 
 def _note(row: Mapping) -> str:

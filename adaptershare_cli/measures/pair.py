@@ -11,28 +11,43 @@ Learned Together in Multi-task Learning?".
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import Trainings
+from adaptershare_cli.measures.settings import TunedSettings
+from adaptershare_cli.measures.spec import measure
 from adaptershare_cli.measures.trainings import Training
-from adaptershare_cli.settings import TunedSettings
 
 
-def trainings(tasks: Sequence[str], seeds: Sequence[int], settings: TunedSettings) -> list[Training]:
+def pair_trainings(tasks: Sequence[str], seeds: Sequence[int], settings: TunedSettings) -> list[Training]:
     """All trainings, seed by seed: T alone and T (T - 1) / 2 together."""
     assert settings.target_steps is not None
     sets = [(task,) for task in tasks] + list(itertools.combinations(tasks, 2))
     return [Training(tuple(members), seed, settings.target_steps) for seed in seeds for members in sets]
 
 
-def correlate(inputs: Inputs, settings: TunedSettings) -> Found:
-    """Differences of `inputs.scores`, a seed at a time."""
+@measure(
+    "pair",
+    "truth: the two trained together, against the target alone",
+    code_version=1,
+    settings=TunedSettings,
+    needs=Trainings(pair_trainings),
+    range=(-2, 2),
+    unit="the target's main metric",
+    axis="gain of the target, trained together",
+    directed=True,
+)
+def pair(scores: Mapping[Training, Mapping[str, float]], scope: Scope, settings: TunedSettings) -> Measurement:
+    """Differences of the trainings' scores, a seed at a time."""
+    from adaptershare_cli.statistics.summary import value_table
+
     assert settings.target_steps is not None
     rows = []
-    for seed in inputs.seeds:
-        for a, b in itertools.combinations(inputs.tasks, 2):
-            together = inputs.scores[Training((a, b), seed, settings.target_steps)]
+    for seed in scope.seeds:
+        for a, b in itertools.combinations(scope.tasks, 2):
+            together = scores[Training((a, b), seed, settings.target_steps)]
             for s, t in ((a, b), (b, a)):
-                alone = inputs.scores[Training((t,), seed, settings.target_steps)][t]
+                alone = scores[Training((t,), seed, settings.target_steps)][t]
                 rows.append({"seed": seed, "source": s, "target": t, "value": together[t] - alone})
-    return Found(values_frame(rows))
+    return Measurement(value_table(rows))

@@ -8,17 +8,32 @@ Nothing is averaged over checks, so `checks`, `standard_error` and the null of a
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
-from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import SeededMeasureSettings
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import RunTable, RunTables
+from adaptershare_cli.measures.settings import SeededMeasureSettings
+from adaptershare_cli.measures.spec import SHARE, measure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def correlate(inputs: Inputs, settings: SeededMeasureSettings) -> Found:
-    """Shares of layers under the last plan of each seed's run (`inputs.tables`: `schemas.SHARING`)."""
-    frames = [shares(table, inputs.tasks).assign(seed=seed) for seed, table in inputs.tables.items()]
-    return Found(pd.concat(frames, ignore_index=True))
+@measure(
+    "plan",
+    "share of the layers in which two tasks use one adapter at the end of a run",
+    code_version=2,
+    settings=SeededMeasureSettings,
+    needs=RunTable("sharing", made_by_checks=True),
+    range=(0, 1),
+    unit=SHARE,
+)
+def plan(sharing: RunTables, scope: Scope, settings: SeededMeasureSettings) -> Measurement:
+    """Shares of layers under the last plan of each seed's run (`schemas.SHARING`)."""
+    import pandas as pd
+
+    of_runs = [shares(table, scope.tasks).assign(seed=seed) for seed, table in sharing.by_seed.items()]
+    return Measurement(pd.concat(of_runs, ignore_index=True))
 
 
 def last_plan(sharing: pd.DataFrame) -> pd.DataFrame:
@@ -34,8 +49,8 @@ def last_plan(sharing: pd.DataFrame) -> pd.DataFrame:
     final = phase[phase["step"] == phase["step"].max()]
     if final.duplicated(["layer", "task"]).any():
         raise ValueError("a plan holds a task twice in one layer: are these the plans of several runs?")
-    plan = final.pivot(index="layer", columns="task", values="group").sort_index()
-    return plan[list(dict.fromkeys(final["task"]))]
+    groups = final.pivot(index="layer", columns="task", values="group").sort_index()
+    return groups[list(dict.fromkeys(final["task"]))]
 
 
 def shares(sharing: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
@@ -44,16 +59,19 @@ def shares(sharing: pd.DataFrame, tasks: tuple[str, ...]) -> pd.DataFrame:
     Layers where one of the two has no adapter do not count; a pair without any layer is unknown. Raises ValueError as
     `last_plan` does.
     """
-    plan = last_plan(sharing).reindex(columns=list(tasks))
-    known = plan.notna().to_numpy()
-    groups = plan.to_numpy(dtype=float, na_value=-1.0)
+    from adaptershare_cli import schemas
+    from adaptershare_cli.statistics.summary import value_table
+
+    last = last_plan(sharing).reindex(columns=list(tasks))
+    known = last.notna().to_numpy()
+    groups = last.to_numpy(dtype=float, na_value=-1.0)
     both = known[:, :, None] & known[:, None, :]  # (layers, tasks, tasks)
     same = (groups[:, :, None] == groups[:, None, :]) & both
     rows = []
-    for depth, layer in [(slice(None), schemas.ALL_LAYERS), *((slice(d, d + 1), n) for d, n in enumerate(plan.index))]:
+    for depth, layer in [(slice(None), schemas.ALL_LAYERS), *((slice(d, d + 1), n) for d, n in enumerate(last.index))]:
         shared, counted = same[depth].sum(axis=0), both[depth].sum(axis=0)
         for i, source in enumerate(tasks):
             for j, target in enumerate(tasks[:i]):
                 value = float(shared[i, j] / counted[i, j]) if counted[i, j] else None
                 rows.append({"layer": int(layer), "source": source, "target": target, "value": value})
-    return values_frame(rows)
+    return value_table(rows)

@@ -9,17 +9,48 @@ targets, which costs about as much. A measure that knows something of the *pair*
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import PopularitySettings
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import Truth
+from adaptershare_cli.measures.spec import measure
+from adaptershare_cli.measures.transfer import TransferSettings
+from adaptershare_cli.settings import option
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def correlate(inputs: Inputs, settings: PopularitySettings) -> Found:
+@dataclass(frozen=True)
+class PopularitySettings(TransferSettings):
+    """How well a source does for all other targets. All but `against` are settings of the truth."""
+
+    against: str = option("transfer", "The measured truth that popularity is taken from.")
+
+    def __post_init__(self) -> None:
+        if self.against != "transfer" and self.source_steps is not None:
+            raise UserError("--source-steps belongs to --against transfer", fix="Leave it out.")
+
+
+@measure(
+    "popularity",
+    "how much a source helps all other targets; needs the measured truth",
+    code_version=1,
+    settings=PopularitySettings,
+    needs=Truth(),
+    range=(-2, 2),
+    unit="the target's main metric",
+    directed=True,
+)
+def popularity(truth: pd.DataFrame, scope: Scope, settings: PopularitySettings) -> Measurement:
     """Leave-one-out means of each source, a seed at a time; unknown with two tasks, where nobody else is left."""
-    assert inputs.truth is not None
+    from adaptershare_cli.statistics.summary import value_table
+
     rows = []
-    for seed, truth in inputs.truth.groupby("seed"):
-        for s, t in itertools.permutations(inputs.tasks, 2):
-            others = truth[(truth["source"] == s) & (truth["target"] != t)]["value"]
+    for seed, values in truth.groupby("seed"):
+        for s, t in itertools.permutations(scope.tasks, 2):
+            others = values[(values["source"] == s) & (values["target"] != t)]["value"]
             rows.append({"seed": int(seed), "source": s, "target": t, "value": others.mean()})
-    return Found(values_frame(rows))
+    return Measurement(value_table(rows))

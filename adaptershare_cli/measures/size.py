@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 
-from adaptershare_cli.measures.base import Found, Inputs, values_frame
-from adaptershare_cli.settings import MeasureSettings
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.needs import RowCounts
+from adaptershare_cli.measures.settings import MeasureSettings
+from adaptershare_cli.measures.spec import measure
 
 
-def correlate(inputs: Inputs, settings: MeasureSettings) -> Found:
+@measure(
+    "size",
+    "log10 of the source's train rows",
+    code_version=1,
+    settings=MeasureSettings,
+    needs=RowCounts(),
+    range=(0, math.inf),
+    unit="log10 rows",
+    directed=True,
+)
+def size(rows: Mapping[str, int], scope: Scope, settings: MeasureSettings) -> Measurement:
     """log10 of the source's train rows. With equally large samples all sources tie, and it says nothing."""
-    rows = [
-        {"source": s, "target": t, "value": math.log10(inputs.sizes[s])}
-        for s, t in itertools.permutations(inputs.tasks, 2)
-    ]
-    return Found(values_frame(rows))
+    from adaptershare_cli.statistics.summary import value_table
+
+    return Measurement(
+        value_table(
+            [
+                {"source": s, "target": t, "value": math.log10(rows[s])}
+                for s, t in itertools.permutations(scope.tasks, 2)
+            ]
+        )
+    )

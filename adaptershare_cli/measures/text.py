@@ -8,32 +8,64 @@ It sees inputs only, so it says how much of any other measure is input alone. So
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
+from adaptershare_cli.measures.base import Cost, Measurement, Scope, sample_rows
+from adaptershare_cli.measures.needs import EncodedRows, PlainEncoder
+from adaptershare_cli.measures.settings import MeasureSettings, samples
+from adaptershare_cli.measures.spec import measure
 
-from adaptershare_cli.data.batches import Rows, ordered_batches
-from adaptershare_cli.measures.base import Cost, Found, Inputs, sample_rows, values_frame
-from adaptershare_cli.settings import TextSettings
+if TYPE_CHECKING:
+    import numpy as np
+
+    from adaptershare_cli.data.batches import Rows
 
 BATCH_ROWS = 64
 
 
-def correlate(inputs: Inputs, settings: TextSettings) -> Found:
+@dataclass(frozen=True)
+class TextSettings(MeasureSettings):
+    """Cosine of mean embeddings."""
+
+    samples: int = samples()
+
+
+@measure(
+    "text",
+    "cosine of the mean embeddings of train rows",
+    code_version=1,
+    settings=TextSettings,
+    needs=PlainEncoder(),
+    range=(-1, 1),
+    unit="cosine",
+)
+def text(encoded: EncodedRows, scope: Scope, settings: TextSettings) -> Measurement:
     """Cosines of the tasks' mean embeddings."""
-    rows = {task: sample_rows(inputs.rows[task], task, settings.samples) for task in inputs.tasks}
-    means = np.stack([_mean(inputs, task, rows[task]) for task in inputs.tasks])
+    import numpy as np
+
+    from adaptershare_cli.statistics.summary import value_table
+
+    rows = {task: sample_rows(encoded.rows[task], task, settings.samples) for task in scope.tasks}
+    means = np.stack([_mean(encoded, scope, task, rows[task]) for task in scope.tasks])
     unit = means / np.linalg.norm(means, axis=1, keepdims=True)
     cosine = np.clip(unit @ unit.T, -1, 1)
     values = [
-        {"source": inputs.tasks[i], "target": inputs.tasks[j], "value": cosine[i, j]}
-        for i, j in itertools.combinations(range(len(inputs.tasks)), 2)
+        {"source": scope.tasks[i], "target": scope.tasks[j], "value": cosine[i, j]}
+        for i, j in itertools.combinations(range(len(scope.tasks)), 2)
     ]
-    return Found(values_frame(values), Cost(sum(map(len, rows.values()))))
+    return Measurement(value_table(values), Cost(sum(map(len, rows.values()))))
 
 
-@torch.inference_mode()
-def _mean(inputs: Inputs, task: str, rows: Rows) -> np.ndarray:
-    inputs.progress(f"embeddings of {len(rows)} rows of {task}")
-    batches = ordered_batches(task, rows, BATCH_ROWS, inputs.pad_token)
-    return sum(inputs.encode(batch.inputs).double().sum(0).cpu().numpy() for batch in batches) / len(rows)
+def _mean(encoded: EncodedRows, scope: Scope, task: str, rows: Rows) -> np.ndarray:
+    """The mean (H,) of the rows' pooled states, float64."""
+    import numpy as np
+    import torch
+
+    from adaptershare_cli.data.batches import ordered_batches
+
+    scope.progress(f"embeddings of {len(rows)} rows of {task}")
+    batches = ordered_batches(task, rows, BATCH_ROWS, encoded.pad_token)
+    with torch.inference_mode():
+        sums = (encoded.encode(batch.inputs).double().sum(0).cpu().numpy() for batch in batches)
+        return sum(sums, np.zeros(())) / len(rows)

@@ -1,111 +1,42 @@
-"""The methods of joint training. A new one is a file with a `build` function, and a line in `METHODS`."""
+"""The methods of joint training, a folder each; a folder that declares `SPECS` is found by itself."""
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import (
-    AdapterFusionSettings,
-    AdapterShareSettings,
-    GivenPlanSettings,
-    HyperFormerPlusPlusSettings,
-    HyperFormerSettings,
-    MethodSettings,
-    PrivateSettings,
-    RandomPlanSettings,
-    SharedSettings,
-    SparseSharingSettings,
-)
+from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.methods.spec import MethodSpec, Preset
+from adaptershare_cli.settings import flag
 
 
-@dataclass(frozen=True)
-class MethodSpec:
-    """What the command line and the stages know of a method without importing torch.
-
-    `module` holds `build(context: MethodContext) -> Method`; `code_version` is raised whenever results change. A method
-    that `needs_plan` is refused without --init-plan. `training` are the training settings whose defaults are others
-    than usual.
-    """
-
-    summary: str
-    settings: type[MethodSettings]
-    module: str
-    code_version: int
-    needs_plan: bool = False
-    training: Mapping[str, Any] = field(default_factory=dict)
+def _specs() -> dict[str, MethodSpec]:
+    """What every folder beside this file declares, by name."""
+    folders = [module.name for module in pkgutil.iter_modules(__path__, f"{__name__}.") if module.ispkg]
+    declared = [spec for folder in folders for spec in getattr(import_module(folder), "SPECS", ())]
+    return {spec.name: spec for spec in sorted(declared, key=lambda spec: spec.name)}
 
 
-# Every value that a generator writes is a sum over its input, so a step of Adam moves it by many times the rate: with
-# the usual one training falls apart.
-GENERATORS = {"learning_rate": 1e-4}
-METHODS: dict[str, MethodSpec] = {
-    "adaptershare": MethodSpec(
-        "start shared, split where held-out gradients conflict", AdapterShareSettings, "adaptershare", 4
-    ),
-    "shared": MethodSpec("one adapter a layer for all tasks", SharedSettings, "shared", 3),
-    "private": MethodSpec("own adapters for each task, joint schedule", PrivateSettings, "private", 3),
-    "given-plan": MethodSpec(
-        "the last plan of the run --init-plan, fresh weights", GivenPlanSettings, "given_plan", 2, needs_plan=True
-    ),
-    "random-plan": MethodSpec(
-        "split as the run --init-plan did, with tasks drawn at random",
-        RandomPlanSettings,
-        "random_plan",
-        2,
-        needs_plan=True,
-    ),
-    "hyperformer": MethodSpec(
-        "a generator a site writes each task's adapter from its embedding",
-        HyperFormerSettings,
-        "hyperformer",
-        1,
-        training=GENERATORS,
-    ),
-    "hyperformer++": MethodSpec(
-        "one generator for all sites, told by task, layer and position",
-        HyperFormerPlusPlusSettings,
-        "hyperformer",
-        1,
-        training=GENERATORS,
-    ),
-    "adapterfusion": MethodSpec(
-        "train adapters first, then each task attends over all of them", AdapterFusionSettings, "adapterfusion", 2
-    ),
-    "sparse-sharing": MethodSpec(
-        "prune one network for each task, then train the subnets together", SparseSharingSettings, "sparse_sharing", 1
-    ),
-}
+METHODS: dict[str, MethodSpec] = _specs()
+PRESETS: dict[str, Preset] = {preset.name: preset for spec in METHODS.values() for preset in spec.presets}
 
 
-def training_defaults(method: str, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Training settings whose defaults are the method's own; for AdapterFusion over another method, those of that."""
-    over = options.get("fusion_over")
-    return METHODS[over if over in METHODS else method].training
-
-
-def method_options(method: str) -> set[str]:
-    """The names of the options that a method knows."""
-    return {item.name for item in fields(METHODS[method].settings)}
-
-
-def method_settings(method: str, given: Mapping[str, Any]) -> MethodSettings:
-    """The method's settings from the options that were given; an option that it does not know is refused."""
+def method_settings(method: str, chosen: Mapping[str, Any]) -> MethodSettings:
+    """The method's settings from the options that the user gave; an option that it does not know is refused."""
     spec = METHODS[method]
-    known = method_options(method)
-    for name in given:
-        if name not in known:
-            users = [other for other in METHODS if name in method_options(other)]
-            raise UserError(
-                f"--method {method} does not know --{name.replace('_', '-')}",
-                fix=f"It belongs to: {', '.join(users)}.",
-            )
-    return spec.settings(**given)
+    for name in chosen:
+        if name not in spec.options:
+            users = [other for other, its in METHODS.items() if name in its.options]
+            raise UserError(f"--method {method} does not know {flag(name)}", fix=f"It belongs to: {', '.join(users)}.")
+    return spec.settings(**chosen)
 
 
-def load_builder(method: str) -> Any:
-    """The method's `build` function."""
-    return import_module(f"adaptershare_cli.methods.{METHODS[method].module}.method").build
+def preset_values(preset: str, tasks: int, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the user gave, and those of a preset for `tasks` tasks that have an effect beside them."""
+    values = PRESETS[preset].values(tasks, chosen)
+    if "max_steps" in chosen:
+        values.pop("num_train_epochs", None)
+    return {**values, **chosen}

@@ -1,4 +1,4 @@
-"""What a method is built from."""
+"""What a method is built from: values that belong together, each documented where it is defined."""
 
 from __future__ import annotations
 
@@ -9,47 +9,71 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Rows, TaskInfo
-from adaptershare_cli.settings import MethodSettings, TrainingSettings
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.protocol import Records
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What a method may know of its tasks' data, by task; the train rows reach it in batches.
+
+    `heldout` are the rows for checks, `select` those for choices, `sizes` the numbers of train rows.
+    """
+
+    infos: Mapping[str, TaskInfo]
+    heldout: Mapping[str, Rows]
+    pad_token: int
+    select: Mapping[str, Rows] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in order."""
+        return tuple(self.infos)
+
+
+@dataclass(frozen=True)
+class Updates:
+    """How many updates a run has in all, and how many of them each task gets."""
+
+    total: int
+    of_task: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """Where adapters and heads start from; what is not there starts at random.
+
+    `adapter` are the tensors of one adapter, for all tasks (named as by `AdapterBank.named_parameters`),
+    `config_fields` the fields of its config that differ from the library's; `heads` are tensors (`weight`, `bias`) by
+    task.
+    """
+
+    adapter: Mapping[str, torch.Tensor] | None = None
+    config_fields: Mapping[str, Any] = field(default_factory=dict)
+    heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
 
 
 @dataclass
 class MethodContext:
     """All that a method may use.
 
-    `task_steps` are the updates that each task gets of `max_steps`, `sizes` its train rows; `select` are the rows for
-    choices. `masks` are those of an earlier run, by task and tensor, and `mask_start` its digest of the weights that it
-    pruned from, `mask_settings` its settings.
-    `init_plan` is the last sharing plan of the run that --init-plan names, `plan_history` are all that it trained
-    under, each with the step from which it held. `init_adapter` are the tensors that adapters start from,
-    `init_heads` those of heads (`weight`, `bias`) by task, `sources` adapters that stay as they are, by name; tensors
-    of adapters are named as by `AdapterBank.named_parameters`. `adapter_changes` are fields of the adapters' config
-    in which those that are given differ from the library's.
-    `plan_changed(step, before, after)` shows the user a new plan; `records` go into the artefact's tables.
+    `start` is what the method's own `start` module read of what the run builds on (None: nothing). `plan_changed(step,
+    before, after)` shows the user a new plan; `records` go into the run's tables.
     """
 
     encoder: PreTrainedModel
-    infos: dict[str, TaskInfo]
-    heldout: dict[str, Rows]
+    data: TaskData
     training: TrainingSettings
     settings: MethodSettings
-    max_steps: int
+    updates: Updates
     seed: int
-    pad_token: int
-    task_steps: Mapping[str, int] = field(default_factory=dict)
-    sizes: Mapping[str, int] = field(default_factory=dict)
-    select: Mapping[str, Rows] = field(default_factory=dict)
-    masks: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
-    mask_start: str = ""
-    mask_settings: MethodSettings | None = None
-    init_adapter: Mapping[str, torch.Tensor] | None = None
-    adapter_changes: Mapping[str, Any] = field(default_factory=dict)
-    init_heads: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
-    sources: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
-    init_plan: SharingPlan | None = None
-    plan_history: tuple[tuple[int, SharingPlan], ...] = ()
+    weights: StartWeights = field(default_factory=StartWeights)
+    start: Any = None
     plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None
     records: Records = field(default_factory=dict)
     encoder_parameters: int = field(init=False)  # of the encoder as it was loaded: no method has added to it yet

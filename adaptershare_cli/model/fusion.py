@@ -22,21 +22,11 @@ from adapters.methods.bottleneck import BottleneckLayer
 from adapters.methods.modeling import BertFusion
 from torch import nn
 
-from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters import require_use
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.seeds import derive_seed
 
 VALUE = "value.weight"  # the matrix that starts as the identity, is drawn towards it, and never decays
-
-
-def check_fusible(adapter_config: str) -> None:
-    """Raise UserError for adapters that the library's fusion does not compute with rightly."""
-    if adapter_config == "par_bn":
-        raise UserError(
-            "Parallel adapters cannot be fused: the library's fusion would add their residual twice",
-            where="--adapter-config par_bn",
-            fix="Use seq_bn or double_seq_bn.",
-        )
 
 
 class _Quick(BertFusion):
@@ -70,10 +60,12 @@ class Fusion:
 
     Without `own_adapters`, every layer is fused, and the targets may be other tasks than the bank's. With it, the
     targets are the bank's tasks, only layers that have split are fused, and a pass of a task gives gradients to no
-    other group's adapters (AdapterShare's differentiation with fusion, specs section 3).
+    other group's adapters (AdapterShare's differentiation with fusion, specs section 3). Raises UserError for adapters
+    that the library's fusion does not compute with rightly.
     """
 
     def __init__(self, bank: AdapterBank, targets: Sequence[str], seed: int, own_adapters: bool = False) -> None:
+        require_use(bank.kind, "fused")
         self.bank, self.targets, self.seed, self.own_adapters = bank, tuple(targets), seed, own_adapters
         # The library saves every module whose name begins with that of the wanted one; none of these begins another.
         self.names = {target: f"fusion({target})" for target in targets}

@@ -16,15 +16,16 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
-from adaptershare_cli.model.adapters import AdapterBank, no_adapter
-from adaptershare_cli.model.encoder import layer_matrices, layer_of
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.model.adapters import require_use
+from adaptershare_cli.model.adapters.bank import AdapterBank, no_adapter
+from adaptershare_cli.model.encoder import layer_matrices
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import Bottleneck, Masks, patterns
 from adaptershare_cli.sharing.plan import SharingPlan
 
 MASK_BITS = 32  # bits of a mask that are stored in the place of one parameter
-DOWN, UP = "adapter_down.0.weight", "adapter_up.weight"
 
 
 @dataclass(frozen=True)
@@ -39,47 +40,42 @@ class Base:
 
 def encoder_base(encoder: PreTrainedModel, tasks: Sequence[str]) -> Base:
     """The encoder's own matrices, trained from here on. To be called before adapters are added."""
-    matrices = layer_matrices(encoder)
+    found = layer_matrices(encoder)
+    matrices = {name: matrix.weight for name, matrix in found.items()}
     for matrix in matrices.values():
         matrix.requires_grad_(True)
     own = {name: name for name in matrices}
-    return Base(matrices, {name: layer_of(name) for name in matrices}, dict.fromkeys(tasks, own))
+    return Base(matrices, {name: matrix.layer for name, matrix in found.items()}, dict.fromkeys(tasks, own))
 
 
-def adapter_base(encoder: PreTrainedModel, bank: AdapterBank) -> Base:
+def adapter_base(bank: AdapterBank) -> Base:
     """The matrices of the adapters of a bank whose tasks share all of them."""
+    require_use(bank.kind, "pruned")
     first = bank.tasks[0]
     matrices = {name: tensor for name, tensor in bank.named_parameters(first) if tensor.dim() == 2}
-    paths = {module: path for path, module in encoder.named_modules()}
-    places = {
-        task: {
-            f"{site.layer}.{site.location}.{name}": f"{paths[site.module]}.{name}"
-            for site in bank.sites[task]
-            for name, tensor in site.module.named_parameters()
-            if tensor.dim() == 2
-        }
-        for task in bank.tasks
-    }
-    sites = [f"{site.layer}.{site.location}." for site in bank.sites[first]]
     return Base(
         matrices,
         {name: int(name.partition(".")[0]) for name in matrices},
-        places,
-        tuple(Bottleneck(site + DOWN, site + UP) for site in sites),
-    )
+        {task: {own: place for own, place in bank.names_in_encoder(task).items() if own in matrices}
+         for task in bank.tasks},
+        tuple(
+            Bottleneck(f"{site.layer}.{site.location}.{down}", f"{site.layer}.{site.location}.{up}")
+            for site in bank.sites[first]
+            for down, up in bank.kind.units(site)
+        ),
+    )  # fmt: skip
 
 
 def make_masked(
-    encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], pruned: str, config: str, reduction_factor: int,
-    pooling: str, head_dropout: float, seed: int,
-) -> MaskedModel:  # fmt: skip
+    encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], pruned: str, training: TrainingSettings, seed: int
+) -> MaskedModel:
     """The model whose `pruned` part (`adapters` or `encoder`) is masked, with masks that keep everything."""
     tasks, layers = tuple(infos), encoder.config.num_hidden_layers
     of_encoder = encoder_base(encoder, tasks) if pruned == "encoder" else None
     plan = SharingPlan((), ((),) * layers) if of_encoder else SharingPlan.shared(tasks, layers)
-    bank = AdapterBank(encoder, plan, config, reduction_factor, seed)
-    base = of_encoder or adapter_base(encoder, bank)
-    return MaskedModel(encoder, bank, list(infos.values()), pooling, head_dropout, seed, base)
+    bank = AdapterBank(encoder, plan, training, seed)
+    base = of_encoder or adapter_base(bank)
+    return MaskedModel(encoder, bank, list(infos.values()), training.pooling, training.head_dropout, seed, base)
 
 
 class MaskedModel(MultiTaskModel):

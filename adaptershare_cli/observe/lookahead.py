@@ -23,7 +23,7 @@ from torch import nn
 
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.observe.gradients import CHUNK_ROWS, active_chunk, chunk_losses, chunks, row_index
+from adaptershare_cli.observe.gradients import CHUNK_ROWS, active_chunk, chunk_losses, chunks, mixes_tasks, row_index
 
 TrialStep = Callable[[Mapping[nn.Parameter, torch.Tensor]], AbstractContextManager[None]]
 
@@ -41,7 +41,7 @@ class Lookahead:
 
 def look_ahead(
     model: MultiTaskModel,
-    heldout: dict[str, Rows],
+    heldout: Mapping[str, Rows],
     trial_step: TrialStep,
     pad_token: int,
     chunk_rows: int = CHUNK_ROWS,
@@ -76,7 +76,7 @@ def mean_losses(model: MultiTaskModel, rows: dict[str, Rows], pad_token: int, ch
     """Each task's mean loss over its rows, from mixed passes over chunks of all tasks' rows; nan without rows."""
     tasks = list(rows)
     totals = dict.fromkeys(tasks, 0.0)
-    for chunk in chunks(rows, chunk_rows, mixed=model.fusion is None):
+    for chunk in chunks(rows, chunk_rows, mixes_tasks(model)):
         with active_chunk(model, rows, chunk):
             for (number, _), losses in zip(chunk, chunk_losses(model, rows, chunk, pad_token), strict=True):
                 totals[tasks[number]] += losses.double().sum().item()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.cli.console import Reporter
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.tasks import TaskRegistry, load_tasks
-from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.source import EMBEDDED, EncoderSource, locate_encoder
+from adaptershare_cli.screen import Screen
 from adaptershare_cli.settings import (
     DownloadSettings,
     PreproSettings,
@@ -24,9 +20,8 @@ from adaptershare_cli.settings import (
     check_settings,
 )
 from adaptershare_cli.store.artefact import verify
-from adaptershare_cli.store.workspace import CODE_VERSIONS, Artefact, Workspace, request_key
-
-RECORDED_LIBRARIES = ("adapters", "datasets", "evaluate", "numpy", "pyarrow", "tokenizers", "torch", "transformers")
+from adaptershare_cli.store.making import full_request, library_versions, recorded_inputs
+from adaptershare_cli.store.workspace import Artefact, Workspace, request_key
 
 
 @dataclass
@@ -34,9 +29,10 @@ class StageContext:
     """One command: the workspace, where it prints, and the settings of the stages that it may have to run."""
 
     workspace: Workspace
-    reporter: Reporter
+    reporter: Screen
     force: str = ""  # the stage that --force makes again
     no_wait: bool = False  # fail where another process is making what is needed
+    executor: str = "sequential"  # who runs trainings (`runs.executors`)
     task_dirs: tuple[Path, ...] = ()
     from_folder: Path | None = None
     model: str = EMBEDDED
@@ -44,11 +40,12 @@ class StageContext:
     prepro: PreproSettings = field(default_factory=PreproSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+    chosen: frozenset[str] = frozenset()  # the names of the options that the user gave
     done: dict[str, Artefact] = field(default_factory=dict)  # made or verified by this command already
 
     def __post_init__(self) -> None:
         for settings in (self.download, self.prepro, self.training, self.runtime):
-            check_settings(settings)
+            check_settings(settings, self.chosen)
 
     @cached_property
     def registry(self) -> TaskRegistry:
@@ -59,12 +56,6 @@ class StageContext:
     def encoder(self) -> EncoderSource:
         """The encoder that --model names."""
         return locate_encoder(self.model)
-
-    def for_input(self, **training: Any) -> StageContext:
-        """The same command for a run that another one needs: with other training settings, and made only if missing."""
-        other = copy.copy(self)  # keeps what was looked up already
-        other.force, other.training = "", replace(self.training, **training)
-        return other
 
     def tasks(self, spec: str) -> list[TaskDefinition]:
         """The definitions that --tasks names."""
@@ -82,6 +73,7 @@ def ensure(
     complete: Callable[[Path, Artefact], dict[str, Any]] | None = None,
     settle: Callable[[bool], None] = lambda made: None,
     quiet: bool = False,
+    again: bool | None = None,
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
@@ -91,16 +83,18 @@ def ensure(
     now, but does not change its results, is made again; or it is replaced by what `complete(folder, found)` makes of
     it, which returns what `build` does: it answers the same request from the same inputs. `settle` is called under the
     lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
+    `again`: it is made even if it is there (by default where --force is given to the stage).
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
     key = request_key(full)
     label = f"{stage}/{name}-{key}"
+    again = context.force == stage if again is None else again
     if label in context.done and not lacks(context.done[label]):
         return context.done[label]
     with workspace.lock(stage, name, key, reporter.line, wait=not context.no_wait):
         # What is made again may be damaged: it is not even looked at.
-        found = workspace.find(stage, name, key) if context.force != stage else None
+        found = None if again else workspace.find(stage, name, key)
         if found is not None and not lacks(found):
             verify(found)
             settle(False)
@@ -127,73 +121,3 @@ def ensure(
     reporter.made_artefact(label, artefact.info.get("summary", ""), quiet)
     context.done[label] = artefact
     return artefact
-
-
-def full_request(stage: str, request: dict[str, Any]) -> dict[str, Any]:
-    """A request as it is recorded and hashed: with the stage and its code version."""
-    return {"stage": stage, "code_version": CODE_VERSIONS[stage], **request}
-
-
-def recorded_inputs(inputs: list[Artefact]) -> list[dict[str, str]]:
-    """What an artefact records of those that it was made from."""
-    return [{"artefact": artefact.label, "content": artefact.content} for artefact in inputs]
-
-
-def settings_key(run: Artefact) -> str:
-    """A key that is the same for all seeds of a run's settings, and for what it started from."""
-    request = {n: v for n, v in run.meta["request"].items() if n not in ("seed", "init_plan", "origin")}
-    if "origin_key" in run.info:
-        request["origin"] = run.info["origin_key"]
-    return request_key(request)
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results depend on."""
-    return {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in RECORDED_LIBRARIES}}
-
-
-def select_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str = "--run") -> list[Artefact]:
-    """The runs that `option` names, every file verified: an artefact's name, method or task, key prefix, glob or path.
-
-    Without --run: the newest train-share run (`newest_only`), or all runs of both training stages.
-    """
-    chosen = _named_runs(workspace, spec, newest_only, option)
-    for run in chosen:
-        verify(run)
-    return chosen
-
-
-def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str) -> list[Artefact]:
-    runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
-    runs.sort(key=lambda run: run.made)
-    if spec is None:
-        if newest_only:
-            runs = [run for run in runs if run.meta["stage"] == "train-share"][-1:]
-        if not runs:
-            raise UserError(
-                "There is no run in the workspace yet",
-                where=str(workspace.root),
-                fix="Train first: adaptershare train-share --tasks …",
-            )
-        return runs
-    chosen: list[Artefact] = []
-    for word in filter(None, (part.strip() for part in spec.split(","))):
-        found = [run for run in runs if matches(run, word)]
-        if not found:
-            names = ", ".join(run.path.name for run in runs[-8:]) or "none"
-            raise UserError(f"No run matches {word!r}", where=option, fix=f"Runs (newest last): {names}.")
-        chosen.extend(run for run in found if run not in chosen)
-    if not chosen:
-        raise UserError(f"{option} is empty", fix="Give a name, a key prefix, a glob or a path.")
-    return chosen
-
-
-def matches(run: Artefact, word: str) -> bool:
-    """Whether a word names an artefact: by name, key prefix, glob or path."""
-    from fnmatch import fnmatchcase
-
-    if run.path.resolve() == Path(word).resolve():
-        return True
-    return word in (run.name, run.path.name, run.label) or run.key.startswith(word) or (
-        any(sign in word for sign in "*?[") and (fnmatchcase(run.path.name, word) or fnmatchcase(run.label, word))
-    )  # fmt: skip

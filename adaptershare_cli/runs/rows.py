@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adaptershare_cli.commands.prepro import PARTS
 from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.data.encoding import PARTS
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.store.workspace import Artefact
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.records import PreproRecord, TaskRecord
 from adaptershare_cli.training.loop import TaskParts
 
 
@@ -32,16 +33,16 @@ class Limits:
 WHOLE = Limits()
 
 
-def scored_contents(context: StageContext, prepared: Iterable[Artefact]) -> frozenset[str]:
+def scored_contents(leak_scope: str, prepared: Iterable[Artefact]) -> frozenset[str]:
     """Contents of the rows of all scored splits of the tasks, if --leak-scope is run: not to be trained on."""
-    if context.training.leak_scope == "task":
+    if leak_scope == "task":
         return frozenset()
     return _contents(prepared, _scored)
 
 
-def train_sizes(context: StageContext, prepared: Sequence[Artefact]) -> dict[str, int]:
+def train_sizes(leak_scope: str, prepared: Sequence[Artefact]) -> dict[str, int]:
     """Train rows of each task that are left when the tasks are trained in one run."""
-    forbidden = scored_contents(context, prepared)
+    forbidden = scored_contents(leak_scope, prepared)
     return {a.name: sum(row not in forbidden for row in _column(a, "train")) for a in prepared}
 
 
@@ -53,7 +54,7 @@ def dropped(prepared: Iterable[Artefact], avoid: Set[str]) -> list[str]:
 
 
 def _scored(artefact: Artefact) -> Iterable[str]:
-    return artefact.info["scored"]
+    return PreproRecord.of(artefact).scored
 
 
 def _contents(prepared: Iterable[Artefact], parts: Callable[[Artefact], Iterable[str]]) -> frozenset[str]:
@@ -65,19 +66,22 @@ def _column(artefact: Artefact, part: str) -> list[str]:
 
 
 def read_parts(
-    context: StageContext, prepared: list[Artefact], limits: Limits = WHOLE
+    leak_scope: str, prepared: Sequence[Artefact], limits: Limits = WHOLE
 ) -> tuple[dict[str, TaskParts], dict[str, int]]:
     """All parts of all tasks, without rows that stand in a scored split of any task of the run (unless asked).
 
     Neither are there rows that `limits` leave out. Returns the parts, and how many rows each task lost because they are
     scored.
     """
-    tables = {a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *a.info["scored"])} for a in prepared}
-    forbidden = limits.avoid | scored_contents(context, prepared)
+    tables = {
+        a.name: {part: a.table(f"{part}.parquet") for part in (*PARTS, *PreproRecord.of(a).scored)} for a in prepared
+    }
+    forbidden = limits.avoid | scored_contents(leak_scope, prepared)
     parts: dict[str, TaskParts] = {}
     lost: dict[str, int] = {}
     for artefact in prepared:
         kept: dict[str, Rows] = {}
+        info = task_info(artefact)
         lost[artefact.name] = 0
         for part, table in tables[artefact.name].items():
             if part in PARTS:
@@ -93,7 +97,19 @@ def read_parts(
                         f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
                         fix="Leave a task out, or use --leak-scope task.",
                     )
-            kept[part] = Rows(table)
-        scored = {split: kept[split] for split in artefact.info["scored"]}
+            kept[part] = Rows(table, info)
+        scored = {split: kept[split] for split in PreproRecord.of(artefact).scored}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
     return parts, lost
+
+
+def task_info(artefact: Artefact) -> TaskInfo:
+    """What training needs to know of a prepared task."""
+    said = PreproRecord.of(artefact)
+    return info_of(said, said.unseen or ())
+
+
+def info_of(said: TaskRecord, unseen: Iterable[str]) -> TaskInfo:
+    """The task of a record; `unseen` are labels that train never has."""
+    bounds = (said.range[0], said.range[1]) if said.range else None
+    return TaskInfo(said.task, said.kind, tuple(said.labels), bounds, tuple(said.metrics), tuple(unseen))

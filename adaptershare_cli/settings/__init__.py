@@ -1,42 +1,20 @@
-"""Every setting that changes a result, as frozen dataclasses; the command line's options are made from the fields.
+"""Settings that change a result, as frozen dataclasses; the command line's options are made from the fields.
 
 An option's name is its field's name with hyphens; names follow Hugging Face `TrainingArguments` where it has one.
 A setting counts in an artefact's key only where it differs from its default, so a new field with a default does
 not make old artefacts stale. No torch here: `--help` must answer at once.
 """
 
-from adaptershare_cli.settings.fields import check_settings, check_value, flag, joint_settings, non_default, option
-from adaptershare_cli.settings.measures import (
-    AdapterWeightsSettings,
-    FisherSettings,
-    GradientSettings,
-    GradTSSettings,
-    MeasureSettings,
-    PopularitySettings,
-    SeededMeasureSettings,
-    SelectionSettings,
-    TextSettings,
-    TransferSettings,
-    TunedSettings,
+from adaptershare_cli.settings.fields import (
+    check_settings,
+    check_value,
+    flag,
+    joint_settings,
+    non_default,
+    option,
+    valued_fields,
 )
-from adaptershare_cli.settings.methods import (
-    AdapterFusionSettings,
-    AdapterShareSettings,
-    GivenPlanSettings,
-    HyperFormerPlusPlusSettings,
-    HyperFormerSettings,
-    MethodSettings,
-    ObserveSettings,
-    PlanSettings,
-    PrivateSettings,
-    RandomPlanSettings,
-    SharedSettings,
-    SparseSharingSettings,
-)
-from adaptershare_cli.settings.presets import (
-    PRESETS,
-    preset_values,
-)
+from adaptershare_cli.settings.selection import SelectionSettings
 from adaptershare_cli.settings.training import (
     DownloadSettings,
     PreproSettings,
@@ -46,40 +24,17 @@ from adaptershare_cli.settings.training import (
 )
 
 __all__ = [
-    "AdapterFusionSettings",
-    "AdapterShareSettings",
-    "AdapterWeightsSettings",
     "DownloadSettings",
-    "FisherSettings",
-    "GivenPlanSettings",
-    "GradTSSettings",
-    "GradientSettings",
-    "HyperFormerPlusPlusSettings",
-    "HyperFormerSettings",
-    "MeasureSettings",
-    "MethodSettings",
-    "ObserveSettings",
-    "PRESETS",
-    "PlanSettings",
-    "PopularitySettings",
     "PreproSettings",
-    "PrivateSettings",
-    "RandomPlanSettings",
     "RuntimeSettings",
-    "SeededMeasureSettings",
     "SelectionSettings",
-    "SharedSettings",
-    "SparseSharingSettings",
     "StartSettings",
-    "TextSettings",
     "TrainingSettings",
-    "TransferSettings",
-    "TunedSettings",
     "check_settings",
     "check_value",
     "flag",
     "joint_settings",
     "non_default",
     "option",
-    "preset_values",
+    "valued_fields",
 ]

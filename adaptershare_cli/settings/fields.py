@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 from dataclasses import Field, field, fields
 from typing import Any
 
@@ -15,12 +16,20 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     needs: tuple[str, Any] | None = None,
+    names_artefact: bool = False,
 ) -> Any:
     """A field with the help text and the bounds (both included) of its command-line option.
 
-    It `needs` another field to have a certain value: without it, it would have no effect.
+    It `needs` another field to have a certain value: without it, it would have no effect. A value that
+    `names_artefact` (a run, a folder) counts by what it names, so the word itself stands in no key and no record.
     """
-    return field(default=default, metadata={"help": help, "min": minimum, "max": maximum, "needs": needs})
+    metadata = {"help": help, "min": minimum, "max": maximum, "needs": needs, "names_artefact": names_artefact}
+    return field(default=default, metadata=metadata)
+
+
+def valued_fields(settings: Any) -> list[str]:
+    """The names of the fields whose values count in keys and records: not those that only name an artefact."""
+    return [item.name for item in fields(settings) if not item.metadata.get("names_artefact")]
 
 
 def flag(name: str, value: Any = None) -> str:
@@ -31,13 +40,16 @@ def flag(name: str, value: Any = None) -> str:
     return f"--{written}" if value is None else f"--{written} {value}"
 
 
-def check_settings(settings: Any) -> None:
-    """Raise UserError where a value lies outside its field's bounds, or would have no effect beside the others."""
+def check_settings(settings: Any, chosen: Container[str] = ()) -> None:
+    """Raise UserError where a value lies outside its field's bounds, or would have no effect beside the others.
+
+    `chosen` are the options that the user gave: one of them is looked at even if its value is the default.
+    """
     by_name = {item.name: item for item in fields(settings)}
     for item in by_name.values():
         value = getattr(settings, item.name)
         check_value(item, value)
-        needs = item.metadata.get("needs") if value != item.default else None
+        needs = item.metadata.get("needs") if value != item.default or item.name in chosen else None
         while needs is not None:  # what is needed may need something itself
             name, needed = needs
             if getattr(settings, name) != needed:
@@ -52,13 +64,20 @@ def check_value(item: Field, value: Any) -> None:
         return
     too_low, too_high = low is not None and value < low, high is not None and value > high
     if not math.isfinite(value) or too_low or too_high:
-        bounds = f"a finite number, at least {low:g}" if high is None else f"between {low:g} and {high:g}"
-        raise UserError(f"{flag(item.name)} must be {bounds}", where=f"got {value}")
+        raise out_of_bounds(flag(item.name), value, low, high)
+
+
+def out_of_bounds(option: str, value: Any, low: float | None, high: float | None) -> UserError:
+    """The error that an option's value lies outside its bounds, or is not finite."""
+    bounds = [f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in (low, high) if bound is not None]
+    must = f"between {' and '.join(bounds)}" if len(bounds) == 2 else ", at least ".join(["a finite number", *bounds])
+    return UserError(f"{option} must be {must}, got {value}")
 
 
 def non_default(settings: Any) -> dict[str, Any]:
-    """The settings that differ from their defaults, for an artefact's key."""
-    return {f.name: getattr(settings, f.name) for f in fields(settings) if getattr(settings, f.name) != f.default}
+    """The settings that differ from their defaults, for an artefact's key (`valued_fields` alone)."""
+    valued, defaults = valued_fields(settings), {item.name: item.default for item in fields(settings)}
+    return {name: value for name in valued if (value := getattr(settings, name)) != defaults[name]}
 
 
 def joint_settings(classes: list[type]) -> dict[str, Any]:

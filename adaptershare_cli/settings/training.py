@@ -34,7 +34,9 @@ class TrainingSettings:
     """What all methods share."""
 
     optim: Literal["adamw_torch", "adamax"] = option("adamw_torch", "The optimizer: AdamW, or Adamax.")
-    learning_rate: float = option(1e-3, "Peak learning rate; hyperformer and hyperformer++ take 1e-4.", 0, 1e30)
+    learning_rate: float = option(
+        1e-3, "Peak learning rate; some methods have another default (see --method).", 0, 1e30
+    )
     num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001)
     max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
     per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)
@@ -51,9 +53,8 @@ class TrainingSettings:
     sampling_temperature: float = option(
         2.0, "The temperature of --task-sampling temperature.", 1, needs=("task_sampling", "temperature")
     )
-    adapter_config: Literal["seq_bn", "double_seq_bn", "par_bn"] = option(
-        "seq_bn", "The library's bottleneck: after feed-forward, after both blocks, or parallel."
-    )
+    # Which kinds there are, and the options that only some of them have, is said in `model.adapters`.
+    adapter_config: str = option("seq_bn", "The kind of adapter.")
     reduction_factor: int = option(16, "Hidden size divided by the bottleneck's width.", 1)
     pooling: Literal["mean", "cls"] = option("mean", "How token states become one vector for the head.")
     head_dropout: float = option(0.1, "Dropout before each head.", 0, 0.9)

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adaptershare_cli.statistics.matrices import known_pairs
+
 EXACT_TASKS = 8  # 8! = 40320 permutations are enumerated
 TIE_TOLERANCE = 1e-12  # sums of the same products in another order are ties
 BLOCK_VALUES = 2_000_000  # cells held at a time (16 MB)
@@ -75,7 +77,7 @@ def cell_correlation(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
     Both are (..., tasks, tasks) and broadcast against each other; returns (...), NaN where a side is constant.
     """
     values, truth = np.broadcast_arrays(values, truth)
-    known = np.isfinite(values) & np.isfinite(truth) & ~np.eye(values.shape[-1], dtype=bool)
+    known = known_pairs(values, truth)
     count = np.maximum(known.sum(axis=(-2, -1), keepdims=True), 1)
 
     def centred(side: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata, spearmanr, weightedtau
 
+from adaptershare_cli.statistics.matrices import known_pairs
+
 
 def ndcg(values: np.ndarray, truth: np.ndarray) -> float:
     """Normalised discounted cumulative gain of the ranking by `values`, with gains y[s] - min(y).
@@ -115,6 +117,6 @@ def score_targets(values: np.ndarray, truth: np.ndarray) -> np.ndarray:
     `values` and `truth` are (tasks, tasks), row = source, column = target, NaN where unknown; the diagonal is left
     out. Returns (tasks, scores) in the order of `RANKING_SCORES`, NaN where a score is undefined.
     """
-    known = np.isfinite(values) & np.isfinite(truth) & ~np.eye(len(values), dtype=bool)
+    known = known_pairs(values, truth)
     columns = [(values[of_target, target], truth[of_target, target]) for target, of_target in enumerate(known.T)]
     return np.array([[score.function(x, y) for score in RANKING_SCORES.values()] for x, y in columns])

@@ -39,31 +39,21 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from adaptershare_cli import schemas
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.statistics.mantel import cell_correlation, mantel, permutation_p, permuted, task_permutations
+from adaptershare_cli.statistics.matrices import known_pairs
+from adaptershare_cli.statistics.missing import known_interval, known_mean, or_none
 from adaptershare_cli.statistics.ranking import RANKING_SCORES, score_targets
 
 HIGHER_IS_BETTER = {name: score.higher_is_better for name, score in RANKING_SCORES.items()} | {"pearson": True}
 SCORES = tuple(HIGHER_IS_BETTER)
 CORRELATIONS = [name in ("spearman", "pearson") for name in SCORES]  # the scores that Spearman-Brown holds for
-INTERVAL = (0.025, 0.975)
 BOOTSTRAP_DRAWS = 1000
 Row = dict[str, Any]
 SPLITS = 50  # at most so many splits of the seeds
-
-
-def task_matrix(correlation: pd.DataFrame, tasks: Sequence[str], column: str = "value") -> np.ndarray:
-    """One column of `schemas.CORRELATION` over all layers as a matrix: (tasks, tasks), row = source, NaN unknown.
-
-    `correlation` holds one measure. Raises ValueError if it holds a pair twice (several measures or runs).
-    """
-    rows = correlation[correlation["layer"] == schemas.ALL_LAYERS].set_index(["source", "target"])
-    wide = rows[column].astype(float).unstack().reindex(index=tasks, columns=tasks)
-    return wide.to_numpy()
 
 
 def score_measures(
@@ -111,7 +101,7 @@ def _score(values: np.ndarray, truth: np.ndarray, draws: int, seed: int) -> dict
     for place in np.ndindex(observed.shape):
         p_value[place] = permutation_p(float((observed * sign)[place]), (null * sign)[:, *place], exact)
     p_value[0, SCORES.index("pearson")] = mantel(values, mean_truth, seed=derive_seed(seed, "mantel")).p_value
-    known = np.isfinite(values) & np.isfinite(mean_truth) & ~np.eye(len(values), dtype=bool)
+    known = known_pairs(values, mean_truth)
     pairs = np.broadcast_to(np.array([known.sum(), *known.sum(axis=0)])[:, None], observed.shape)
     scored = ~np.isnan(observed[1:])
     scored[:, SCORES.index("pearson")] = known.any(axis=0)
@@ -192,19 +182,6 @@ def _rows(fixed: Row, columns: dict[str, np.ndarray], tasks: Sequence[str]) -> l
     for row, target in enumerate([None, *tasks]):
         for place, score in enumerate(SCORES):
             if target is None or score in RANKING_SCORES:
-                cells = {name: sheet[row, place].item() for name, sheet in columns.items()}
-                known = {name: None if cell != cell else cell for name, cell in cells.items()}
-                rows.append({**fixed, "target": target, "score": score, **known})
+                cells = {name: or_none(sheet[row, place].item()) for name, sheet in columns.items()}
+                rows.append({**fixed, "target": target, "score": score, **cells})
     return rows
-
-
-def known_mean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean over an axis of the values that are not NaN; NaN where there are none."""
-    return np.ma.masked_invalid(values).mean(axis=axis).filled(np.nan)
-
-
-def known_interval(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """2.5th and 97.5th percentile over the first axis of the draws that are not NaN; NaN where there are none."""
-    empty = np.isnan(draws).all(axis=0)
-    low, high = np.nanquantile(np.where(empty, 0.0, draws), INTERVAL, axis=0)
-    return np.where(empty, np.nan, low), np.where(empty, np.nan, high)

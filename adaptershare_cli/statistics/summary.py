@@ -35,17 +35,26 @@ import pandas as pd
 import pyarrow as pa
 
 from adaptershare_cli import schemas
+from adaptershare_cli.statistics.missing import known_count_and_mean, or_none
 
+VALUES = ("seed", "term", "layer", "source", "target", "value")
 NULL_LEVEL = 0.95
 TIE_TOLERANCE = 1e-12  # sums of the same values in another order are ties
 BLOCK_VALUES = 2_000_000  # null values held at a time (16 MB)
 Columns = dict[str, np.ndarray]
 
 
+def value_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """A measure's values from rows of `VALUES`; a column that they lack is NaN, a missing layer is -1."""
+    table = pd.DataFrame(rows, columns=list(VALUES))
+    table["layer"] = table["layer"].fillna(-1).astype(int)
+    return table.astype({"value": float})
+
+
 def summarise(
     measure: str, values: pd.DataFrame, tasks: Sequence[str], directed: bool, permutations: int = 0, seed: int = 0
 ) -> pa.Table:
-    """The table (`schemas.CORRELATION`) of a measure's `values` (`base.Found`): the answer first, then each seed.
+    """The table (`schemas.CORRELATION`) of a measure's `values` (`VALUES`): the answer first, then each seed.
 
     The answer stands in the rows whose seed is null: of several seeds their mean with error and null over the seeds
     (`checks`: their sum), of one seed the same as that seed's own rows. Both orders of each pair, layer -1 (all
@@ -74,11 +83,6 @@ def summarise(
         parts = [(None, cube, _columns(cube, permutations if over_terms else 0, seed))]
     rows = [row for part in parts for row in _rows(measure, *part, tasks, over_terms)]
     return pa.Table.from_pylist(rows, schema=schemas.CORRELATION)
-
-
-def answer_of(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a correlation table that hold the measure's answer, without those of single seeds."""
-    return table[table["seed"].isna()]
 
 
 @dataclass(frozen=True)
@@ -133,17 +137,9 @@ def _columns(cube: _Cube, permutations: int, seed: int) -> Columns:
     return columns | _null(cube, value, permutations, np.random.default_rng(seed))
 
 
-def _over_first_axis(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How many values are known along the first axis, and their mean (NaN for none)."""
-    known = ~np.isnan(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    return count, np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
-
-
 def _over_terms(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Number of terms, mean over them, standard error of that mean (NaN for fewer than two)."""
-    count, mean = _over_first_axis(values)
+    count, mean = known_count_and_mean(values)
     squares = np.where(np.isnan(values), 0.0, (values - mean) ** 2).sum(axis=0)
     variance = np.divide(squares, count - 1, out=np.full(count.shape, np.nan), where=count > 1)
     return count, mean, np.sqrt(variance / np.maximum(count, 1))
@@ -155,7 +151,7 @@ def _null(cube: _Cube, value: np.ndarray, permutations: int, generator: np.rando
     if permutations < 1 or not cube.values.size:
         return result
     for block, null in _null_blocks(cube, permutations, generator):
-        count, mean = _over_first_axis(null)
+        count, mean = known_count_and_mean(null)
         at_least = (null >= value[block] - TIE_TOLERANCE).sum(axis=0)
         result["null_mean"][block] = mean
         result["null_upper"][block] = _quantile(null, count, NULL_LEVEL)
@@ -205,8 +201,7 @@ def _rows(
                 row["checks"] = 0
                 if source in cube.names and target in cube.names:
                     place = cube.pair_index[cube.names[source], cube.names[target]]
-                    cells = {name: column[place, depth].item() for name, column in columns.items()}
-                    row |= {name: None if cell != cell else cell for name, cell in cells.items()}
+                    row |= {name: or_none(column[place, depth].item()) for name, column in columns.items()}
                 if not over_terms:
                     row["checks"] = None
                 yield row

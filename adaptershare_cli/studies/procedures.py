@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from adaptershare_cli import schemas
 from adaptershare_cli.seeds import derive_seed
+from adaptershare_cli.statistics.missing import or_none
 
 StopRule = Literal["strict", "paper-code"]
 Ranking = Mapping[str, float]  # auxiliary -> the measure's value for the target, in decreasing order
@@ -271,21 +272,17 @@ def _rows(step: Step) -> list[dict[str, object]]:
     row: dict[str, object] = {
         "target": step.target, "procedure": step.procedure, "rule": step.rule, "step": step.number,
         "auxiliaries": list(step.candidate.auxiliaries), "values": step.values and list(step.values),
-        "score": _known(curve.best) if curve else None, "last": _known(curve.last) if curve else None,
+        "score": or_none(curve.best) if curve else None, "last": or_none(curve.last) if curve else None,
         "chosen": step.chosen, "scored": list(curve.scored) if curve else None,
     }  # fmt: skip
     if not step.available:
         return [row]
     kept, bounds = step.candidate.rows or {}, step.thresholds or {}
     return [
-        {**row, "task": task, "threshold": _known(bounds.get(task, math.nan)), "available": available,
+        {**row, "task": task, "threshold": or_none(bounds.get(task, math.nan)), "available": available,
          "rows": list(kept.get(task, ()))}
         for task, available in step.available.items()
     ]  # fmt: skip
-
-
-def _known(value: float) -> float | None:
-    return value if value == value else None
 
 
 def _above_nothing(value: float) -> float:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.runs.context import StageContext, matches
+from adaptershare_cli.runs.choose import matches
+from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import Limits
-from adaptershare_cli.runs.train import Origin
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.procedures import chosen_candidate
@@ -22,16 +22,6 @@ class Selected:
     tasks: tuple[str, ...]
     prepared: list[Artefact]
     limits: Limits
-
-    def joined(self, origin: Origin) -> Origin:
-        """What a run starts from, with the selection among it."""
-        return replace(
-            origin,
-            request={**origin.request, "selection": self.artefact.content},
-            artefacts=(*origin.artefacts, self.artefact),
-            info={**origin.info, "selection": self.artefact.label},
-            settings={**origin.settings, "selection": self.artefact.path.name},
-        )
 
 
 def find_selection(context: StageContext, spec: str, target: str | None) -> Selected:

@@ -1,26 +1,28 @@
-"""Of stage `correlate`: which tasks to train along with a target, as an artefact of its own.
+"""Which tasks to train along with a target, by a measure, as an artefact of its own.
 
-The procedures of `correlation.selection` ask what a set of tasks does for the target; here the answer is a training a
-seed, as the runs were trained, with as many updates on each task as the truth's. Scores are of select rows; those of
-scored splits are recorded beside them, and nothing is decided by them.
+The procedures of `studies.procedures` ask what a set of tasks does for the target. The answer comes from a training for
+each seed, trained as the runs were, with as many updates on each task as the truth has. It is a score on select rows;
+that on scored splits is recorded beside it, and nothing is decided by it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.measures.gradts import GradTSSettings
+from adaptershare_cli.measures.settings import MeasureSettings
 from adaptershare_cli.measures.trainings import Training
-from adaptershare_cli.reporting.measure_tables import selection_steps_table
 from adaptershare_cli.runs.context import ensure
 from adaptershare_cli.settings import SelectionSettings, non_default
-from adaptershare_cli.statistics.scores import task_matrix
-from adaptershare_cli.statistics.summary import answer_of
-from adaptershare_cli.store.workspace import CODE_VERSIONS, Artefact, write_parquet
+from adaptershare_cli.statistics.matrices import answer_of, task_matrix
+from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.records import SelectionRecord
+from adaptershare_cli.store.workspace import CODE_VERSIONS
 from adaptershare_cli.studies.procedures import (
     Candidate,
     Curve,
@@ -34,7 +36,7 @@ from adaptershare_cli.studies.procedures import (
     threshold,
     trial,
 )
-from adaptershare_cli.studies.replicates import Frame
+from adaptershare_cli.studies.replicates import Replicates
 from adaptershare_cli.studies.trainings import (
     Runs,
     announce_trainings,
@@ -57,11 +59,20 @@ def check_targets(settings: SelectionSettings, tasks: list[str]) -> None:
             )
 
 
+def over_all_rows(replicates: Replicates, settings: MeasureSettings) -> MeasureSettings:
+    """The settings of the measure that rows are selected by, with samples enough for every train row.
+
+    A row without a value would never be selected.
+    """
+    assert isinstance(settings, GradTSSettings)
+    return replace(settings, samples=max(settings.samples, *(len(part.train) for part in replicates.parts.values())))
+
+
 @dataclass
 class _Trials:
     """Answers what a set does for the target by training on it, once a seed. `runs` are those that were asked for."""
 
-    frame: Frame
+    replicates: Replicates
     target: str
     seeds: tuple[int, ...]
     steps: int
@@ -71,7 +82,7 @@ class _Trials:
 
     def trainings(self, candidate: Candidate) -> list[Training]:
         """The trainings of a set. Its order does not count: equal sets are one training."""
-        others = (task for task in self.frame.tasks if task in candidate.auxiliaries and task != self.target)
+        others = (task for task in self.replicates.tasks if task in candidate.auxiliaries and task != self.target)
         tasks = (self.target, *others)
         rows = tuple((task, candidate.rows[task]) for task in tasks[1:]) if candidate.rows else ()
         return [Training(tasks, seed, self.steps, target=self.target, rows=rows) for seed in self.seeds]
@@ -80,7 +91,7 @@ class _Trials:
         """Say what trying all of these sets would cost, and as many as `unknown`, of at most their size."""
         wanted = [training for candidate in candidates for training in self.trainings(candidate)]
         more = [training for candidate in unknown for training in self.trainings(candidate)]
-        announce_trainings(self.frame, self.name, list(dict.fromkeys(wanted)), at_most=True, unknown=more)
+        announce_trainings(self.replicates, self.name, list(dict.fromkeys(wanted)), at_most=True, unknown=more)
 
     def __call__(self, candidate: Candidate) -> Curve:
         wanted = tuple(self.trainings(candidate))
@@ -89,36 +100,37 @@ class _Trials:
         return self.known[wanted]
 
     def _tried(self, candidate: Candidate, wanted: tuple[Training, ...]) -> Curve:
-        found = make_trainings(self.frame, self.name, wanted, announced=True)
-        self.runs |= found
-        curves = trial_curves(found)
+        runs = make_trainings(self.replicates, self.name, wanted, announced=True)
+        self.runs |= runs
+        curves = trial_curves(runs)
         main = tuple(sum(curve[step] for curve in curves) / len(curves) for step in sorted(curves[0]))
-        scored = [scores[self.target] for scores in training_scores(found).values()]
+        scored = [scores[self.target] for scores in training_scores(runs).values()]
         answer = Curve(main, scored=tuple(scored))
         rows = f" ({sum(map(len, candidate.rows.values()))} of their rows)" if candidate.rows else ""
         along = f"along with {', '.join(candidate.auxiliaries)}{rows}" if candidate.auxiliaries else "alone"
-        self.frame.context.reporter.line(f"{self.name}: {self.target} {along}: {answer.best:.3f} on select rows")
+        self.replicates.context.reporter.line(f"{self.name}: {self.target} {along}: {answer.best:.3f} on select rows")
         return answer
 
 
 def select_tasks(
-    frame: Frame,
+    replicates: Replicates,
     settings: SelectionSettings,
     target: str,
     by: Artefact,
-    instances: Artefact | None,
+    row_values: Artefact | None,
     seeds: tuple[int, ...],
     steps: int,
 ) -> Artefact:
     """What to train along with `target` by the correlation `by` (`schemas.SELECTION`).
 
-    `instances` is that of `gradts-instance`, which fg takes its rows by; `steps` are the updates on each task.
+    `row_values` is the correlation that holds a value of each row, if rows are selected too; `steps` are the updates on
+    each task. Raises UserError where `by` knows no source of the target.
     """
     answer = answer_of(by.table("correlation.parquet").to_pandas())
-    ranking = rank(task_matrix(answer, frame.tasks), frame.tasks, target)
+    ranking = rank(task_matrix(answer, replicates.tasks), replicates.tasks, target)
     if not ranking:
         raise UserError(f"{by.name} knows no source of {target}", where="--measure", fix="Name another measure.")
-    inputs = [by, *([instances] if instances is not None else [])]
+    inputs = [by, *([row_values] if row_values is not None else [])]
     name = f"{settings.select}-{target}"
     request = {
         "kind": "selection",
@@ -126,50 +138,46 @@ def select_tasks(
         "procedure": settings.select,
         "settings": {key: value for key, value in non_default(settings).items() if key not in ("select", "target")},
         "target": target,
-        "tasks": list(frame.tasks),
-        "prepro": {task: artefact.content for task, artefact in frame.prepared.items()},
+        "tasks": list(replicates.tasks),
+        "prepro": replicates.prepared_contents,
         "correlations": [artefact.content for artefact in inputs],
     }
-    trials = _Trials(frame, target, seeds, steps, f"{settings.select} for {target}")
+    trials = _Trials(replicates, target, seeds, steps, f"{settings.select} for {target}")
     if settings.trains:
-        ends = [Candidate(()), Candidate(frame.tasks)]
-        request["trainings"] = [training_request(frame, item) for end in ends for item in trials.trainings(end)]
+        ends = [Candidate(()), Candidate(replicates.tasks)]
+        request["trainings"] = [training_request(replicates, item) for end in ends for item in trials.trainings(end)]
 
     def build(folder: Path) -> dict[str, Any]:
-        found = _procedure(settings, ranking, trials, instances)
-        write_parquet(selection_table(found), folder / "selection.parquet")
-        (chosen,) = [step for step in found if step.chosen and step.procedure == settings.select]
-        cost = trainings_cost(frame, list(trials.runs), scoring=True)
-        return {
-            "inputs": list(trials.runs.values()),
-            "info": {
-                "kind": "selection",
-                "procedure": settings.select,
-                "by": by.name,
-                "target": target,
-                "auxiliaries": list(chosen.candidate.auxiliaries),
-                "rule": chosen.rule,
-                "score": chosen.curve.best if chosen.curve else None,
-                "seeds": list(seeds) if settings.trains else [],
-                "target_steps": steps if settings.trains else None,
-                "prepro": request["prepro"],
-                "encoder": frame.first.info["encoder"],
-                "tasks": list(frame.tasks),
-                "runs": [run.label for run in frame.runs.values()],
-                "cost": {"training": cost.to_json(), "trainings": len(trials.runs)},
-                "plots": [],
-                "summary": f"{target} along with {', '.join(chosen.candidate.auxiliaries) or 'none'}",
-            },
-        }
+        steps_taken = _procedure(settings, ranking, trials, row_values)
+        write_parquet(selection_table(steps_taken), folder / "selection.parquet")
+        (chosen,) = [step for step in steps_taken if step.chosen and step.procedure == settings.select]
+        cost = trainings_cost(replicates, list(trials.runs), scoring=True)
+        record = SelectionRecord(
+            procedure=chosen.procedure,
+            by=by.name,
+            target=target,
+            auxiliaries=list(chosen.candidate.auxiliaries),
+            rule=chosen.rule,
+            score=chosen.curve.best if chosen.curve else None,
+            seeds=list(seeds) if settings.trains else [],
+            target_steps=steps if settings.trains else None,
+            prepro=replicates.prepared_contents,
+            encoder=replicates.record.encoder,
+            tasks=list(replicates.tasks),
+            runs=replicates.labels,
+            cost={"training": cost.to_json(), "trainings": len(trials.runs)},
+            summary=f"{target} along with {', '.join(chosen.candidate.auxiliaries) or 'none'}",
+        )
+        return {"inputs": list(trials.runs.values()), "info": record.to_json()}
 
-    return ensure(frame.context, "correlate", name, request, build, inputs)
+    return ensure(replicates.context, "correlate", name, request, build, inputs)
 
 
 def _procedure(
-    settings: SelectionSettings, ranking: Ranking, trials: _Trials, instances: Artefact | None
+    settings: SelectionSettings, ranking: Ranking, trials: _Trials, row_values: Artefact | None
 ) -> list[Step]:
     """The steps of the procedure and of its baselines; what may have to be trained is said before."""
-    target, tasks = trials.target, trials.frame.tasks
+    target, tasks = trials.target, trials.replicates.tasks
     others, order = [task for task in tasks if task != target], tuple(ranking)
     ask = trials if settings.trains else None
     if settings.by_trial:
@@ -179,15 +187,15 @@ def _procedure(
     if settings.trains:
         ends = [Candidate(()), Candidate(tuple(others))] if settings.baselines else []
         random = settings.random_sets * settings.baselines
-        unknown = random + (1 + random) * (instances is not None)
+        unknown = random + (1 + random) * (row_values is not None)
         trials.announce([*sets, *ends], [Candidate(tuple(others))] * unknown)
     if settings.by_trial:
         steps = trial(target, ranking, trials, settings.stop_rule)
     else:
         steps = threshold(target, ranking, settings.threshold or 0.0, ask)
     chosen = next(step.candidate for step in steps if step.chosen)
-    if instances is not None:
-        taus, rows = row_taus(instances.table("instances.parquet").to_pandas(), target)
+    if row_values is not None:
+        taus, rows = row_taus(row_values.table("instances.parquet").to_pandas(), target)
         share = settings.row_share or (None if settings.row_threshold is not None else ROW_SHARE)
         steps += fine_grained(target, ranking, chosen.auxiliaries, taus, rows, settings.row_threshold, share, ask)
         if settings.baselines:
@@ -205,12 +213,3 @@ def row_taus(table: pd.DataFrame, target: str) -> tuple[dict[str, Any], dict[str
         {source: values.to_numpy(float) for source, values in of_source.items()},
         {source: values.index.to_numpy() for source, values in of_source.items()},
     )
-
-
-def print_selection(frame: Frame, artefact: Artefact) -> None:
-    """The steps, and how to train on what was selected."""
-    reporter = frame.context.reporter
-    reporter.table(selection_steps_table(artefact.table("selection.parquet").to_pandas()))
-    if artefact.info["auxiliaries"]:
-        name = artefact.path.name
-        reporter.line(f"To train on it: adaptershare train-share --selection {name} (and options as for your run)")

@@ -9,23 +9,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from adaptershare_cli.commands.train_single import ALONE
 from adaptershare_cli.measures.base import Cost
 from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
-from adaptershare_cli.runs.context import StageContext, full_request
-from adaptershare_cli.runs.origins import adapter_origin
+from adaptershare_cli.methods.shared.settings import SharedSettings
+from adaptershare_cli.methods.start import Start
+from adaptershare_cli.methods.stored_adapter import adapter_start
+from adaptershare_cli.runs.beginning import ALONE
+from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.results import find_run, run_results
 from adaptershare_cli.runs.rows import Limits
-from adaptershare_cli.runs.train import SCRATCH, Job, find_run, run_results, train_run
-from adaptershare_cli.settings import SharedSettings, TrainingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.workspace import TRUTH, Artefact
-from adaptershare_cli.studies.replicates import Frame
+from adaptershare_cli.studies.replicates import Replicates
 
 Runs = dict[Training, Artefact]
 
 
 def announce_trainings(
-    frame: Frame, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
+    frame: Replicates, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
 ) -> Runs:
     """Say what making those that are missing will cost; returns those that are there.
 
@@ -47,7 +51,7 @@ def announce_trainings(
     return runs
 
 
-def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
+def make_trainings(frame: Replicates, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
     """The artefact of each training. Those that are missing are made, after a line on what that will cost.
 
     A training of one task from fresh weights is a `train-single` run as users make it; all others, and trials, are
@@ -57,6 +61,7 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
     runs = _found(frame, trainings) if announced else announce_trainings(frame, measure, trainings)
     todo = [training for training in trainings if training not in runs]
     rate = _rate(frame, runs)[0] if todo else math.nan
+    executor = open_executor(context)
     started, kept = time.monotonic(), len(runs)
     for number, training in enumerate(todo):
         if number:
@@ -64,14 +69,13 @@ def make_trainings(frame: Frame, measure: str, trainings: Sequence[Training], an
         left = _duration(_work(frame, todo[number:]) / rate)
         place = f"training {kept + number + 1} of {len(trainings)}"
         context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
-        runs[training] = train_run(*_job(frame, training, runs))
+        runs[training] = executor.submit(_job(frame, training, runs)).result()
     return runs
 
 
-def training_request(frame: Frame, training: Training) -> dict[str, Any]:
+def training_request(frame: Replicates, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
-    context, job = _job(frame, training, {})
-    return full_request(job.stage, job.request(context))
+    return _job(frame, training, {}).request()
 
 
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
@@ -99,14 +103,14 @@ def trial_curves(runs: Runs) -> list[dict[int, float]]:
     return found
 
 
-def trainings_cost(frame: Frame, trainings: Sequence[Training], scoring: bool) -> Cost:
+def trainings_cost(frame: Replicates, trainings: Sequence[Training], scoring: bool) -> Cost:
     """What the trainings process, with or without the scoring of their results."""
     rows = trained_rows(trainings, frame.batch)
     return Cost(rows + _scored(frame, trainings) * scoring, rows)
 
 
-def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) -> tuple[StageContext, Job]:
-    """A training as a job, with the context that it is made in; what it starts from, if anything, is among `runs`."""
+def _job(frame: Replicates, training: Training, runs: Mapping[Training, Artefact]) -> Job:
+    """A training as a job; what it starts from, if anything, is among `runs`."""
     tasks, start = training.tasks, training.start
     alone = len(tasks) == 1
     stage, name = ("train-single", tasks[0]) if alone and start is None else (TRUTH, "-".join(("pair", *tasks)))
@@ -114,20 +118,25 @@ def _job(frame: Frame, training: Training, runs: Mapping[Training, Artefact]) ->
         name = f"transfer-{start.tasks[0]}-{tasks[0]}"
     if training.target is not None:
         stage, name = TRUTH, f"trial-{training.target}"
-    job = Job(
+    context = frame.checked_context
+    settings = _settings(frame, training)
+    return Job(
         stage,
         name,
         "private" if alone else "shared",
         ALONE if alone else SharedSettings(observe=False),
-        [frame.prepared[task] for task in tasks],
+        settings,
+        context.runtime,
+        context.encoder,
+        tuple(frame.prepared[task] for task in tasks),
         training.seed,
-        adapter_origin(frame.checked_context, runs[start], start.tasks[0]) if start is not None else SCRATCH,
+        adapter_start(StoredRun(runs[start]), start.tasks[0], settings) if start is not None else Start(),
         Limits(frame.scored_contents, dict(training.rows), training.target),
+        again=context.force == stage,
     )
-    return replace(frame.checked_context, training=_settings(frame, training)), job
 
 
-def _settings(frame: Frame, training: Training) -> TrainingSettings:
+def _settings(frame: Replicates, training: Training) -> TrainingSettings:
     """The runs' settings, with the training's updates on each of its tasks and the last step kept."""
     default = TrainingSettings()
     return replace(
@@ -141,13 +150,13 @@ def _settings(frame: Frame, training: Training) -> TrainingSettings:
     )
 
 
-def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
+def _found(frame: Replicates, trainings: Iterable[Training]) -> Runs:
     """The trainings whose artefacts are there, verified."""
     runs: Runs = {}
     for training in trainings:
         if training.start is not None and training.start not in runs:
             continue  # what it starts from is still to be made
-        run = find_run(*_job(frame, training, runs))
+        run = find_run(frame.context.workspace, _job(frame, training, runs))
         if run is not None:
             verify(run)
             frame.context.reporter.kept_artefact(run.label, quiet=True)
@@ -155,18 +164,18 @@ def _found(frame: Frame, trainings: Iterable[Training]) -> Runs:
     return runs
 
 
-def _scored(frame: Frame, trainings: Sequence[Training]) -> int:
+def _scored(frame: Replicates, trainings: Sequence[Training]) -> int:
     """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
     trials = any(training.target is not None for training in trainings)
     return scored_rows(trainings, frame.scored, frame.select if trials else {})
 
 
-def _work(frame: Frame, trainings: Sequence[Training]) -> float:
+def _work(frame: Replicates, trainings: Sequence[Training]) -> float:
     """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
     return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
 
 
-def _rate(frame: Frame, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
+def _rate(frame: Replicates, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
     """Rows a second, and where that was measured: in the trainings that are there, else in the run at hand."""
     work, seconds, note = _work(frame, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
     if not runs or not seconds:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, TaskStream
+from adaptershare_cli.data.batches import Batch, Rows, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
-from adaptershare_cli.model.encoder import linear_precision
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.model.precision import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix
-from adaptershare_cli.training.evaluation import predict, prediction_rows, score, word_prediction_rows
+from adaptershare_cli.training.evaluation import predict, prediction_rows, score
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.protocol import Method, Phase
 from adaptershare_cli.training.schedule import task_order
@@ -134,7 +135,7 @@ class Trainer:
         streams = {
             task: TaskStream(
                 task, self.parts[task].train, self.settings.per_device_train_batch_size, self.context.seed,
-                self.context.pad_token,
+                self.context.data.pad_token,
             )
             for task in phase.tasks
         }  # fmt: skip
@@ -219,7 +220,7 @@ class Trainer:
         mains = []
         for task in (task for task in phase.tasks if task in self.judged):
             rows = self.parts[task].select
-            scores = score(self.context.infos[task], self._predict(task, rows), rows)
+            scores = score(self.context.data.infos[task], self._predict(task, rows), rows)
             mains.append(next(iter(scores.values())))
             self._record(task, "select", phase.name, step, scores, rows.examples, final=False)
         # A metric that is undefined counts as 0 here, so that every step is judged by the same tasks.
@@ -236,22 +237,16 @@ class Trainer:
         for task, parts in self.parts.items():
             if task not in self.judged:
                 continue
-            info = self.context.infos[task]
+            info = self.context.data.infos[task]
             for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
                 scores = score(info, outputs, rows)
                 self._record(task, split, "final", self.kept[task], scores, rows.examples, final=True)
                 if split != "select":
-                    self._keep_predictions(info, split, rows, outputs)
+                    table = self.records.setdefault(KINDS[info.kind].predictions_table, [])
+                    table.extend(prediction_rows(info, split, rows, outputs))
         self.seconds["scoring"] += time.perf_counter() - started
-
-    def _keep_predictions(self, info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> None:
-        if info.kind == "tagging":
-            found = word_prediction_rows(info, split, rows, outputs)
-            self.records.setdefault("word_predictions", []).extend(found)
-        else:
-            self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
 
     def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
         if self.hooks.stop():
@@ -260,8 +255,9 @@ class Trainer:
 
     def _predict(self, task: str, rows: Rows, logits: Callable[[Batch], torch.Tensor] | None = None) -> np.ndarray:
         size = self.settings.per_device_eval_batch_size
-        outputs = self.context.infos[task].outputs
-        found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.pad_token)
+        info = self.context.data.infos[task]
+        outputs = KINDS[info.kind].outputs(info)
+        found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.data.pad_token)
         if not np.isfinite(found).all():
             raise RunError(
                 "The model's outputs are not finite",

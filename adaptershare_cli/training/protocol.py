@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Batch, TaskInfo
+from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 
@@ -42,15 +43,32 @@ class Phase:
     keep_best: bool = False
 
 
+class Data(Protocol):
+    """What the loop and the counting of costs need to know of the tasks' data."""
+
+    @property
+    def infos(self) -> Mapping[str, TaskInfo]:
+        """The tasks, in order."""
+        ...
+
+    @property
+    def pad_token(self) -> int:
+        """The tokenizer's padding token."""
+        ...
+
+
 class Context(Protocol):
     """What the loop and the counting of costs need to know of a method's context."""
 
     encoder: PreTrainedModel
-    infos: dict[str, TaskInfo]
     seed: int
-    pad_token: int
     records: Records
     encoder_parameters: int
+
+    @property
+    def data(self) -> Data:
+        """The tasks."""
+        ...
 
 
 class Method(Protocol):

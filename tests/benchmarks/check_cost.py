@@ -20,14 +20,15 @@ import torch
 from adaptershare_cli.cli.console import Reporter
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.batches import TaskStream, make_batch
-from adaptershare_cli.methods import load_builder, method_settings
-from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
-from adaptershare_cli.model.encoder import linear_precision, load_encoder
+from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
+from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.precision import linear_precision
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.rows import read_parts
-from adaptershare_cli.runs.train import resolve_runtime, task_info
+from adaptershare_cli.runs.rows import read_parts, task_info
+from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import PreproSettings, TrainingSettings
 from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
 from adaptershare_cli.store.workspace import Workspace
@@ -40,7 +41,7 @@ TASKS = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte"
 def mixed(method: PlannedMethod) -> None:
     """Ours: all relations of a check, from rows' gradients in one pass."""
     index = row_index(method.heldout)
-    for gram in gram_matrices(method.model, method.heldout, method.context.pad_token):
+    for gram in gram_matrices(method.model, method.heldout, method.context.data.pad_token):
         interference(unit_rows(gram), index)
         task_products(gram, index)
 
@@ -55,7 +56,9 @@ def separate(method: PlannedMethod, size: int = 64) -> None:
             order = rows.by_length()
             mine = order[half[order] == number]
             for start in range(0, len(mine), size):
-                loss = method.model.loss(make_batch(task, rows, mine[start : start + size], method.context.pad_token))
+                loss = method.model.loss(
+                    make_batch(task, rows, mine[start : start + size], method.context.data.pad_token)
+                )
                 torch.autograd.grad(loss, tensors)
 
 
@@ -71,13 +74,13 @@ def original(method: PlannedMethod) -> None:
         encoder.train_adapter(task)
         parameters = [tensor for name, tensor in encoder.named_parameters() if f"adapters.{task}." in name]
         for row in range(len(rows)):
-            loss = method.model.loss(make_batch(task, rows, np.array([row]), method.context.pad_token))
+            loss = method.model.loss(make_batch(task, rows, np.array([row]), method.context.data.pad_token))
             torch.autograd.grad(loss, parameters)
 
 
 def updates(method: PlannedMethod, parts: dict[str, TaskParts], count: int) -> list[float]:
     """Seconds of single training updates, tasks in turn."""
-    training, pad_token = method.context.training, method.context.pad_token
+    training, pad_token = method.context.training, method.context.data.pad_token
     streams = [TaskStream(task, part.train, 32, 0, pad_token) for task, part in parts.items()]
     optimizer = Optimizer(method.model.parameters(), training, count)
     found = []
@@ -116,18 +119,20 @@ def main() -> None:
         prepro=PreproSettings(max_seq_length=64, max_train_examples=1000, max_eval_examples=1000),
     )  # fmt: skip
     prepared = [prepare(context, definition) for definition in context.tasks(TASKS)]
-    parts, _ = read_parts(context, prepared)
-    device, precision, _ = resolve_runtime(context)
-    method: PlannedMethod = load_builder("shared")(
+    parts, _ = read_parts(training.leak_scope, prepared)
+    device, precision, _ = resolve_runtime(context.runtime)
+    method: PlannedMethod = METHODS["shared"].build()(
         MethodContext(
             encoder=load_encoder(context.encoder, device),
-            infos={artefact.name: task_info(artefact) for artefact in prepared},
-            heldout={task: part.heldout for task, part in parts.items()},
+            data=TaskData(
+                infos={artefact.name: task_info(artefact) for artefact in prepared},
+                heldout={task: part.heldout for task, part in parts.items()},
+                pad_token=prepared[0].info["pad_token"],
+            ),
             training=training,
             settings=method_settings("shared", {}),
-            max_steps=800,
+            updates=Updates(800),
             seed=0,
-            pad_token=prepared[0].info["pad_token"],
         )
     )
     with linear_precision(method.context.encoder, precision):

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptershare_cli.measures import MEASURES
+from adaptershare_cli.measures.needs import RunTable, Truth
 
-RUN_OF = {"attention": "adapterfusion", "embeddings": "hyperformer++", "masks": "sparse-sharing"}  # else shared
+# The method of the run that a measure is taken from, by the table that it needs; else shared.
+RUN_OF = {"attention": "adapterfusion", "embeddings": "hyperformer++", "masks": "sparse-sharing"}
 HALVED = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte,wnli,atis-intent,snips-intent,banking77,clinc150"
 TINY = "sentiment-film,sentiment-food,topic-mail,topic-news"
 
@@ -83,6 +85,12 @@ def joint_run(cut: Cut, count: int, workspace: Path, options: argparse.Namespace
     )  # fmt: skip
 
 
+def run_of(measure: str) -> str:
+    """The method of the run that a measure is taken from."""
+    needs = MEASURES[measure].needs
+    return RUN_OF.get(needs.name, "shared") if isinstance(needs, RunTable) else "shared"
+
+
 def main() -> None:
     """Measure, and print CSV."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -104,17 +112,17 @@ def main() -> None:
             print(f"{count},{name},{used.seconds:.1f},{used.peak:.0f}", flush=True)
 
         names = options.measures.split(",")
-        for method in dict.fromkeys(["shared", *(RUN_OF.get(MEASURES[name].needs, "shared") for name in names)]):
+        for method in dict.fromkeys(["shared", *map(run_of, names)]):
             show(f"train-share --method {method}", joint_run(cut, count, workspace, options, method))
         place = ("-w", str(workspace))
         own = (*place, "--run", "shared", "--model", options.model)
         show("single-task runs", command("correlate", "--measure", "adapter-weights", *own))
-        for name in sorted(names, key=lambda name: MEASURES[name].needs == "truth"):  # which has to be there first
-            spec = MEASURES[name]
-            if spec.needs in ("trainings", "truth") and count > options.truth_up_to:
+        for name in sorted(names, key=lambda name: MEASURES[name].needs == Truth()):  # which has to be there first
+            needs = MEASURES[name].needs
+            if needs.sees_scored_splits and count > options.truth_up_to:
                 continue
-            looked_at = (*place, "--run", RUN_OF.get(spec.needs, "shared"))
-            show(name, command("correlate", "--measure", name, "--force", *(own if spec.computes else looked_at)))
+            looked_at = (*place, "--run", run_of(name))
+            show(name, command("correlate", "--measure", name, "--force", *(own if needs.runs_encoder else looked_at)))
 
 
 if __name__ == "__main__":

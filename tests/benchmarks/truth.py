@@ -18,7 +18,7 @@ import pandas as pd
 
 from adaptershare_cli import schemas
 from adaptershare_cli.measures import TRUTHS
-from adaptershare_cli.reporting.measure_tables import decimals_of, empty_scores, percentage, shown
+from adaptershare_cli.reporting.score_table import decimals_of, empty_scores, percentage, rounded
 
 SHOWN = ("spearman", "weighted-kendall", "ndcg", "regret@1", "regret@3", "sign-auc", "pearson")
 
@@ -59,17 +59,17 @@ def score_lines(table: pd.DataFrame) -> list[str]:
     names = [name for name in SHOWN if name not in empty_scores(table)]
 
     def cells(column: pd.Series) -> str:
-        return " | ".join(shown(column[name], decimals_of(name)) for name in names)
+        return " | ".join(rounded(column[name], decimals_of(name)) for name in names)
 
     def with_interval(row: pd.Series) -> str:
-        value, *ends = (shown(row[name], decimals_of(row.name)) for name in ("value", "low", "high"))
+        value, *ends = (rounded(row[name], decimals_of(row.name)) for name in ("value", "low", "high"))
         return value if pd.isna(row["low"]) else f"{value} [{', '.join(ends)}]"
 
     values = table.pivot(index="measure", columns="score", values="value")
     lines = [f"| measure | {' | '.join(names)} | p | cost |", f"|---|{'--:|' * (len(names) + 2)}"]
     for measure in values.sort_values("spearman", ascending=False, na_position="last").index:
         rows = table[table["measure"] == measure].set_index("score")
-        last = f"{shown(rows['p_value']['pearson'], 3)} | {percentage(rows['cost_share']['pearson'])}"
+        last = f"{rounded(rows['p_value']['pearson'], 3)} | {percentage(rows['cost_share']['pearson'])}"
         lines.append(f"| `{measure}` | {' | '.join(with_interval(rows.loc[name]) for name in names)} | {last} |")
     lines.append(f"| *random* | {cells(table.groupby('score')['null_mean'].mean())} | | |")
     lines.append(f"| *ceiling* | {cells(table.drop_duplicates('score').set_index('score')['ceiling'])} | | |")

@@ -180,6 +180,12 @@ def own_project(project: Path, tmp_path: Path) -> Path:
 Share = Callable[..., tuple[Any, ...]]
 
 
+def without(arguments: tuple[Any, ...], option: str) -> tuple[Any, ...]:
+    """The arguments without the first mention of an option and its value."""
+    place = arguments.index(option)
+    return (*arguments[:place], *arguments[place + 2 :])
+
+
 @pytest.fixture(scope="session")
 def share(project: Path, encoder: Path) -> Share:
     """The arguments of a quick train-share in a workspace; further ones come after, so they win."""

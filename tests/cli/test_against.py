@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.commands import correlate as correlate_stage
 from adaptershare_cli.measures.base import cost_share
 from adaptershare_cli.statistics.scores import SCORES
 from adaptershare_cli.store.workspace import Artefact, Workspace
-from adaptershare_cli.studies import scores as scores_stage
+from adaptershare_cli.studies import correlation
+from adaptershare_cli.studies import scores as scores_study
 from tests.cli.conftest import TASKS, Share, found, good, hashed, refused, snapshot
 
 CELLS = [(s, t) for s in TASKS for t in TASKS if s != t]
@@ -147,8 +147,8 @@ def test_pictures_that_come_later_are_drawn_from_what_is_there(
 
     before = {a.label: a for a in Workspace(own_judged).artefacts("correlate")}
     with monkeypatch.context() as patched:
-        patched.setattr(correlate_stage, "summarise", fail)
-        patched.setattr(scores_stage, "score_measures", fail)
+        patched.setattr(correlation, "summarise", fail)
+        patched.setattr(scores_study, "score_measures", fail)
         text = good(*against(own_judged, encoder, "--plot")).stdout
     after = {a.label: a for a in Workspace(own_judged).artefacts("correlate")}
     assert after.keys() == before.keys() and len(after) == 5

@@ -14,6 +14,7 @@ import pytest
 from adaptershare_cli import schemas
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.measures.base import cost_share
+from adaptershare_cli.measures.needs import RunTable
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import TASKS, Share, call, good, hashed, only, refused, snapshot
@@ -23,7 +24,8 @@ PAIRS = [(s, t) for s in TASKS for t in TASKS if s != t]
 # Three updates a task: enough to tell trainings apart, and each takes a tenth of a second.
 STEPS = ("--target-steps", "3")
 # All but those of runs of other methods (tests/cli/test_fusion.py, test_hyperformer.py, test_sparse_sharing.py).
-ALL = [name for name, spec in MEASURES.items() if spec.needs not in ("attention", "embeddings", "masks")]
+OF_OTHER_METHODS = [RunTable(name) for name in ("attention", "embeddings", "masks")]
+ALL = [name for name, spec in MEASURES.items() if spec.needs not in OF_OTHER_METHODS]
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +45,8 @@ def own_related(related: Path, tmp_path: Path) -> Path:
 
 def measure(workspace: Path, encoder: Path, names: str, *more: Any, run: str = "shared") -> tuple[Any, ...]:
     """The arguments of `correlate`."""
-    places = (
-        ("--run", run, "--model", encoder) if any(MEASURES[n].computes for n in names.split(",")) else ("--run", run)
-    )
+    computes = any(MEASURES[name].needs.runs_encoder for name in names.split(","))
+    places = ("--run", run, *(("--model", encoder) if computes else ()))
     return ("correlate", "--measure", names, *places, "-w", workspace, *more)
 
 
@@ -74,6 +75,7 @@ def test_every_measure_keeps_seeds_and_their_mean(related: Path) -> None:
         assert sorted(answer.index) == sorted(PAIRS) and recorded["directed"] == spec.directed
         if not spec.directed:
             assert all(answer[s, t] == answer[t, s] for s, t in PAIRS)
+        assert frame["value"].dropna().between(*spec.range).all()
         if name in ("text", "size"):
             assert frame["seed"].isna().all() and recorded["seeds"] == []
         else:

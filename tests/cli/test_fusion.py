@@ -28,10 +28,15 @@ from tests.cli.conftest import (
     refused,
     snapshot,
     stages,
+    without,
 )
 
 FUSION = ("--method", "adapterfusion", "--max-steps", "24", "--fusion-learning-rate", "0.01")
-GIVEN = (*FUSION, "--learning-rate", "0.001")  # the default: where adapters are given, there is no stage one
+
+
+def over_trained(share: Share, workspace: Path, *more: Any, **options: Any) -> tuple[Any, ...]:
+    """The arguments of AdapterFusion over adapters that are there: no --learning-rate, which is that of stage one."""
+    return without(share(workspace, *FUSION, *more, **options), "--learning-rate")
 
 
 @pytest.fixture(scope="session")
@@ -220,7 +225,7 @@ def test_over_another_method(share: Share, own: Path) -> None:
 
 def test_over_a_run_each_distinct_adapter_counts_once(share: Share, own: Path) -> None:
     origin = runs(own)["adaptershare"]
-    good(*share(own, *GIVEN, "--fusion-over", origin.path.name))
+    good(*over_trained(share, own, "--fusion-over", origin.path.name))
     fusion = runs(own)["adapterfusion"]
     plan = origin.info["plan"]["layers"]
     attention = fusion.table("attention.parquet").to_pandas()
@@ -236,7 +241,7 @@ def test_over_a_run_each_distinct_adapter_counts_once(share: Share, own: Path) -
     assert origin.label in label
     text = (fusion.path / "artefact.json").read_text()
     assert '"fusion_over": "run"' in text
-    refused(*share(own, *GIVEN, "--fusion-over", fusion.path.name), says=("attend over several", "--fusion-over"))
+    refused(*over_trained(share, own, "--fusion-over", fusion.path.name), says=("attend over several", "--fusion-over"))
     refused("correlate", "-w", own, "--run", fusion.path.name, says=("has no checks", "adapterfusion has none"))
     refused(*share(own, "--init-plan", "adapterfusion"), says=("No run that --init-plan", "under a plan"))
 
@@ -244,22 +249,22 @@ def test_over_a_run_each_distinct_adapter_counts_once(share: Share, own: Path) -
 def test_a_new_task_over_a_run_of_others(share: Share, own: Path) -> None:
     good(*share(own, *SPLITTING, tasks="first,score"))
     run = next(run for run in Workspace(own).artefacts("train-share") if run.info["tasks"] == ["first", "score"])
-    good(*share(own, *GIVEN, "--fusion-over", run.path.name, tasks="second"))
+    good(*over_trained(share, own, "--fusion-over", run.path.name, tasks="second"))
     fusion = runs(own)["adapterfusion"]
     assert fusion.info["tasks"] == ["second"] and fusion.info["sources"] == ["first", "score"]
     says = ("no head of task second", "fresh")
-    refused(*share(own, *GIVEN, "--fusion-over", run.key, "--fusion-head", "copied", tasks="second"), says=says)
+    refused(*over_trained(share, own, "--fusion-over", run.key, "--fusion-head", "copied", tasks="second"), says=says)
     refused(*share(own, *FUSION, tasks="second"), says=("at least two tasks",))
 
 
 def test_over_a_folder_of_adapters(share: Share, own: Path, tmp_path: Path) -> None:
     origin = only(own, "train-share/adaptershare-*/tasks")
-    good(*share(own, *GIVEN, "--adapters", origin, "--fusion-head", "copied"))
+    good(*over_trained(share, own, "--adapters", origin, "--fusion-head", "copied"))
     one = runs(own)["adapterfusion"]
     assert one.info["sources"] == sorted(TASKS)
     assert str(own) not in (one.path / "artefact.json").read_text()
     elsewhere = Path(shutil.copytree(origin, tmp_path / "elsewhere"))
-    assert "Nothing to do" in good(*share(own, *GIVEN, "--adapters", elsewhere, "--fusion-head", "copied")).stdout
+    assert "Nothing to do" in good(*over_trained(share, own, "--adapters", elsewhere, "--fusion-head", "copied")).stdout
     good("report", "-w", own)
     results = pd.read_parquet(own / "report" / "results.parquet")
     given = results[results["key"].str.contains("fusion_over=adapters")]
@@ -267,7 +272,7 @@ def test_over_a_folder_of_adapters(share: Share, own: Path, tmp_path: Path) -> N
     assert len(given) and not set(given["comparison"]) & set(others["comparison"])
     # With the heads copied and no step that moves anything, each task starts from the head that it had.
     quick = ("--max-steps", "3", "--fusion-learning-rate", "0")
-    good(*share(own, *GIVEN, *quick, "--adapters", elsewhere, "--fusion-head", "copied"))
+    good(*over_trained(share, own, *quick, "--adapters", elsewhere, "--fusion-head", "copied"))
     latest = max((own / "train-share").glob("adapterfusion-*"), key=lambda path: path.stat().st_mtime_ns)
     for task in TASKS:
         head = load_file(latest / "tasks" / task / "head.safetensors")
@@ -301,7 +306,7 @@ def test_adapters_that_cannot_be_used(
     damage(folder / "first")
     workspace = Path(shutil.copytree(trained, tmp_path / "w"))
     before = hashed(workspace)
-    refused(*share(workspace, *GIVEN, "--adapters", folder), says=says)
+    refused(*over_trained(share, workspace, "--adapters", folder), says=says)
     assert hashed(workspace) == before
 
 
@@ -314,6 +319,10 @@ def test_adapters_that_cannot_be_used(
         (("--adapters", "x", "--fusion-over", "shared"), ("two sets of adapters",)),
         (("--adapters", "{run}/tasks", "--stage-one-share", "0.5"), ("--stage-one-share has no effect",)),
         (("--adapters", "{run}/tasks", "--learning-rate", "0.5"), ("--learning-rate is that of stage one",)),
+        (
+            ("--fusion-over", "{run}", "--learning-rate", "1e-3"),
+            ("--learning-rate is that of stage one",),
+        ),  # the default
         (("--adapter-config", "par_bn"), ("Parallel adapters cannot be fused", "seq_bn")),
         (("--fusion-over", "given-plan"), ("--fusion-over given-plan cannot be made",)),
         (("--fusion-over", "adapterfusion"), ("--fusion-over adapterfusion cannot be made",)),
@@ -332,7 +341,7 @@ def test_options_that_do_not_fit(
     run = only(workspace, "train-share/adaptershare-*")
     before = hashed(workspace)
     given = [option.format(w=workspace, run=run) for option in options]
-    refused(*share(workspace, *GIVEN, *given), says=says)
+    refused(*over_trained(share, workspace, *given), says=says)
     assert hashed(workspace) == before
 
 
@@ -464,7 +473,7 @@ def test_starting_on_another_encoder_is_refused(share: Share, attending: Path, e
     refused(*single(share, attending, *options, tasks="first"), says=("was trained on another encoder", "--model"))
     says = ("was trained on another encoder",)
     refused(
-        *share(attending, *GIVEN, "--fusion-over", "adaptershare-*", "--model",
+        *over_trained(share, attending, "--fusion-over", "adaptershare-*", "--model",
                encoders["roberta"]),
         says=says,
     )  # fmt: skip

@@ -15,11 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from adaptershare_cli import schemas
-from adaptershare_cli.methods import method_settings
+from adaptershare_cli.methods import PRESETS, method_settings
+from adaptershare_cli.methods.hyperformer.settings import HyperFormerPlusPlusSettings, HyperFormerSettings
 from adaptershare_cli.model.hypernetwork import fresh_embedding, load_hypernetwork
-from adaptershare_cli.settings import PRESETS, HyperFormerPlusPlusSettings, HyperFormerSettings, TrainingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.workspace import Workspace
-from tests.cli.conftest import TASKS, Share, good, only, refused
+from tests.cli.conftest import TASKS, Share, good, only, refused, without
 
 CHECKS = ("--check-every", "3", "--first-check", "3")
 
@@ -119,7 +120,7 @@ def test_their_learning_rate_is_smaller_unless_given(share: Share, tmp_path: Pat
 
 
 def test_the_published_preset_is_made_of_options() -> None:
-    options = PRESETS["hyperformer-paper"](8)
+    options = PRESETS["hyperformer-paper"].values(8, {})
     training = TrainingSettings(
         **{n: v for n, v in options.items() if n not in ("train_layer_norms", "max_seq_length")}
     )
@@ -144,12 +145,7 @@ def test_the_measure_task_embedding_is_their_cosine(runs: Path, tmp_path: Path) 
 
 # --------------------------------------------------------------------------------------- their adapters in other runs
 
-RATES = (
-    "--learning-rate",
-    "0.001",
-    "--fusion-learning-rate",
-    "0.01",
-)  # where adapters are given, there is no stage one
+RATE = ("--fusion-learning-rate", "0.01")
 SAME_SHAPE = ("--adapter-config", "double_seq_bn")
 
 
@@ -202,8 +198,8 @@ def test_starts_that_do_not_fit(share: Share, runs: Path) -> None:
 def test_fusion_attends_over_what_they_wrote(share: Share, runs: Path, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(runs, tmp_path / "w"))
     origin = only(workspace, "train-share/hyperformer++-*")
-    fusing = ("--method", "adapterfusion", "--fusion-over", origin.name, *RATES, *SAME_SHAPE)
-    good(*share(workspace, *fusing))
+    fusing = ("--method", "adapterfusion", "--fusion-over", origin.name, *RATE, *SAME_SHAPE)
+    good(*without(share(workspace, *fusing), "--learning-rate"))  # that of stage one, which is there already
     fusion = only(workspace, "train-share/adapterfusion-*")
     for task in TASKS:
         for name in ("adapter_config.json", "adapter.safetensors"):
@@ -212,5 +208,5 @@ def test_fusion_attends_over_what_they_wrote(share: Share, runs: Path, tmp_path:
     folders = tmp_path / "adapters"
     for task, run in (("first", origin), ("score", only(workspace, "train-share/hyperformer-*"))):
         shutil.copytree(run / "tasks" / task, folders / task)
-    given = ("--method", "adapterfusion", "--adapters", folders, *RATES, *SAME_SHAPE)
-    refused(*share(workspace, *given), says=("The adapter has", str(folders)))
+    given = ("--method", "adapterfusion", "--adapters", folders, *RATE, *SAME_SHAPE)
+    refused(*without(share(workspace, *given), "--learning-rate"), says=("The adapter has", str(folders)))

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.cli.options import settings_from
+from adaptershare_cli.cli.call import settings_from
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS, method_settings
+from adaptershare_cli.methods.adaptershare.settings import AdapterShareSettings
+from adaptershare_cli.methods.shared.settings import SharedSettings
 from adaptershare_cli.settings import (
-    AdapterShareSettings,
     DownloadSettings,
     PreproSettings,
     RuntimeSettings,
-    SharedSettings,
     TrainingSettings,
     check_settings,
     check_value,
@@ -214,12 +214,12 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("max-steps = true", ("max-steps", "int", "True")),
         ("observe = 'yes'", ("observe", "bool", "'yes'")),
         ("observe = 1", ("observe", "bool")),
-        ("pooling = 'max'", ("pooling", "mean, cls", "'max'")),
+        ("pooling = 'max'", ("pooling", "'mean', 'cls'", "'max'")),
         ("precision = 16", ("precision", "bf16", "16")),
         ("max-steps = 0", ("--max-steps", "at least 1")),
         ("warmup-ratio = nan", ("--warmup-ratio", "between 0 and 1")),
         ("max-growth = 0", ("--max-growth", "at least 1")),
-        ("method = 'nonsense'", ("method", "'nonsense'", "adaptershare, shared, private")),
+        ("method = 'nonsense'", ("method", "'nonsense'", "'adapterfusion', 'adaptershare', 'given-plan'")),
         ("method = 3", ("method", "adaptershare")),
         ("method = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
         ("seed = 'one'", ("seed", "whole number", "'one'")),
@@ -241,6 +241,48 @@ def test_wrong_config(text: str, says: tuple[str, ...], share: Share, tmp_path: 
     file = config_file(tmp_path, text)
     refused(*share(tmp_path / "w"), "--config", file, says=says)  # also what the command line overrides is looked at
     assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("# options\n\nmodel = 'x'\nmax-steps = 0\n", 4),
+        ("model = 'x'\r\n\"max-steps\" = 0\r\n", 2),
+        ('model = """\\\nmax-steps = 0 \\\n"""\nmax-steps = 0', 4),  # where the key only seems to stand, too
+        ("tasks = [\n  'max-steps = 1',\n]\nmax_steps = 0", 4),
+        ("learning-rate = 1.0\n\n[training]\nmax-steps = 1", 3),
+        ("max-steps = 1\nmax_steps = 1", 2),
+        ("seed = 4294967296", 1),
+        ("pooling = 'max'", 1),
+        ("weight-decay = inf", 1),
+    ],
+)
+def test_an_error_of_config_names_its_line(text: str, line: int, share: Share, tmp_path: Path) -> None:
+    file = config_file(tmp_path, "")
+    file.write_bytes(text.encode())
+    refused(*share(tmp_path / "w"), "--config", file, says=(f"--config {file}, line {line}\n",))
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize("option", ["weight-decay", "max-growth", "warmup-ratio"])
+def test_numbers_that_are_not_finite(option: str, value: str, share: Share, tmp_path: Path) -> None:
+    says = (f"error: --{option} must be ", f"got {'inf' if value == '1e999' and option != 'warmup-ratio' else value}")
+    refused(*share(tmp_path / "w"), f"--{option}", value, says=says)
+    file = config_file(tmp_path, f"{option} = {value}")
+    refused(*share(tmp_path / "w"), "--config", file, says=(says[0], "config.toml, line 1"))
+
+
+def test_bounds_are_those_of_the_settings(share: Share, tmp_path: Path) -> None:
+    """Typer's own check, with option, value and both bounds in the error, and the bounds in the help."""
+    for option, value, bounds in (
+        ("--max-seq-length", "9000", "between 8 and 8192"), ("--seed", "4294967296", "between 0 and 4294967295"),
+        ("--max-interference", "-1.5", "between -1 and 1"), ("--num-train-epochs", "0", "at least 0.001"),
+    ):  # fmt: skip
+        text = refused(*share(tmp_path / "w"), option, value, says=(option, bounds, f"got {value}"))
+        assert text.startswith("error: ")
+    text = " ".join(good("train-share", "--help").stdout.split())
+    for bounds in ("[8<=x<=8192]", "[-1<=x<=1]", "[x>=0.001]"):
+        assert bounds in text
 
 
 def test_config_that_cannot_be_read(share: Share, tmp_path: Path) -> None:
@@ -268,6 +310,8 @@ def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
         (("--rule", "significance", "--guard", "entropy"), ("--guard belongs to --rule threshold",)),
         (("--rule", "significance", "--min-intra-similarity", "3"), ("similarity belongs to --rule threshold",)),
         (("--entropy-share", "0.9"), ("--entropy-share belongs to --guard entropy",)),
+        (("--entropy-share", "0.8"), ("--entropy-share belongs to --guard entropy",)),  # the default, but it was given
+        (("--rule", "significance", "--guard", "agreement"), ("--guard belongs to --rule threshold",)),
         (("--guard", "none", "--entropy-angle", "4"), ("--entropy-angle belongs to --guard entropy",)),
         (("--guard", "entropy", "--min-intra-similarity", "3"), ("similarity belongs to --guard agreement",)),
         (("--no-observe",), ("--no-observe leaves nothing of it", "--method shared")),
@@ -343,6 +387,22 @@ def test_workspace_from_the_environment(project: Path, tmp_path: Path, monkeypat
     monkeypatch.delenv("ADAPTERSHARE_WORKSPACE")
     good(*common, "--config", file)
     assert (tmp_path / "configured" / "download").is_dir()
+
+
+def test_the_command_to_repeat_names_the_workspace_of_the_environment(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*values: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("adaptershare_cli.commands.train_share.train_share", stopped)
+    arguments = ("train-share", *NO_TRAINING, "--task-dir", str(project / "tasks"), "--force")
+    monkeypatch.setenv("ADAPTERSHARE_WORKSPACE", str(tmp_path / "my w"))
+    result = call(*arguments)
+    assert result.exit_code == 130
+    assert f"go on: adaptershare {' '.join(arguments)} --workspace '{tmp_path}/my w'\n" in result.stderr
+    result = call(*arguments, "-w", tmp_path / "w")
+    assert f"go on: adaptershare {' '.join(arguments)} -w {tmp_path}/w\n" in result.stderr
 
 
 def test_help_shows_the_environment_variable() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from adaptershare_cli.training import loop
 from tests.cli.conftest import SPLITTING, TASKS, Share, good, only, refused
 
 
@@ -229,11 +231,17 @@ def test_seeds_of_given_plans_are_one_row_of_the_report(share: Share, workspace:
     assert len([line for line in lines if line.startswith("| given-plan")]) == 1
 
 
-def test_a_run_that_kept_an_earlier_step_passes_on_the_plan_of_that_step(share: Share, tmp_path: Path) -> None:
-    """With a learning rate of next to nothing the first scored step is kept, and all splits come later."""
-    best = ("--load-best-model-at-end", "--eval-steps", "1", "--learning-rate", "1e-9")
+def test_a_run_that_kept_an_earlier_step_passes_on_the_plan_of_that_step(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where scores only fall the first scored step is kept, and all splits come later."""
+    scored = itertools.count(1)
+    monkeypatch.setattr(loop, "score", lambda info, outputs, rows: dict.fromkeys(info.metrics, 1 / next(scored)))
+    best = ("--load-best-model-at-end", "--eval-steps", "1")
     good(*share(tmp_path / "w", *SPLITTING, "--first-check", "6", *best))
     origin = folder(tmp_path / "w", "adaptershare")
+    metrics = pd.read_parquet(origin / "metrics.parquet")
+    assert set(metrics[metrics["final"]]["step"]) == {1}
     assert pd.read_parquet(origin / "sharing.parquet")["step"].max() >= 6
     assert all(len(groups) == 1 for groups in plan_of(origin))
     for method in ("given-plan", "random-plan"):

@@ -18,7 +18,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.runs import train as runs_module
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.store.workspace import Artefact, Workspace
-from tests.cli.conftest import QUICK, Share, add_task, call, found, good, hashed, only, refused, snapshot
+from tests.cli.conftest import QUICK, Share, add_task, call, found, good, hashed, made, only, refused, snapshot
 
 TASKS = ("first", "second", "score", "fourth")
 TRIAL = ("--select", "trial", "--target", "first")
@@ -239,6 +239,24 @@ def test_fine_grained_keeps_rows_and_trains_on_them(
     assert len(parts["first"].train) == taus_rows(own_selected, "first") and len(parts["second"].select) > 0
     fusion = run_on_it(own_selected, encoder, "--selection", "fg", method=("--method", "adapterfusion"))
     refused(*fusion, says=("adapterfusion plans its trainings for all rows", "--method"))
+
+
+def test_rows_of_one_selection_do_not_depend_on_the_runs_named_before(
+    own_project: Path, share: Share, encoder: Path, tmp_path: Path
+) -> None:
+    """fg takes a value of every train row: of many rows for the first runs, of few for the second."""
+    add_task(own_project, "first", ("bad", "good"), 1300)  # more train rows than `samples` has by default
+    workspace, names = tmp_path / "w", []
+    for rows in ("1300", "40"):
+        run = share(workspace, "--method", "shared", "--max-train-examples", rows, root=own_project)
+        names += [path.name for path in map(Path, made(good(*run).stdout)) if path.parent.name == "train-share"]
+    many, few = names
+    assert max(len(pd.read_parquet(file)) for file in workspace.glob("prepro/first-*/train.parquet")) > 1000
+    words = ("--select", "fg", "--threshold", "-1", "--target", "second", "--no-baselines", "--target-steps", "1")
+    words += ("--importance", "head-gate")
+    good(*select(workspace, encoder, *words, "--run", f"{many},{few}", measure="gradts"))
+    again = good(*select(workspace, encoder, *words, "--run", few, measure="gradts"))
+    assert "Nothing to do" in again.stdout
 
 
 def taus_rows(workspace: Path, task: str) -> int:

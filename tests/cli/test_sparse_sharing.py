@@ -197,6 +197,8 @@ def test_what_is_refused(share: Share, tmp_path: Path) -> None:
         (("--masks", "random"), "--mask-run"),
         (("--masks", "given", "--mask-run", "nothing"), "No run matches 'nothing'"),
         (("--masks", "ones", "--rounds", "3"), "--rounds belongs to --masks pruned"),
+        (("--masks", "ones", "--rounds", "8"), "--rounds belongs to --masks pruned"),  # the default, but it was given
+        (("--prune", "encoder", "--adapter-config", "seq_bn"), "--adapter-config seq_bn has no effect"),
         (("--final-rate", "1.5"), "--final-rate must be between"),
         (("--mask-round", "9"), "later than the last of --rounds 8"),
         (("--prune", "encoder", "--reduction-factor", "4"), "--reduction-factor 4 has no effect"),

@@ -199,9 +199,8 @@ def test_an_input_that_has_changed(workspace: Path) -> None:
     [
         (lambda patch: patch.setitem(workspace_module.CODE_VERSIONS, "prepro", 99), "of prepro, now it is 99",
          ["prepro/first", "prepro/score", "prepro/second"]),
-        (lambda patch: patch.setitem(METHODS, "adaptershare", METHODS["adaptershare"].__class__(
-            "x", METHODS["adaptershare"].settings, "adaptershare", 99)), "of adaptershare, now it is 99",
-         ["train-share/adaptershare"]),
+        (lambda patch: patch.setitem(METHODS, "adaptershare", replace(METHODS["adaptershare"], code_version=99)),
+         "of adaptershare, now it is 99", ["train-share/adaptershare"]),
         (lambda patch: patch.delitem(METHODS, "adaptershare"), "of adaptershare, now it is unknown",
          ["train-share/adaptershare"]),
         (lambda patch: patch.setitem(MEASURES, "plan", replace(MEASURES["plan"], code_version=99)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.methods import METHODS, method_options
+from adaptershare_cli.methods import METHODS
 from adaptershare_cli.store.artefact import ORIGIN, TIMING
 from tests.cli.conftest import ENVIRONMENT, LABELS, TASKS, add_task, snapshot
 from tests.conftest import make_encoder
@@ -73,7 +73,7 @@ class Project:
         if name == "train-single":
             return (name, *tasks, "-t", "first,score", *LENGTH, *QUICK, *more)
         if name == "train-share":
-            checks = CHECKS if "check_every" in method_options(method) else ()
+            checks = CHECKS if "check_every" in METHODS[method].options else ()
             return (name, *tasks, *LENGTH, *QUICK, *checks, *method_arguments(method), *more)
         return (name, *(("--plot",) if name == "correlate" else ()), "-w", workspace, *more)
 

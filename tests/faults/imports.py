@@ -4,15 +4,15 @@ import matplotlib.pyplot  # noqa: F401
 import typer.main
 from typer.testing import CliRunner
 
+import adaptershare_cli.observe.head_importance
+import adaptershare_cli.statistics.kendall
+import adaptershare_cli.statistics.summary  # noqa: F401
 import tests.faults.processes  # noqa: F401
 from adaptershare_cli.cli.app import app
-from adaptershare_cli.measures import MEASURES
-from adaptershare_cli.methods import METHODS, load_builder
+from adaptershare_cli.methods import METHODS
 
 for method in METHODS:
-    load_builder(method)
-for measure in MEASURES.values():
-    measure.load()
+    METHODS[method].build()
 for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
     CliRunner().invoke(app, [command, "--help"])
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from adaptershare_cli.cli.options import DISK_ERRORS
+from adaptershare_cli.cli.program import DISK_ERRORS
 from adaptershare_cli.errors import AdapterShareError
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.store.artefact import Artefact, read_artefact, verify, write_parquet

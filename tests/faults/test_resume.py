@@ -23,7 +23,7 @@ TRIES = 8  # a kill that comes after the end is no test: it is made again, earli
 MOMENTS = {
     "reading": ("adaptershare_cli.store.artefact", "Artefact.table", 8),
     "an update": ("adaptershare_cli.training.optimizer", "Optimizer.step", 7),
-    "a check": ("adaptershare_cli.methods.planned", "gram_matrices", 3),
+    "a check": ("adaptershare_cli.methods.planned.method", "gram_matrices", 3),
     "a checkpoint's files": ("adaptershare_cli.runs.checkpoints", "write_parquet", 6),
     "a checkpoint's rename": ("adaptershare_cli.store.workspace", "os.replace", 3),
     "an old checkpoint's removal": ("adaptershare_cli.runs.checkpoints", "discard", 2),

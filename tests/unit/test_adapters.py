@@ -11,9 +11,10 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.methods.planned import PlannedMethod
-from adaptershare_cli.model.adapters import check_adapter_name
-from adaptershare_cli.model.given import load_task, read_adapter
+from adaptershare_cli.methods.base import StartWeights
+from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.model.adapters.bank import check_adapter_name
+from adaptershare_cli.model.stored import load_task, read_adapter
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.loop import TaskParts
@@ -251,8 +252,8 @@ def test_an_exported_adapter_is_where_every_task_starts(
     fresh, parts = build_method(
         encoders[model_type], "private", random_parts(TASKS[:2], segments=segments), training, seed=3
     )
-    given = {"init_adapter": read_adapter(tmp_path / "folder", fresh.model.encoder)}
-    started, _ = build_method(encoders[model_type], "private", parts, training, seed=3, given=given)
+    weights = StartWeights(read_adapter(tmp_path / "folder", fresh.model.encoder, fresh.model.bank.kind))
+    started, _ = build_method(encoders[model_type], "private", parts, training, seed=3, weights=weights)
     expected = dict(source.model.bank.named_parameters("first-2"))
     for task in parts:
         found = dict(started.model.bank.named_parameters(task))

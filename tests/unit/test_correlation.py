@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,11 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import adaptershare_cli.measures
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures import MEASURES, gradient, measure_settings, plan, task_embedding
+from adaptershare_cli.measures import MEASURES, TRUTHS, gradient, measure_settings, plan, task_embedding
 from adaptershare_cli.statistics import summary
 from tests.families import nearest_neighbour_score
+
+DECLARED = re.compile(r'^@measure\(\n    "(\S+)"', re.MULTILINE)
 
 
 def checks_of(gradients: np.ndarray, tasks: list[str], shared=lambda k, layer, a, b: True) -> pd.DataFrame:
@@ -70,12 +76,20 @@ def known(numbers):
 
 
 class TestRegistry:
-    def test_measures_load_and_are_described(self):
-        for measure in MEASURES.values():
-            assert callable(measure.load()) and measure.summary[-1] != "." and measure.code_version >= 1
-            assert (measure.needs == "trainings") == callable(
-                getattr(sys.modules[measure.load().__module__], "trainings", None)
-            )
+    def test_measures_are_found_and_described(self):
+        folder = Path(adaptershare_cli.measures.__file__).parent
+        declared = [name for file in folder.glob("*.py") for name in DECLARED.findall(file.read_text("utf-8"))]
+        assert sorted(declared) == list(MEASURES)
+        for name, measure in MEASURES.items():
+            assert measure.name == name and measure.summary[-1] != "." and measure.code_version >= 1
+            assert measure.range[0] < measure.range[1] and measure.unit
+            assert measure.needs.runs_encoder or not measure.needs.makes_trainings
+        assert TRUTHS == ("pair", "transfer")
+
+    def test_a_name_that_is_taken_is_refused(self, monkeypatch):
+        monkeypatch.setattr(plan, "again", replace(MEASURES["plan"]), raising=False)
+        with pytest.raises(ValueError, match="two measures are called plan; one is in plan.py"):
+            adaptershare_cli.measures._declared()
 
     def test_registry_imports_nothing_heavy(self):
         code = "import sys, adaptershare_cli.measures; print([m for m in ('numpy', 'pandas') if m in sys.modules])"

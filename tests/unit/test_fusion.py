@@ -17,8 +17,8 @@ from torch import nn
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures.attention import attention_values
-from adaptershare_cli.model.fusion import check_fusible
+from adaptershare_cli.measures.fusion import attention_values
+from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.optimizer import Optimizer
@@ -32,11 +32,10 @@ SHARED = ((0, "first", "score"),)  # in layer 0 these two have equal adapters
 
 def build(folder: Path, training: TrainingSettings = TRAINING, double: bool = False, **options: Any) -> Any:
     """AdapterFusion over four random adapters, two of them equal in layer 0, with random fusion modules."""
-    found = {
-        "sources": random_sources(folder, SOURCES, training, SHARED),
-        "task_steps": dict.fromkeys(TASKS, 5),
-    }
-    method, parts = build_method(folder, "adapterfusion", random_parts(TASKS), training, double, given=found, **options)
+    method, parts = build_method(
+        folder, "adapterfusion", random_parts(TASKS), training, double,
+        start=random_sources(folder, SOURCES, training, SHARED), task_steps=dict.fromkeys(TASKS, 5), **options,
+    )  # fmt: skip
     for task in TASKS:
         scramble((p for _, p in method.fusion.named_parameters(task)), TASKS.index(task))
     return method, parts
@@ -96,7 +95,7 @@ def test_output_and_attention_equal_an_explicit_computation(encoder: Path, adapt
             mask = batch.inputs["attention_mask"].double()
             expected.append(((weights * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)).mean(0))
             assert expected[-1].std() > 0.01  # the adapters are told apart
-    method.context.select = {"second": rows}
+    method.context.data = replace(method.context.data, select={"second": rows})
     method.finish(Path())
     records = method.context.records["attention"]
     for (layer, location, _, _), weights in zip(sites, expected, strict=True):
@@ -132,8 +131,7 @@ def test_over_one_adapter_with_v_the_identity_nothing_changes(
     sources = random_sources(folder, names, training)
     plain, _ = build_method(folder, "private", parts, training)
     plain.model.bank.fill("first", sources["first"])
-    given = {"sources": sources, "task_steps": {"first": 5}}
-    method, _ = build_method(folder, "adapterfusion", parts, training, given=given)
+    method, _ = build_method(folder, "adapterfusion", parts, training, start=sources, task_steps={"first": 5})
     with torch.no_grad():
         for value in method.fusion.parameters("first", values=True):
             value.copy_(torch.eye(len(value)))
@@ -144,20 +142,22 @@ def test_over_one_adapter_with_v_the_identity_nothing_changes(
         assert torch.equal(method.logits(batch), plain.logits(batch))
 
 
-def test_parallel_adapters_are_refused() -> None:
-    with pytest.raises(UserError, match="Parallel adapters cannot be fused"):
-        check_fusible("par_bn")
-    check_fusible("seq_bn")
+def test_parallel_adapters_are_refused(encoder: Path) -> None:
+    with pytest.raises(UserError, match="Parallel adapters cannot be fused.* Use seq_bn or double_seq_bn"):
+        require_use(adapter_kind("par_bn"), "fused")
+    require_use(adapter_kind("seq_bn"), "fused")
+    with pytest.raises(UserError, match="Parallel adapters cannot be fused"):  # whoever builds a fusion
+        build_method(encoder, "adaptershare", training=replace(TRAINING, adapter_config="par_bn"), fuse=True)
 
 
 # ------------------------------------------------------------------------------------------------------- what trains
 
 
 def test_fresh_modules_start_as_the_paper_says(encoder: Path) -> None:
-    given = {"sources": random_sources(encoder, SOURCES, TRAINING), "task_steps": dict.fromkeys(TASKS, 5)}
-    method, _ = build_method(encoder, "adapterfusion", random_parts(TASKS), TRAINING, given=given)
-    again, _ = build_method(encoder, "adapterfusion", random_parts(TASKS[::-1]), TRAINING, given=given)
-    other, _ = build_method(encoder, "adapterfusion", random_parts(TASKS), TRAINING, given=given, seed=1)
+    stage_one = {"start": random_sources(encoder, SOURCES, TRAINING), "task_steps": dict.fromkeys(TASKS, 5)}
+    method, _ = build_method(encoder, "adapterfusion", random_parts(TASKS), TRAINING, **stage_one)
+    again, _ = build_method(encoder, "adapterfusion", random_parts(TASKS[::-1]), TRAINING, **stage_one)
+    other, _ = build_method(encoder, "adapterfusion", random_parts(TASKS), TRAINING, **stage_one, seed=1)
     for task in TASKS:
         tensors = dict(method.fusion.named_parameters(task))
         assert len(tensors) == 2 * 5  # layers x (query, key: weight and bias; value)
@@ -256,7 +256,7 @@ def test_dropout_of_the_scores_in_training_only(encoder: Path) -> None:
 
 
 def test_bf16_leaves_adapters_and_fusion_modules_alone(encoder: Path) -> None:
-    from adaptershare_cli.model.encoder import linear_precision
+    from adaptershare_cli.model.precision import linear_precision
 
     method, _ = build(encoder)
     adapters = [*method.model.bank.parameters(), *method.names()]

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from adaptershare_cli.data.batches import Rows, make_batch
-from adaptershare_cli.methods.planned import PlannedMethod
-from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import (
@@ -36,7 +35,7 @@ def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: i
         tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
         for row in range(len(rows)):
             batch = make_batch(task, rows, np.array([row]), 0)
-            loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels, batch.words).sum()
+            loss = method.model.losses(batch).sum()
             found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]))
     return torch.stack(found)
 
@@ -234,6 +233,6 @@ def test_halves_have_the_labels_in_equal_proportions() -> None:
     index = row_index(heldout)
     for number, rows in enumerate(heldout.values()):
         half = index.half[index.rows(number)]
-        for label in np.unique(rows.labels):
-            first, second = ((half[rows.labels == label] == side).sum() for side in (0, 1))
+        for label in np.unique(rows.answers.labels):
+            first, second = ((half[rows.answers.labels == label] == side).sum() for side in (0, 1))
             assert abs(int(first) - int(second)) <= 1

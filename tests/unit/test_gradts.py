@@ -13,12 +13,12 @@ from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from adaptershare_cli.data.batches import Rows, make_batch
-from adaptershare_cli.measures import gradts
-from adaptershare_cli.measures.base import Cost, Inputs
-from adaptershare_cli.measures.head_importance import Signal, per_layer, row_importance
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.measures.base import Cost, Scope, sample_rows
+from adaptershare_cli.measures.gradts import GradTSSettings, gradts, gradts_instance
+from adaptershare_cli.measures.needs import TunedModels
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.model.encoder import attention_sites
-from adaptershare_cli.settings import GradTSSettings
+from adaptershare_cli.observe.head_importance import Signal, per_layer, row_importance
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.statistics import kendall
 from adaptershare_cli.statistics.kendall import kendall_tau_b
@@ -91,7 +91,7 @@ def explicit(method: PlannedMethod, task: str, rows: Rows, signal: Signal, axis:
     for row in range(len(rows)):
         batch = make_batch(task, rows, np.array([row]), 0)
         if signal == "weight-grad":
-            weights = [(site.key.weight, site.value.weight) for site in sites]
+            weights = [(site.key.linear.weight, site.value.linear.weight) for site in sites]
             for pair in weights:
                 for weight in pair:
                     weight.requires_grad_(True)
@@ -149,7 +149,7 @@ class TestImportance:
             row_importance(method.model, "first", rows["first"], 0, signal)
         assert all(p.grad is None for p in method.model.encoder.parameters())
         for site in attention_sites(method.model.encoder):
-            for linear in (site.key, site.value, site.output):
+            for linear in (site.key.linear, site.value.linear, site.output):
                 assert not linear._forward_hooks and not linear._forward_pre_hooks
                 assert not linear.weight.requires_grad
 
@@ -159,25 +159,29 @@ class TestImportance:
                 build_method(encoders[kind], "private", random_parts(TASKS, segments=False))[0].model.encoder
             )
             assert len(sites) == 2
-            assert {part.weight.shape for s in sites for part in (s.key, s.value, s.output)} == {(32, 32)}
+            linears = [linear for site in sites for linear in (site.key.linear, site.value.linear, site.output)]
+            assert {linear.weight.shape for linear in linears} == {(32, 32)}
+            assert all(part.rows == slice(0, 32) for site in sites for part in (site.key, site.value))
 
     def test_layers_are_scaled_one_by_one(self):
         np.testing.assert_allclose(per_layer(np.array([[3.0, 1.0], [0.0, 0.0]])), [[0.75, 0.25], [0, 0]])
 
 
-def inputs_of(method: PlannedMethod, rows: dict[str, Rows]) -> Inputs:
-    sizes = {task: len(part) for task, part in rows.items()}
-    return Inputs(TASKS, (4,), sizes, rows=rows, model=lambda seed: method.model)
+SCOPE = Scope(TASKS, seeds=(4,))
+
+
+def models_of(method: PlannedMethod, rows: dict[str, Rows]) -> TunedModels:
+    return TunedModels(lambda seed: method.model, lambda seed: method.model, rows)
 
 
 class TestMeasures:
     def test_task_level_against_scipy(self, encoder):
         method, rows = private_method(encoder)
-        found = gradts.correlate(inputs_of(method, rows), GradTSSettings(samples=6))
+        found = gradts(models_of(method, rows), SCOPE, GradTSSettings(samples=6))
         assert found.cost == Cost(18, 18) and set(found.values["seed"]) == {4}
         matrices = {}
         for task in TASKS:
-            sample = gradts.sample_rows(rows[task], task, 6)
+            sample = sample_rows(rows[task], task, 6)
             mean = explicit(method, task, sample, "weight-grad", "output").mean(0)
             matrices[task] = (mean / mean.sum(1, keepdims=True)).ravel()
         assert len(found.values) == 3
@@ -186,7 +190,7 @@ class TestMeasures:
 
     def test_instance_level_against_scipy(self, encoder):
         method, rows = private_method(encoder)
-        found = gradts.correlate_instances(inputs_of(method, rows), GradTSSettings(importance="head-gate"))
+        found = gradts_instance(models_of(method, rows), SCOPE, GradTSSettings(importance="head-gate"))
         table = found.tables["instances"].to_pandas().set_index(["source", "target", "row"])["tau"].sort_index()
         means = found.values.set_index(["source", "target"])["value"]
         assert len(table) == 3 * 2 * 9 and len(means) == 6
@@ -202,4 +206,4 @@ class TestMeasures:
         """The measure takes any plan; under a shared one only heads and rows differ."""
         method, rows = private_method(encoder)
         method.model.bank.set_plan(SharingPlan.shared(TASKS, 2))
-        assert gradts.correlate(inputs_of(method, rows), GradTSSettings()).values["value"].between(-1, 1).all()
+        assert gradts(models_of(method, rows), SCOPE, GradTSSettings()).values["value"].between(-1, 1).all()

@@ -123,7 +123,8 @@ import json, sys
 from pathlib import Path
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the library waits 23 s in all before it gives up
-from adaptershare_cli.data.sources import read_task, resolve_source, source_request
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import resolve_source, source_request
 from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.errors import UserError
 answers = []

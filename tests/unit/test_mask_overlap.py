@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.measures.base import Inputs
-from adaptershare_cli.measures.mask_overlap import correlate, overlap_rows
-from adaptershare_cli.settings import SeededMeasureSettings
+from adaptershare_cli.measures.base import Measurement, Scope
+from adaptershare_cli.measures.mask_overlap import mask_overlap, overlap_rows
+from adaptershare_cli.measures.needs import RunTables
+from adaptershare_cli.measures.settings import SeededMeasureSettings
 
 
 def table(masks: dict[str, dict[int, list[int]]]) -> pd.DataFrame:
@@ -26,6 +27,11 @@ def table(masks: dict[str, dict[int, list[int]]]) -> pd.DataFrame:
 
 SAME, OTHER = [1, 1, 0, 0, 0, 0, 0, 0, 1], [0, 0, 1, 1, 0, 0, 0, 0, 0]
 MASKS = table({"a": {0: SAME, 1: SAME}, "b": {0: SAME, 1: SAME}, "c": {0: OTHER, 1: OTHER}})
+
+
+def measured(tasks: tuple[str, ...], tables: dict[int, pd.DataFrame]) -> Measurement:
+    """What the measure says of runs' masks, by seed."""
+    return mask_overlap(RunTables(tables), Scope(tasks, tuple(tables)), SeededMeasureSettings())
 
 
 def test_equal_and_disjoint_masks() -> None:
@@ -49,8 +55,7 @@ def test_masks_that_are_dense_in_the_same_layers_overlap_for_that_alone() -> Non
 
 
 def test_the_measure_over_seeds_has_every_pair_once() -> None:
-    inputs = Inputs(("a", "b", "c"), (0, 1), {}, tables={0: MASKS, 1: MASKS[::-1]})
-    found = correlate(inputs, SeededMeasureSettings())
+    found = measured(("a", "b", "c"), {0: MASKS, 1: MASKS[::-1]})
     assert len(found.values) == 2 * 3 * 3 and set(found.values["seed"]) == {0, 1}
     assert found.tables["overlap"].schema.equals(schemas.OVERLAP)
     assert found.tables["overlap"].num_rows == 2 * 4 * 3
@@ -58,13 +63,13 @@ def test_the_measure_over_seeds_has_every_pair_once() -> None:
 
 
 def test_two_tasks_are_a_pair_and_all_tasks() -> None:
-    found = correlate(Inputs(("a", "b"), (0,), {}, tables={0: MASKS}), SeededMeasureSettings())
+    found = measured(("a", "b"), {0: MASKS})
     assert len(found.values) == 3 and found.tables["overlap"].num_rows == 6
 
 
 def test_masks_that_keep_nothing_have_no_ratio() -> None:
     empty = table({task: {0: [0] * 8} for task in "ab"})
-    found = correlate(Inputs(("a", "b"), (0,), {}, tables={0: empty}), SeededMeasureSettings())
+    found = measured(("a", "b"), {0: empty})
     assert found.values["value"].isna().all() and found.tables["overlap"]["ratio"].null_count == 4
     assert found.notes == ("seed 0: the masks keep nothing",)
 

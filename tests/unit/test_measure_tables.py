@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from rich.console import Console
 
-from adaptershare_cli.reporting.measure_tables import empty_scores, score_table, selection_steps_table
+from adaptershare_cli.reporting.score_table import empty_scores, score_table
+from adaptershare_cli.reporting.selection_table import selection_table
 from adaptershare_cli.statistics import scores
 from adaptershare_cli.studies import procedures as selection
 from adaptershare_cli.studies.procedures import Curve
@@ -58,7 +59,7 @@ class TestSelectionTable:
         steps = selection.trial("t", ranking, ask)
         steps += selection.fine_grained("t", ranking, "ab", {"a": ids["a"] / 4, "b": ids["b"] - 9}, ids, at_least=0.4)
         steps += selection.baselines("t", ["a", "b"], 1, ask)
-        header, *lines = printed(selection_steps_table(selection.selection_table(steps).to_pandas()))
+        header, *lines = printed(selection_table(selection.selection_table(steps).to_pandas()))
         assert header == [
             "target",
             "procedure",

@@ -17,36 +17,27 @@ from hypothesis.extra.numpy import arrays
 from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures import (
-    adapter_weights,
-    chance,
-    fisher,
-    gradient,
-    lookahead,
-    pair,
-    plan,
-    popularity,
-    size,
-    text,
-    transfer,
-)
-from adaptershare_cli.measures.base import Cost, Inputs, sample_rows, values_frame
+from adaptershare_cli.measures import gradient
+from adaptershare_cli.measures.adapter_weights import AdapterWeightsSettings, adapter_weights
+from adaptershare_cli.measures.base import Cost, Scope, sample_rows
+from adaptershare_cli.measures.chance import by_chance
+from adaptershare_cli.measures.fisher import FisherSettings, fisher, fisher_diagonal, similarity
+from adaptershare_cli.measures.gradient import GradientSettings
+from adaptershare_cli.measures.gradts import GradTSSettings
+from adaptershare_cli.measures.lookahead import lookahead
+from adaptershare_cli.measures.needs import EncodedRows, RunTables, TunedModels
+from adaptershare_cli.measures.pair import pair, pair_trainings
+from adaptershare_cli.measures.plan import plan
+from adaptershare_cli.measures.popularity import PopularitySettings, popularity
+from adaptershare_cli.measures.settings import MeasureSettings, SeededMeasureSettings, TunedSettings
+from adaptershare_cli.measures.size import size
+from adaptershare_cli.measures.text import TextSettings, text
 from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
+from adaptershare_cli.measures.transfer import TransferSettings, transfer, transfer_trainings
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.source import locate_encoder
-from adaptershare_cli.settings import (
-    AdapterWeightsSettings,
-    FisherSettings,
-    GradientSettings,
-    GradTSSettings,
-    MeasureSettings,
-    PopularitySettings,
-    SeededMeasureSettings,
-    TextSettings,
-    TransferSettings,
-    TunedSettings,
-)
-from adaptershare_cli.statistics.summary import answer_of, summarise
+from adaptershare_cli.statistics.matrices import answer_of
+from adaptershare_cli.statistics.summary import summarise, value_table
 from tests.core import INFOS, build_method, random_parts, random_rows
 from tests.unit.test_correlation import checks_of, listing, random_gradients
 
@@ -54,8 +45,7 @@ TASKS = ("first", "second", "score")
 PAIRS = list(itertools.permutations(TASKS, 2))
 
 
-def inputs(**more) -> Inputs:
-    return Inputs(TASKS, (0, 1), {"first": 10, "second": 1000, "score": 100}, **more)
+SCOPE = Scope(TASKS, seeds=(0, 1))
 
 
 def by_pair(values: pd.DataFrame, **where) -> dict[tuple[str, str], float]:
@@ -70,7 +60,7 @@ class TestSummary:
     def values(self, seeds=(0, 1, 2), layers=(-1, 0)) -> pd.DataFrame:
         draw = np.random.default_rng(3)
         keys = itertools.product(seeds, layers, itertools.permutations(self.tasks, 2))
-        return values_frame(
+        return value_table(
             [{"seed": s, "layer": layer, "source": a, "target": b, "value": draw.normal()} for s, layer, (a, b) in keys]
         )
 
@@ -151,8 +141,8 @@ class TestOfRuns:
         gradients = random_gradients(checks=2, layers=3, tasks=3)
         gradients[1, 2, 0] = 0  # first has no gradient in the last layer of the last check
         frame = checks_of(gradients, list(TASKS))
-        found = gradient.correlate_directed(
-            inputs(tables={0: frame}, heldout={"first": 5, "score": 7}), GradientSettings()
+        found = gradient.gradient_directed(
+            RunTables({0: frame}, heldout={"first": 5, "score": 7}), SCOPE, GradientSettings()
         )
         assert found.cost == Cost(24, 24)
         for k, (s, t) in itertools.product(range(2), itertools.permutations(range(3), 2)):
@@ -179,10 +169,10 @@ class TestOfRuns:
     def test_costs_of_runs(self):
         look = {"phase": "main", "source": "first", "target": "score", "half": 0, "loss_before": 2.0, "loss_after": 1.0}
         frame = pd.DataFrame([{**look, "step": step} for step in (5, 10)])
-        found = lookahead.correlate(inputs(tables={0: frame, 1: frame}, heldout={"first": 8}), SeededMeasureSettings())
+        found = lookahead(RunTables({0: frame, 1: frame}, heldout={"first": 8}), SCOPE, SeededMeasureSettings())
         assert found.cost == Cost(5 * 8 * 4, 8 * 4) and found.values["value"].tolist() == [0.5] * 4
         sharing = listing((0, {0: [list(TASKS)]}))
-        assert plan.correlate(inputs(tables={0: sharing}), SeededMeasureSettings()).cost == Cost()
+        assert plan(RunTables({0: sharing}), SCOPE, SeededMeasureSettings()).cost == Cost()
 
 
 class TestOfModels:
@@ -196,13 +186,13 @@ class TestOfModels:
                             tensor.add_(torch.full_like(tensor, [1.0, 2.0, -1.0][number]) if "bias" in name else 0.0)
             return found.model
 
-        given = inputs(model=lambda seed: method(True), untrained=lambda seed: method(False))
-        found = adapter_weights.correlate(given, AdapterWeightsSettings()).values
+        models = TunedModels(lambda seed: method(True), lambda seed: method(False), rows={})
+        found = adapter_weights(models, SCOPE, AdapterWeightsSettings()).values
         for layer in (-1, 0, 1):
             values = by_pair(found, seed=0, layer=layer)
             assert values == pytest.approx({("first", "second"): 1, ("first", "score"): -1, ("second", "score"): -1})
         raw = by_pair(
-            adapter_weights.correlate(given, AdapterWeightsSettings(adapter_origin="zero")).values, seed=1, layer=0
+            adapter_weights(models, SCOPE, AdapterWeightsSettings(adapter_origin="zero")).values, seed=1, layer=0
         )
         weights = [
             torch.cat([t.ravel() for _, t in method(True).bank.named_parameters(task, 0)])
@@ -214,7 +204,7 @@ class TestOfModels:
         method, parts = build_method(encoder, "private", random_parts(TASKS), double=True)
         rows = parts["second"].train.take(np.arange(11))
         method.model.eval()
-        for layer, found in enumerate(fisher.fisher_diagonal(method.model, "second", rows, 0, chunk_rows=4)):
+        for layer, found in enumerate(fisher_diagonal(method.model, "second", rows, 0, chunk_rows=4)):
             tensors = [tensor for _, tensor in method.model.bank.named_parameters("second", layer)]
             squares = []
             for row in range(len(rows)):
@@ -226,14 +216,14 @@ class TestOfModels:
     def test_fisher_measure(self, encoder: Path):
         method, parts = build_method(encoder, "private", random_parts(TASKS))
         rows = {task: part.train for task, part in parts.items()}
-        given = inputs(rows=rows, model=lambda seed: method.model)
-        found = fisher.correlate(given, FisherSettings(samples=5))
+        models = TunedModels(lambda seed: method.model, lambda seed: method.model, rows)
+        found = fisher(models, SCOPE, FisherSettings(samples=5))
         assert found.cost == Cost(30, 30) and len(found.values) == 2 * 3 * 3  # seeds, layers and all, pairs
         one, two = (
-            np.concatenate(fisher.fisher_diagonal(method.model, task, sample_rows(rows[task], task, 5), 0))
+            np.concatenate(fisher_diagonal(method.model, task, sample_rows(rows[task], task, 5), 0))
             for task in ("first", "second")
         )
-        expected = fisher.similarity(one, two, "task2vec")
+        expected = similarity(one, two, "task2vec")
         assert by_pair(found.values, seed=1, layer=-1)["first", "second"] == pytest.approx(expected)
 
     diagonals = arrays(float, 6, elements=st.just(0.0) | st.floats(1e-9, 1e3))
@@ -241,20 +231,20 @@ class TestOfModels:
     @settings(max_examples=60, deadline=None)
     @given(diagonals, diagonals, st.sampled_from(["task2vec", "cosine"]))
     def test_similarity_laws(self, one, two, how):
-        value = fisher.similarity(one, two, how)
+        value = similarity(one, two, how)
         if not (one.any() and two.any()):
             assert math.isnan(value)
             return
         assert -1e-12 <= value <= 1 + 1e-12
-        assert value == pytest.approx(fisher.similarity(two, one, how))
-        assert fisher.similarity(one, one, how) == pytest.approx(1)
+        assert value == pytest.approx(similarity(two, one, how))
+        assert similarity(one, one, how) == pytest.approx(1)
 
     def test_task2vec_by_hand(self):
         one, two = np.array([1.0, 1.0, 100.0]), np.array([3.0, 0.0, 100.0])
         first, second = np.array([0.25, 1, 0.5]), np.array([0.75, 0, 0.5])
         expected = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
-        assert fisher.similarity(one, two, "task2vec") == pytest.approx(expected)
-        assert fisher.similarity(one, two, "cosine") > 0.99  # the largest decides
+        assert similarity(one, two, "task2vec") == pytest.approx(expected)
+        assert similarity(one, two, "cosine") > 0.99  # the largest decides
 
     def test_text(self, encoder: Path):
         model = load_encoder(locate_encoder(str(encoder)), torch.device("cpu"))
@@ -264,7 +254,7 @@ class TestOfModels:
         def encode(batch):
             return pool(model(**batch).last_hidden_state, batch["attention_mask"], "mean")
 
-        found = text.correlate(inputs(rows=rows, encode=encode), TextSettings(samples=20))
+        found = text(EncodedRows(encode, rows), SCOPE, TextSettings(samples=20))
         values = by_pair(found.values)
         assert values["first", "second"] == pytest.approx(1) and found.cost == Cost(60)
         means = []
@@ -287,27 +277,27 @@ class TestOfModels:
 
 class TestTrivial:
     def test_random(self):
-        found = chance.correlate(inputs(), SeededMeasureSettings()).values
+        found = by_chance(None, SCOPE, SeededMeasureSettings()).values
         values = by_pair(found, seed=0)
         assert len(set(values.values())) == 6 and values != by_pair(found, seed=1)
-        assert chance.correlate(inputs(), SeededMeasureSettings()).values.equals(found)
+        assert by_chance(None, SCOPE, SeededMeasureSettings()).values.equals(found)
         assert all(0 <= value < 1 for value in values.values())
 
     def test_size(self):
-        values = by_pair(size.correlate(inputs(), MeasureSettings()).values)
+        values = by_pair(size({"first": 10, "second": 1000, "score": 100}, SCOPE, MeasureSettings()).values)
         assert values["second", "first"] == values["second", "score"] == pytest.approx(3)
         assert values["score", "first"] == pytest.approx(2)
 
     def test_popularity_leaves_the_target_out(self):
-        truth = values_frame(
+        truth = value_table(
             [{"seed": 0, "source": s, "target": t, "value": 10.0 * TASKS.index(s) + TASKS.index(t)} for s, t in PAIRS]
         )
-        values = by_pair(popularity.correlate(inputs(truth=truth), PopularitySettings()).values)
+        values = by_pair(popularity(truth, SCOPE, PopularitySettings()).values)
         assert (
             values["first", "second"] == 2.0 and values["second", "first"] == 12.0 and values["score", "first"] == 21.0
         )
         changed = truth.assign(value=truth["value"].where(truth["target"] != "first", -1e9))
-        again = by_pair(popularity.correlate(inputs(truth=changed), PopularitySettings()).values)
+        again = by_pair(popularity(changed, SCOPE, PopularitySettings()).values)
         assert {k: v for k, v in again.items() if k[1] == "first"} == {
             k: v for k, v in values.items() if k[1] == "first"
         }
@@ -317,7 +307,7 @@ class TestTrivial:
 class TestTruth:
     def test_transfer(self):
         settings = TransferSettings(target_steps=5, source_steps=9)
-        todo = transfer.trainings(TASKS, (0, 1), settings)
+        todo = transfer_trainings(TASKS, (0, 1), settings)
         assert len(todo) == len(set(todo)) == 2 * (3 + 3 + 6)
         for place, training in enumerate(todo):
             assert training.start is None or (training.start in todo[:place] and training.start.steps == 9)
@@ -327,18 +317,18 @@ class TestTruth:
             scores[training] = {
                 training.tasks[0]: 0.5 if start is None else 0.5 + 0.01 * PAIRS.index((start.tasks[0], *training.tasks))
             }
-        found = transfer.correlate(inputs(scores=scores), settings)
+        found = transfer(scores, SCOPE, settings)
         for seed in (0, 1):
             assert by_pair(found.values, seed=seed) == pytest.approx({key: 0.01 * n for n, key in enumerate(PAIRS)})
-        assert len(transfer.trainings(TASKS, (0,), TransferSettings(target_steps=5))) == 3 + 6
+        assert len(transfer_trainings(TASKS, (0,), TransferSettings(target_steps=5))) == 3 + 6
         assert Training(("b",), 0, 5, Training(("a",), 0, 5)).name == "a → b"
 
     def test_pair(self):
         settings = TunedSettings(target_steps=5)
-        todo = pair.trainings(TASKS, (0, 1), settings)
+        todo = pair_trainings(TASKS, (0, 1), settings)
         assert len(todo) == len(set(todo)) == 2 * (3 + 3) and all(training.steps == 5 for training in todo)
         scores = {t: {task: (len(t.tasks) - 1) * len(task) + 0.1 * t.seed for task in t.tasks} for t in todo}
-        found = pair.correlate(inputs(scores=scores), settings)
+        found = pair(scores, SCOPE, settings)
         assert by_pair(found.values, seed=1) == pytest.approx({(s, t): len(t) for s, t in PAIRS})
 
     def test_rows(self):
@@ -357,4 +347,4 @@ def test_options_without_effect_are_refused():
 
 
 def test_values_schema():
-    assert set(values_frame([]).columns) <= set(schemas.CORRELATION.names) | {"term"}
+    assert set(value_table([]).columns) <= set(schemas.CORRELATION.names) | {"term"}

@@ -19,6 +19,8 @@ from matplotlib.text import Text
 from scipy.cluster.hierarchy import leaves_list
 
 from adaptershare_cli import schemas
+from adaptershare_cli.measures import MEASURES
+from adaptershare_cli.measures.spec import SHARE
 from adaptershare_cli.reporting import plots
 from adaptershare_cli.reporting.plots import canvas, heatmap, scatter
 from adaptershare_cli.reporting.plots import sharing as sharing_module
@@ -26,12 +28,13 @@ from adaptershare_cli.reporting.plots import sharing as sharing_module
 pytestmark = pytest.mark.filterwarnings("error")
 
 GLUE = ["mnli", "cola", "qnli", "qqp", "rte", "sst2", "stsb", "mrpc"]
+GRADIENT, DIRECTED = MEASURES["gradient"], MEASURES["gradient-directed"]
 LONG = ["banking77_intent_classification_with_all_intents", "a$b$c", "x<y>&z"]
 
 
 def correlation(names, seed=0, null=0.1, measure="gradient", unknown=()) -> pd.DataFrame:
     values = np.random.default_rng(seed).uniform(-0.3, 0.3, size=(len(names), len(names)))
-    values = abs(values) * 3 if measure == "plan" else values
+    values = abs(values) * 3 if MEASURES[measure].unit == SHARE else values
     rows = []
     for i, source in enumerate(names):
         for j, target in enumerate(names):
@@ -63,7 +66,7 @@ def svg_texts(path) -> list[str]:
 @pytest.mark.parametrize("names", [["mnli", "rte"], LONG, GLUE, [f"task{i:02d}" for i in range(30)]], ids=len)
 class TestAll:
     def test_heat_map(self, names, tmp_path):
-        self.check(tmp_path, names, lambda stem: plots.heat_map(correlation(names), stem, "A title"))
+        self.check(tmp_path, names, lambda stem: plots.heat_map(correlation(names), stem, "A title", GRADIENT))
 
     def test_scatter(self, names, tmp_path):
         values, truth = scatter_values(len(names))
@@ -94,26 +97,27 @@ class TestHeatMap:
 
     def test_values_are_written_for_few_tasks_only(self, tmp_path):
         for names, written in ((GLUE, 56), ([f"t{i}" for i in range(13)], 0)):
-            _, svg = plots.heat_map(correlation(names, null=math.nan), tmp_path / "h", "")
+            _, svg = plots.heat_map(correlation(names, null=math.nan), tmp_path / "h", "", GRADIENT)
             assert self.written_values(svg) == written
 
     def test_unknown_values_are_left_blank(self, tmp_path):
         table = correlation(GLUE, null=math.nan, unknown=({"mnli", "cola"}, {"rte", "qqp"}))
-        _, svg = plots.heat_map(table, tmp_path / "h", "")
+        _, svg = plots.heat_map(table, tmp_path / "h", "", GRADIENT)
         assert self.written_values(svg) == 52
 
     def test_nothing_known_is_drawn(self, tmp_path):
-        assert plots.heat_map(correlation(GLUE).assign(value=math.nan, null_upper=math.nan), tmp_path / "h", "")
+        nothing = correlation(GLUE).assign(value=math.nan, null_upper=math.nan)
+        assert plots.heat_map(nothing, tmp_path / "h", "", GRADIENT)
 
     def test_null_level_is_named_if_there_is_one(self, tmp_path):
         for null, there in ((0.123, True), (math.nan, False)):
-            _, svg = plots.heat_map(correlation(GLUE, null=null), tmp_path / "h", "")
+            _, svg = plots.heat_map(correlation(GLUE, null=null), tmp_path / "h", "", GRADIENT)
             assert ("null’s 95 % level: 0.12" in " ".join(svg_texts(svg))) is there
 
     def test_directed_sides_are_named(self, tmp_path):
-        for directed in (True, False):
-            _, svg = plots.heat_map(correlation(GLUE), tmp_path / "h", "", directed=directed)
-            assert ({"source", "target"} <= set(svg_texts(svg))) is directed
+        for measure in (DIRECTED, GRADIENT):
+            _, svg = plots.heat_map(correlation(GLUE), tmp_path / "h", "", measure)
+            assert ({"source", "target"} <= set(svg_texts(svg))) is measure.directed
 
     def test_similar_tasks_stand_together(self):
         values = np.full((6, 6), -0.1)
@@ -125,26 +129,33 @@ class TestHeatMap:
     def test_scale_is_centred_for_cosines_and_from_0_to_1_for_shares(self):
         values = np.array([[math.nan, -0.32], [0.1, math.nan]])
         nothing = np.full((2, 2), math.nan)
-        scale, colours = heatmap._colour_scale(values, nothing, share=False)
+        scale, colours = heatmap._colour_scale(values, nothing, whole=None)
         assert scale.vmin == -scale.vmax == pytest.approx(-0.35) and colours.name == "RdBu_r"
-        scale, _ = heatmap._colour_scale(np.abs(values), nothing, share=True)
+        scale, _ = heatmap._colour_scale(np.abs(values), nothing, whole=(0, 1))
         assert (scale.vmin, scale.vmax) == (0, 1)
+
+    @pytest.mark.parametrize("name", ["plan", "fusion", "mask-overlap"])
+    def test_every_share_is_drawn_from_0_to_1(self, monkeypatch, name):
+        table = correlation(GLUE, measure=name)
+        (picture,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(table, "unused", "", MEASURES[name]))
+        (cells,) = picture.axes[0].images
+        assert (cells.norm.vmin, cells.norm.vmax) == (0, 1) and cells.cmap.name == "Blues"
 
     @pytest.mark.parametrize(("low", "high", "limits"), [(0.7, 0.9, (0.7, 0.9)), (500.0, 3000.0, (500, 3000))])
     def test_values_far_above_0_have_a_scale_of_their_own(self, low, high, limits):
         values = np.full((3, 3), low)
         values[0, 1] = high
-        scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), share=False)
+        scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), whole=None)
         assert (scale.vmin, scale.vmax) == limits and colours.name == "Blues"
 
     def test_small_values_of_one_sign_keep_0_in_the_middle(self):
         values = np.array([[math.nan, 0.09, 0.17], [0.11, math.nan, 0.1], [0.15, 0.12, math.nan]])
-        scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), share=False)
+        scale, colours = heatmap._colour_scale(values, np.full((3, 3), math.nan), whole=None)
         assert (scale.vmin, scale.vmax) == pytest.approx((-0.2, 0.2)) and colours.name == "RdBu_r"
 
     def test_unknown_cells_and_sides_are_explained(self, tmp_path):
         table = correlation(GLUE, unknown=({"mnli", "cola"},))
-        _, svg = plots.heat_map(table, tmp_path / "h", "", directed=True)
+        _, svg = plots.heat_map(table, tmp_path / "h", "", DIRECTED)
         text = " ".join(svg_texts(svg))
         assert "hatched: unknown" in text and "row = source, column = target" in text
         assert svg.read_text(encoding="utf-8").count("<pattern ") == 1
@@ -152,7 +163,7 @@ class TestHeatMap:
     def test_rows_are_sources(self, monkeypatch):
         """The cell of a directed pair has its value's colour, at the source's row and the target's column."""
         table = correlation(["a", "b"]).assign(value=[0.3, -0.3])  # a -> b, then b -> a
-        (picture,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(table, "unused", "", directed=True))
+        (picture,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(table, "unused", "", DIRECTED))
         axes = picture.axes[0]
         rows, columns = (
             [label.get_text() for label in labels] for labels in (axes.get_yticklabels(), axes.get_xticklabels())
@@ -167,7 +178,7 @@ class TestHeatMap:
 
     def test_no_rows_are_refused(self, tmp_path):
         with pytest.raises(ValueError, match="no rows"):
-            plots.heat_map(correlation(GLUE).assign(layer=3), tmp_path / "h", "")
+            plots.heat_map(correlation(GLUE).assign(layer=3), tmp_path / "h", "", GRADIENT)
 
 
 class TestSharingPicture:
@@ -331,19 +342,19 @@ def many_names(tasks: int) -> list[str]:
 
 TITLE = "transfer: what the target gains from training on the source first, over five seeds and some more words"
 PICTURES = {
-    "heat map": (heatmap, lambda names: plots.heat_map(correlation(names), "unused", "A title")),
+    "heat map": (heatmap, lambda names: plots.heat_map(correlation(names), "unused", "A title", GRADIENT)),
     "directed": (
         heatmap,
         lambda names: plots.heat_map(
             correlation(names, unknown=({names[0], names[1]},)).assign(value=lambda table: table["value"] / 20),
-            "unused", TITLE, directed=True,
+            "unused", TITLE, DIRECTED,
         ),
     ),
     "large values": (
         heatmap,
         lambda names: plots.heat_map(
             correlation(names, null=math.nan, measure="size").assign(value=lambda table: 2e5 * (table["value"] + 0.4)),
-            "unused", "size", directed=True,
+            "unused", "size", MEASURES["size"],
         ),
     ),
     "sharing": (sharing_module, lambda names: plots.sharing_picture(sharing(names, layers=6), "unused", TITLE, 900)),
@@ -385,14 +396,14 @@ def test_overlaps_are_found(monkeypatch):
     monkeypatch.setattr(
         heatmap, "name_columns", lambda axes, names, cell: axes.set_xticks(range(len(names)), names) and 9
     )
-    (figure,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(correlation(many_names(13)), "unused", ""))
+    (figure,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(correlation(many_names(13)), "unused", "", GRADIENT))
     found = [corners(text) for text in texts(figure)]
     assert any(overlap(one, other) for place, one in enumerate(found) for other in found[place + 1 :])
 
 
 def test_global_state_is_left_alone(tmp_path):
     before = dict(matplotlib.rcParams)
-    plots.heat_map(correlation(GLUE), tmp_path / "h", "")
+    plots.heat_map(correlation(GLUE), tmp_path / "h", "", GRADIENT)
     assert dict(matplotlib.rcParams) == before
 
 

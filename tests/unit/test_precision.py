@@ -12,7 +12,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
 from adaptershare_cli.data.batches import make_batch
-from adaptershare_cli.model.encoder import linear_precision, load_encoder, resolve_precision
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.precision import linear_precision, resolve_precision
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings
@@ -55,7 +56,7 @@ def three_ways(encoder: PreTrainedModel, padded: bool) -> tuple[torch.Tensor, to
 @pytest.fixture
 def attention_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attention as on a GPU, and as autocast has it."""
-    monkeypatch.setattr("adaptershare_cli.model.encoder.attends_in_bf16", lambda device: True)
+    monkeypatch.setattr("adaptershare_cli.model.precision.attends_in_bf16", lambda device: True)
 
 
 @pytest.mark.usefixtures("attention_in_bf16")
@@ -201,6 +202,37 @@ def test_adapters_and_heads_stay_fp32(encoders: dict[str, Path], model_type: str
     assert all(torch.equal(tensor, expected[name]) for name, tensor in method.state()[0].items())
 
 
+@pytest.mark.parametrize("attention", [False, True])
+def test_adapters_inside_of_linears_stay_fp32(encoder: Path, monkeypatch: pytest.MonkeyPatch, attention: bool) -> None:
+    """The library's LoRA adds to the output of a Linear that is frozen itself."""
+    monkeypatch.setattr("adaptershare_cli.model.precision.attends_in_bf16", lambda device: attention)
+    model = load_encoder(locate_encoder(str(encoder)), CPU)
+    model.add_adapter("task", config=adapters.LoRAConfig(init_weights="bert"))
+    added = {name: p for name, p in model.named_parameters() if ".loras." in name}
+    assert len(added) == 8
+    for parameter in added.values():
+        parameter.requires_grad_(True)
+    before, seen = snapshot(model), set()
+    handles = [
+        module.loras["task"].register_forward_hook(lambda m, given, out: seen.update({given[1].dtype, out[0].dtype}))
+        for name, module in model.named_modules()
+        if name.endswith(("query", "value"))
+    ]
+    with adapters.AdapterSetup("task"):
+        full = hidden(model, batch(True))
+        with linear_precision(model, "bf16"):
+            assert {p.dtype for p in added.values()} == {torch.float32}
+            assert model.encoder.layer[0].attention.self.query.weight.dtype == torch.bfloat16
+            half = hidden(model, batch(True))
+            model(**batch(True)).last_hidden_state.square().sum().backward()
+    assert seen == {torch.float32}
+    assert not torch.equal(half, full) and (half - full).abs().max() < 0.1
+    assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in added.values())
+    for handle in handles:
+        handle.remove()
+    assert_unchanged(model, before)
+
+
 @pytest.mark.parametrize("model_type", ["bert", "electra"])
 def test_bf16_gradients_point_where_fp32_gradients_do(encoders: dict[str, Path], model_type: str) -> None:
     method, parts = build_method(encoders[model_type], "shared")
@@ -240,7 +272,7 @@ def test_training_in_bf16_scores_and_exports_in_fp32(encoder: Path) -> None:
 
 def test_auto_is_resolved_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("adaptershare_cli.model.encoder.supports_bf16", lambda device, able=able: able)
+        monkeypatch.setattr("adaptershare_cli.model.precision.supports_bf16", lambda device, able=able: able)
         assert resolve_precision("auto", CPU) == expected
         assert resolve_precision("fp32", CPU) == "fp32"
         assert resolve_precision("bf16", CPU) == "bf16"

@@ -43,9 +43,10 @@ def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) ->
 def test_resume_in_every_phase_of_adapterfusion(encoder: Path, step: int) -> None:
     """Within the first, second and third phase, and right at the end of the first."""
     names = ("first", "second", "score")
-    given = {"sources": random_sources(encoder, names), "task_steps": {"first": 5, "second": 3, "score": 7}}
+    task_steps = {"first": 5, "second": 3, "score": 7}
     parts = random_parts(names)
-    options = {"parts": parts, "given": given, "fusion_learning_rate": 0.01}
+    stage_one = {"start": random_sources(encoder, names), "task_steps": task_steps}
+    options = {"parts": parts, **stage_one, "fusion_learning_rate": 0.01}
     settings = replace(SETTINGS, eval_steps=2)
     whole = train(encoder, "adapterfusion", settings, 1, **options)
     assert set(whole.checkpoints) == set(range(1, 16))
@@ -56,7 +57,7 @@ def test_resume_in_every_phase_of_adapterfusion(encoder: Path, step: int) -> Non
     assert resumed.records == whole.records
     assert set(resumed.checkpoints) == set(range(step + 1, 16))
     assert_equal(resumed.checkpoints[15].tensors, whole.checkpoints[15].tensors)
-    for task, count in given["task_steps"].items():
+    for task, count in task_steps.items():
         rows = [row for row in whole.records["steps"] if row["task"] == task]
         assert [row["step"] for row in rows] == list(range(1, count + 1))
         assert {row["phase"] for row in rows} == {f"fusion-{task}"}
@@ -66,8 +67,8 @@ def test_resume_in_every_phase_of_adapterfusion(encoder: Path, step: int) -> Non
 
 def test_each_phase_keeps_its_own_best_step(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("first", "second")
-    given = {"sources": random_sources(encoder, names), "task_steps": {"first": 5, "second": 6}}
-    options = {"parts": random_parts(names), "given": given, "fusion_learning_rate": 0.05}
+    stage_one = {"start": random_sources(encoder, names), "task_steps": {"first": 5, "second": 6}}
+    options = {"parts": random_parts(names), **stage_one, "fusion_learning_rate": 0.05}
     settings = replace(SETTINGS, eval_steps=1, load_best_model_at_end=True)
     scripts = {"first": [0.1, 0.9, 0.2, 0.3, 0.4], "second": [0.1, 0.2, 0.3, 0.2, 0.1, 0.1]}
 

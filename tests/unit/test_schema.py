@@ -13,8 +13,8 @@ import yaml
 
 from adaptershare_cli.data.schema import definition_schema
 from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TextByRole
-from adaptershare_cli.data.task_kinds import KINDS
 from adaptershare_cli.data.tasks import builtin_folder
+from adaptershare_cli.kinds import KINDS
 
 SCHEMA = definition_schema()
 ODD = json.loads(Path(__file__).with_name("fingerprints.json").read_text(encoding="utf-8"))["odd definitions"]

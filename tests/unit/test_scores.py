@@ -16,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 from adaptershare_cli import schemas
 from adaptershare_cli.statistics import ranking, scores
 from adaptershare_cli.statistics.mantel import cell_correlation, mantel, permutation_p, permuted, task_permutations
+from adaptershare_cli.statistics.matrices import task_matrix
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -262,10 +263,10 @@ class TestTable:
     def test_matrix_of_a_correlation_table(self):
         rows = [(-1, "a", "b", 0.5), (-1, "b", "a", None), (0, "a", "b", 9.0), (-1, "c", "a", 0.1)]
         frame = pd.DataFrame(rows, columns=["layer", "source", "target", "value"])
-        found = scores.task_matrix(frame, ["b", "a"])
+        found = task_matrix(frame, ["b", "a"])
         assert np.isnan(found[[0, 1, 0], [0, 1, 1]]).all() and found[1, 0] == 0.5
         with pytest.raises(ValueError, match="duplicate"):
-            scores.task_matrix(pd.concat([frame, frame]), ["b", "a"])
+            task_matrix(pd.concat([frame, frame]), ["b", "a"])
 
 
 class TestCeiling:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adaptershare_cli.methods.adaptershare.method import Differentiate
-from adaptershare_cli.methods.planned import Check
-from adaptershare_cli.settings import AdapterShareSettings
+from adaptershare_cli.methods.adaptershare.settings import AdapterShareSettings
+from adaptershare_cli.methods.planned.method import Check
 from adaptershare_cli.sharing.differentiation import (
     Decision,
     Evidence,

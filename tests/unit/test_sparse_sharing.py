@@ -14,15 +14,17 @@ import torch
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.sparse_sharing.method import SparseSharing, start_digest
+from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
+from adaptershare_cli.methods.sparse_sharing.start import SearchedMasks
 from adaptershare_cli.methods.sparse_sharing.updates import sparse_updates
 from adaptershare_cli.model.masked import MaskedModel
-from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import Masks, kept_count, overlap, pack, prune, random_masks, round_counts, unpack
 from adaptershare_cli.training import loop
 from adaptershare_cli.training.costs import count_costs
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, outputs_of, random_parts
 from tests.trainings import Run, assert_equal, train
 
 NAMES = ("first", "second")
@@ -46,7 +48,12 @@ def make(folder: Path, names: tuple[str, ...] = NAMES, training: TrainingSetting
 
 
 def run(method: SparseSharing) -> None:
-    Trainer(method, random_parts(tuple(method.context.infos)), method.context.training, "fp32", None, Hooks()).run()
+    Trainer(method, random_parts(method.context.data.tasks), method.context.training, "fp32", None, Hooks()).run()
+
+
+def searched(masks: Any, start: str = "") -> SearchedMasks:
+    """Masks as an earlier run found them."""
+    return SearchedMasks(masks, start, SparseSharingSettings())
 
 
 def copies(method: SparseSharing) -> dict[str, torch.Tensor]:
@@ -282,7 +289,7 @@ def test_the_warm_up_is_full_sharing_and_counts_as_the_start(encoder: Path) -> N
 def test_random_masks_have_the_rates_of_the_given_ones(encoder: Path) -> None:
     model = make(encoder).model
     like = {task: random_masks(masks, 3, "like") for task, masks in halves(model).items()}
-    options = {**ONLY_JOINT, "masks": "random", "mask_run": "x", "given": {"masks": like}}
+    options = {**ONLY_JOINT, "masks": "random", "mask_run": "x", "start": searched(like)}
     method = make(encoder, **options)
     run(method)
     for task in NAMES:
@@ -298,8 +305,7 @@ def test_random_masks_have_the_rates_of_the_given_ones(encoder: Path) -> None:
 def test_masks_of_whole_neurons_are_drawn_as_neurons(encoder: Path) -> None:
     pruned = make(encoder, mask_unit="neuron", **QUICK)
     run(pruned)
-    given = {"masks": pruned.model.masks}
-    method = make(encoder, masks="random", mask_run="x", given=given)
+    method = make(encoder, masks="random", mask_run="x", start=searched(pruned.model.masks))
     for site in method.model.base.bottlenecks:
         for task, masks in method.chosen.items():
             units = masks[site.down][:, 0]
@@ -310,8 +316,8 @@ def test_masks_of_whole_neurons_are_drawn_as_neurons(encoder: Path) -> None:
 def test_given_masks_belong_to_their_start(encoder: Path) -> None:
     pruned = make(encoder, **QUICK)
     run(pruned)
-    given = {"masks": pruned.model.masks, "mask_start": start_digest(pruned.start)}
-    options = {"masks": "given", "mask_run": "x", "given": given}
+    start = searched(pruned.model.masks, start_digest(pruned.start))
+    options = {"masks": "given", "mask_run": "x", "start": start}
     same = make(encoder, multitask_warmup_epochs=QUICK["multitask_warmup_epochs"], **options)
     run(same)
     assert_equal(copies(same), copies(pruned))  # the same masks, the same start: the same joint training
@@ -368,7 +374,7 @@ def test_stored_is_the_union_and_the_masks(encoder: Path, part: str) -> None:
     })  # fmt: skip
     weights = 2 * 2 * 32 * 8 if part == "adapters" else 2 * (4 * 32 * 32 + 2 * 32 * 64)
     dense = 2 * (8 + 32) if part == "adapters" else 0
-    heads = {task: 33 * info.outputs for task, info in INFOS.items()}
+    heads = {task: 33 * outputs_of(info) for task, info in INFOS.items()}
     bits = math.ceil(weights / 32)
     assert method.model.weights_in_base == weights
     assert found.stored == union + len(INFOS) * bits + dense + sum(heads.values())

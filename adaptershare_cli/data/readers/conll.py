@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG, Line, first_lines, read_lines, without_line_end
+from adaptershare_cli.data.files import Line, first_lines, read_lines, without_line_end
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
     RowFault,
@@ -19,7 +19,7 @@ from adaptershare_cli.data.readers.rows import (
     wrong_width,
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
-from adaptershare_cli.data.words import split_words
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG, split_words
 
 _DOCUMENT = "-DOCSTART-"  # begins a line that holds no word and parts sentences as a blank line does
 

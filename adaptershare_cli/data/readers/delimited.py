@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from itertools import chain
 
 from adaptershare_cli.data.files import (
-    LONGEST_ROW,
-    TOO_LONG,
     DataFile,
     Line,
     first_lines,
@@ -32,6 +30,7 @@ from adaptershare_cli.data.readers.rows import (
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}  # by reader
 _DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}

@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from adaptershare_cli.data.files import (
-    TOO_LONG,
-    first_lines,
-    read_lines,
-    without_blank_lines_at_the_end,
-    without_line_end,
-)
+from adaptershare_cli.data.files import first_lines, read_lines, without_blank_lines_at_the_end, without_line_end
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
@@ -25,6 +19,7 @@ from adaptershare_cli.data.readers.rows import (
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import TOO_LONG
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import PurePosixPath
 
-from adaptershare_cli.data.files import TOO_LONG, read_lines, without_line_end
+from adaptershare_cli.data.files import read_lines, without_line_end
 from adaptershare_cli.data.readers.rows import FilesByRole, RowFault, UncheckedRow, UncheckedRows, fault_in
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import TOO_LONG
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:

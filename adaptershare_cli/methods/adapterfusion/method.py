@@ -1,6 +1,6 @@
 """AdapterFusion (EACL 2021), stage two: each target task learns to attend over adapters that stay as they are.
 
-Stage one, the adapters, comes from elsewhere (`MethodContext.sources`). One phase a target trains, on the target's own
+Stage one, the adapters, comes from elsewhere (`start`). One phase a target trains, on the target's own
 rows, its fusion modules (formulas in `model.fusion`) and its head, by the loss
 
     L + fusion_regularization * sum over sites |V - I|^2.
@@ -20,12 +20,12 @@ import torch
 from torch import nn
 
 from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.methods.adapterfusion.settings import AdapterFusionSettings
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.model.adapters import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.settings import AdapterFusionSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.evaluation import attention_rows
 from adaptershare_cli.training.optimizer import Optimizer
@@ -45,20 +45,18 @@ class AdapterFusion:
     def __init__(self, context: MethodContext) -> None:
         assert isinstance(context.settings, AdapterFusionSettings)
         self.context, self.settings = context, context.settings
-        training, seed, targets = context.training, context.seed, tuple(context.infos)
-        plan = SharingPlan.private(tuple(context.sources), context.encoder.config.num_hidden_layers)
-        bank = AdapterBank(
-            context.encoder, plan, training.adapter_config, training.reduction_factor, seed, **context.adapter_changes
-        )
-        for name, tensors in context.sources.items():
+        training, seed, targets = context.training, context.seed, context.data.tasks
+        plan = SharingPlan.private(tuple(context.start), context.encoder.config.num_hidden_layers)
+        bank = AdapterBank(context.encoder, plan, training, seed, config_fields=context.weights.config_fields)
+        for name, tensors in context.start.items():
             bank.fill(name, tensors)
         bank.tie_equal()
         for tensor in bank.parameters():
             tensor.requires_grad_(False)
         self.fusion = Fusion(bank, targets, seed)
         self.model = MultiTaskModel(
-            context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, seed,
-            fusion=self.fusion, initial_heads=context.init_heads,
+            context.encoder, bank, list(context.data.infos.values()), training.pooling, training.head_dropout, seed,
+            fusion=self.fusion, initial_heads=context.weights.heads,
         )  # fmt: skip
         self.begun: list[str] = []  # targets that have been trained; the others are as they were built
         context.records.setdefault("attention", [])
@@ -67,7 +65,7 @@ class AdapterFusion:
         """One a target."""
         for target in self.fusion.targets:
             yield Phase(
-                f"fusion-{target}", (target,), self.context.task_steps[target],
+                f"fusion-{target}", (target,), self.context.updates.of_task[target],
                 parameters=partial(self._trained, target),
                 undecayed=partial(self.fusion.parameters, target, values=True),
                 learning_rate=self.settings.fusion_learning_rate,
@@ -129,6 +127,6 @@ class AdapterFusion:
     def finish(self, folder: Path) -> None:
         """Record what each target attends to on its select rows."""
         size = self.context.training.per_device_eval_batch_size
-        for task, rows in self.context.select.items():
-            found = attention_rows(self.model, task, rows, size, self.context.pad_token)
+        for task, rows in self.context.data.select.items():
+            found = attention_rows(self.model, task, rows, size, self.context.data.pad_token)
             self.context.records["attention"].extend(found)

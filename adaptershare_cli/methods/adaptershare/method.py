@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods.adaptershare.settings import AdapterShareSettings
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import Act, Check, PlannedMethod, Verdict, tied_model
-from adaptershare_cli.settings import AdapterShareSettings
+from adaptershare_cli.methods.planned.method import Act, Check, PlannedMethod, Verdict, tied_model
 from adaptershare_cli.sharing.differentiation import (
     Decision,
     Guard,
@@ -33,8 +33,8 @@ def build(context: MethodContext) -> PlannedMethod:
     Raises UserError where --target-parameters allows less than there is at the start.
     """
     assert isinstance(context.settings, AdapterShareSettings)
-    shared = SharingPlan.shared(tuple(context.infos), context.encoder.config.num_hidden_layers)
-    plan = context.init_plan or shared
+    shared = SharingPlan.shared(context.data.tasks, context.encoder.config.num_hidden_layers)
+    plan = shared if context.start is None else context.start.last
     model = tied_model(context, plan, context.settings.fuse)
     method = PlannedMethod(context, plan, Differentiate(context.settings), model)
     target, trained = context.settings.target_parameters, sum(parameter.numel() for parameter in method.names())

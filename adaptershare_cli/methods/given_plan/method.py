@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 
 
 def build(context: MethodContext) -> PlannedMethod:
     """Joint training under the plan of the run that --init-plan names, from the first update on."""
-    assert context.init_plan is not None
-    return PlannedMethod(context, context.init_plan)
+    return PlannedMethod(context, context.start.last)

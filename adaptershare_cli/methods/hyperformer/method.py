@@ -12,11 +12,11 @@ from dataclasses import fields
 from pathlib import Path
 
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
-from adaptershare_cli.model.adapters import AdapterBank
-from adaptershare_cli.model.generated import SLOT, GeneratedModel, layer_norms
+from adaptershare_cli.methods.hyperformer.settings import HyperFormerSettings
+from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.model.encoder import layer_norms
+from adaptershare_cli.model.hyperformer import HyperFormerModel, adapter_slots
 from adaptershare_cli.model.hypernetwork import GeneratorSizes, save_hypernetwork
-from adaptershare_cli.settings import HyperFormerSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 
 
@@ -29,7 +29,7 @@ class HyperFormer(PlannedMethod):
     """Joint training whose adapters are generated; beside the tasks' folders it keeps generators and embeddings."""
 
     def __init__(self, context: MethodContext) -> None:
-        plan = SharingPlan.private(tuple(context.infos), context.encoder.config.num_hidden_layers)
+        plan = SharingPlan.private(context.data.tasks, context.encoder.config.num_hidden_layers)
         self.generated = generated_model(context, plan)
         super().__init__(context, plan, model=self.generated)
 
@@ -43,14 +43,14 @@ class HyperFormer(PlannedMethod):
         ]
 
 
-def generated_model(context: MethodContext, plan: SharingPlan) -> GeneratedModel:
+def generated_model(context: MethodContext, plan: SharingPlan) -> HyperFormerModel:
     """The encoder with a slot for each task, its generators, and, if they are trained, its layer norms."""
     settings, training = context.settings, context.training
     assert isinstance(settings, HyperFormerSettings)
     sizes = {item.name: getattr(settings, item.name) for item in fields(GeneratorSizes) if hasattr(settings, item.name)}
     norms = layer_norms(context.encoder) if settings.train_layer_norms else {}
-    bank = AdapterBank(context.encoder, plan, training.adapter_config, training.reduction_factor, context.seed, **SLOT)
-    return GeneratedModel(
-        context.encoder, bank, list(context.infos.values()), training.pooling, training.head_dropout, context.seed,
+    bank = adapter_slots(context.encoder, plan, training, context.seed)
+    return HyperFormerModel(
+        context.encoder, bank, list(context.data.infos.values()), training.pooling, training.head_dropout, context.seed,
         GeneratorSizes(**sizes), norms,
     )  # fmt: skip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.sharing.plan import SharingPlan
 
 
 def build(context: MethodContext) -> PlannedMethod:
     """Joint training under the private plan."""
-    return PlannedMethod(context, SharingPlan.private(tuple(context.infos), context.encoder.config.num_hidden_layers))
+    return PlannedMethod(context, SharingPlan.private(context.data.tasks, context.encoder.config.num_hidden_layers))

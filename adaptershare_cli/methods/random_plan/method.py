@@ -11,7 +11,7 @@ import numpy as np
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import Act, PlannedMethod
+from adaptershare_cli.methods.planned.method import Act, PlannedMethod
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
@@ -21,13 +21,13 @@ History = tuple[tuple[int, SharingPlan], ...]
 
 def build(context: MethodContext) -> PlannedMethod:
     """Joint training under plans drawn after those of the run that --init-plan names."""
-    last = context.plan_history[-1][0]
-    if last >= context.max_steps:
+    last = context.start.last_change
+    if last >= context.updates.total:
         raise UserError(
-            f"The run that --init-plan names split at update {last}, this one has only {context.max_steps} updates",
+            f"The run that --init-plan names split at update {last}, this one has only {context.updates.total} updates",
             fix="Give it as many updates (--max-steps, --num-train-epochs).",
         )
-    history = permuted(context.plan_history, context.seed)
+    history = permuted(context.start.plans, context.seed)
     return PlannedMethod(context, history[0][1], Follow(history))
 
 

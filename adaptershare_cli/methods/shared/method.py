@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.planned import PlannedMethod
+from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.sharing.plan import SharingPlan
 
 
 def build(context: MethodContext) -> PlannedMethod:
     """Joint training under the fully shared plan."""
-    return PlannedMethod(context, SharingPlan.shared(tuple(context.infos), context.encoder.config.num_hidden_layers))
+    return PlannedMethod(context, SharingPlan.shared(context.data.tasks, context.encoder.config.num_hidden_layers))

@@ -27,10 +27,11 @@ from torch import nn
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
+from adaptershare_cli.methods.sparse_sharing.start import SearchedMasks
 from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, sparse_updates
 from adaptershare_cli.model.export import export_task
 from adaptershare_cli.model.masked import make_masked
-from adaptershare_cli.settings import SparseSharingSettings
 from adaptershare_cli.sharing import masks as m
 from adaptershare_cli.training.checkpoint import with_prefix, without_prefix
 from adaptershare_cli.training.optimizer import Optimizer
@@ -56,13 +57,11 @@ class SparseSharing:
                 f"--updates strict counts the updates of every weight, which --optim {training.optim} cannot",
                 fix="Use AdamW, or --updates leaky.",
             )
-        self.model = make_masked(
-            context.encoder, context.infos, self.settings.prune, training.adapter_config, training.reduction_factor,
-            training.pooling, training.head_dropout, context.seed,
-        )  # fmt: skip
-        searched = context.mask_settings
-        assert searched is None or isinstance(searched, SparseSharingSettings)
-        self.updates = sparse_updates(self.settings, training, context.sizes, searched)
+        self.model = make_masked(context.encoder, context.data.infos, self.settings.prune, training, context.seed)
+        assert context.start is None or isinstance(context.start, SearchedMasks)
+        self.searched: SearchedMasks | None = context.start
+        search = self.searched.settings if self.searched else None
+        self.updates = sparse_updates(self.settings, training, context.data.sizes, search)
         self.start = self._copy()
         self.chosen: dict[str, m.Masks] = self._baseline()
         context.records.setdefault("pruning", [])
@@ -70,10 +69,10 @@ class SparseSharing:
     def _baseline(self) -> dict[str, m.Masks]:
         """The masks of --masks given or random, by task; none for other masks. Raises UserError if they do not fit."""
         ones = self.model.all_ones()
-        if self.settings.masks not in ("given", "random"):
+        if self.searched is None:
             return {}
-        found = {task: dict(self.context.masks[task]) for task in self.context.infos}
-        for task, masks in found.items():
+        taken = {task: dict(self.searched.masks[task]) for task in self.context.data.infos}
+        for task, masks in taken.items():
             if {name: mask.shape for name, mask in masks.items()} != {name: one.shape for name, one in ones.items()}:
                 raise UserError(
                     f"The masks of task {task} are of other tensors than those that are pruned here",
@@ -81,8 +80,8 @@ class SparseSharing:
                     fix="Give --prune, --adapter-config, --reduction-factor and --model as that run had them.",
                 )
         if self.settings.masks == "given":
-            return found
-        return {task: self._random(task, masks) for task, masks in found.items()}
+            return taken
+        return {task: self._random(task, masks) for task, masks in taken.items()}
 
     def _random(self, task: str, masks: m.Masks) -> m.Masks:
         """As many weights of every tensor; whole neurons where the masks are of whole neurons."""
@@ -97,7 +96,7 @@ class SparseSharing:
 
     def phases(self) -> Iterator[Phase]:
         """The warm-up, one for each task and training between rounds, and `main`."""
-        tasks = tuple(self.context.infos)
+        tasks = tuple(self.context.data.infos)
         if self.updates.warmup:
             yield Phase("warm-up", tasks, self.updates.warmup, self.model.parameters, end=self._start_here)
         for task in tasks:
@@ -133,7 +132,7 @@ class SparseSharing:
 
     def _begin_joint(self) -> None:
         """Back to the common start, each task with the masks that were chosen for it."""
-        if self.settings.masks == "given" and self.context.mask_start != start_digest(self.start):
+        if self.settings.masks == "given" and self.searched and self.searched.start != start_digest(self.start):
             raise UserError(
                 "The masks were pruned from other weights than those that this run starts with",
                 where="--mask-run",

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.settings import SparseSharingSettings, TrainingSettings
+from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.schedule import task_updates, total_steps
 
 PRUNING = "prune-"  # how the names of the phases begin in which a task is trained alone

@@ -18,6 +18,7 @@ from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from adaptershare_cli import schemas
+from adaptershare_cli.measures.spec import SHARE, Measure
 from adaptershare_cli.reporting.plots.canvas import (
     FAINT,
     FEW_TASKS,
@@ -31,21 +32,22 @@ from adaptershare_cli.reporting.plots.canvas import (
     save,
     write_title,
 )
-from adaptershare_cli.statistics.scores import task_matrix
+from adaptershare_cli.statistics.matrices import off_diagonal, task_matrix
+from adaptershare_cli.statistics.missing import known_mean
 
-SHARES = frozenset({"plan"})  # measures with values from 0 to 1
 DIAGONAL = "#d4d4d4"
 
 
-def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, directed: bool = False) -> list[Path]:
+def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, measure: Measure) -> list[Path]:
     """Draw the values over all layers as a heat map, tasks ordered by a clustering, and return PNG and SVG.
 
-    `correlation` (`schemas.CORRELATION`) is one measure; only its rows of layer -1 are drawn: row = source, column =
-    target, which is said where `directed`. The dendrogram (for three or more tasks) is average linkage on 1 - value
-    with its leaves in optimal order; for a directed measure on the mean of both directions, and unknown pairs, hatched,
-    are as far apart as the known ones are on average. If the table has a null, the median over the pairs of its 95 %
-    level is marked in the colour scale, and values above their own pair's level are marked in their cells. Colours
-    diverge from 0, but for shares and for values far above 0. Raises ValueError without rows.
+    `correlation` (`schemas.CORRELATION`) is of the `measure`; only its rows of layer -1 are drawn: row = source, column
+    = target, which is said where the measure is directed. The dendrogram (for three or more tasks) is average linkage
+    on 1 - value with its leaves in optimal order; for a directed measure on the mean of both directions, and unknown
+    pairs, hatched, are as far apart as the known ones are on average. If the table has a null, the median over the
+    pairs of its 95 % level is marked in the colour scale, and values above their own pair's level are marked in their
+    cells. Colours of shares cover the measure's range; those of all others diverge from 0, unless the values lie far
+    above 0. Raises ValueError without rows.
     """
     rows = correlation[correlation["layer"] == schemas.ALL_LAYERS]
     if rows.empty:
@@ -55,10 +57,10 @@ def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, directed: b
     tree = cluster(values)
     order = leaves_list(tree) if tree is not None else np.arange(len(tasks))
     values, levels = values[np.ix_(order, order)], levels[np.ix_(order, order)]
-    scale, colours = _colour_scale(values, levels, share=set(rows["measure"]) <= SHARES)
+    scale, colours = _colour_scale(values, levels, measure.range if measure.unit == SHARE else None)
     with new_figure() as figure:
         picture = _HeatMap(figure, [tasks[place] for place in order], values, levels, scale, colours)
-        picture.draw(tree, title, directed)
+        picture.draw(tree, title, measure.directed)
         return save(figure, path_stem)
 
 
@@ -69,8 +71,7 @@ def cluster(similarity: np.ndarray) -> np.ndarray | None:
     """
     if len(similarity) < 2:
         return None
-    both = np.stack([similarity, similarity.T])
-    similar = np.ma.masked_invalid(both).mean(axis=0).filled(np.nan)
+    similar = known_mean(np.stack([similarity, similarity.T]))
     np.fill_diagonal(similar, np.nan)
     distance = _top(similar) - similar
     distance[np.isnan(distance)] = 1.0 if np.isnan(distance).all() else np.nanmean(distance)
@@ -82,20 +83,17 @@ def _top(similarity: np.ndarray) -> float:
     return max(1.0, float(np.nanmax(off_diagonal(similarity), initial=-math.inf)))
 
 
-def off_diagonal(matrix: np.ndarray) -> np.ndarray:
-    """The values that are not on the diagonal, in one row."""
-    return matrix[~np.eye(len(matrix), dtype=bool)]
-
-
-def _colour_scale(values: np.ndarray, levels: np.ndarray, share: bool) -> tuple[Normalize, Colormap]:
-    """Shares from 0 to 1; values far above 0 from lowest to highest; all others diverge from 0, as far either way.
+def _colour_scale(
+    values: np.ndarray, levels: np.ndarray, whole: tuple[float, float] | None
+) -> tuple[Normalize, Colormap]:
+    """The `whole` range if one is named; values far above 0 from lowest to highest; else as far from 0 either way.
 
     Far above is over 0.5 (such as cosines of mean embeddings), or no share or correlation at all (over 1).
     """
     known = np.array([x for x in (*off_diagonal(values), *off_diagonal(levels)) if x == x])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    if share:
-        return Normalize(0, 1), matplotlib.colormaps["Blues"]
+    if whole is not None:
+        return Normalize(*whole), matplotlib.colormaps["Blues"]
     if low > 0.5 or (low >= 0 and high > 1):
         return Normalize(low, high if high > low else low + 1), matplotlib.colormaps["Blues"]
     largest = max(-low, high)

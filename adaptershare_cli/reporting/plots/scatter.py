@@ -13,6 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from scipy.stats import linregress
 
 from adaptershare_cli.reporting.plots.canvas import FAINT, INK, axes_at, new_figure, number, save, write_title
+from adaptershare_cli.statistics.matrices import known_pairs
+from adaptershare_cli.statistics.missing import known_mean
 from adaptershare_cli.statistics.ranking import spearman
 
 COLOURS = (  # Okabe & Ito 2008: safe for the colour-blind
@@ -44,9 +46,9 @@ def scatter_picture(
     Raises ValueError if no pair is known.
     """
     of_seeds = np.ma.masked_invalid(truth)
-    mean = of_seeds.mean(axis=0).filled(np.nan)
+    mean = known_mean(truth)
     spread = np.ma.filled(of_seeds.std(axis=0, ddof=1) / np.sqrt(of_seeds.count(axis=0)), np.nan)
-    known = np.isfinite(values) & np.isfinite(mean) & ~np.eye(len(tasks), dtype=bool)
+    known = known_pairs(values, mean)
     if not known.any():
         raise ValueError("no pair is known to both the measure and the truth")
     across = np.full(values.shape, np.nan) if errors is None else errors

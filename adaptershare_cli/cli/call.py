@@ -1,0 +1,83 @@
+"""One call of a command: what all commands have in common, and the way from its options to the work and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.model.adapters import training_settings
+from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings
+
+if TYPE_CHECKING:
+    from adaptershare_cli.runs.context import StageContext
+    from adaptershare_cli.store.workspace import Artefact
+
+Artefacts: TypeAlias = "list[Artefact]"  # so that annotations are evaluated without importing anything heavy
+
+
+@dataclass(frozen=True)
+class Call:
+    """A command as it was called.
+
+    `options` are the options of settings that were set, by name; `invocation` is the shell command that repeats the
+    call (without --force).
+    """
+
+    command: str
+    invocation: str
+    options: Mapping[str, Any]
+    workspace: Path
+    reporter: Reporter
+    force: bool = False
+    no_wait: bool = False
+
+    def settings(self, cls: type) -> Any:
+        """An instance of a settings class."""
+        return settings_from(cls, self.options)
+
+    def context(
+        self,
+        options: Mapping[str, Any] | None = None,
+        task_dir: str | None = None,
+        from_folder: Path | None = None,
+        model: str = "embedded",
+    ) -> StageContext:
+        """The stages' context, with the settings of these options (by default the call's)."""
+        from adaptershare_cli.runs.context import StageContext
+        from adaptershare_cli.store.workspace import Workspace
+
+        values = self.options if options is None else options
+        return StageContext(
+            workspace=Workspace(self.workspace, command=self.invocation),
+            reporter=self.reporter,
+            force=self.command if self.force else "",
+            no_wait=self.no_wait,
+            task_dirs=folders(task_dir),
+            from_folder=from_folder,
+            model=model,
+            download=settings_from(DownloadSettings, values),
+            prepro=settings_from(PreproSettings, values),
+            training=training_settings(values),
+            runtime=settings_from(RuntimeSettings, values),
+            chosen=frozenset(self.options),
+        )
+
+    def finish(self, artefacts: Artefacts) -> None:
+        """The summary: where things are, and as JSON what programs need."""
+        found = [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts]
+        self.reporter.finish({"command": self.command, "artefacts": found})
+        for artefact in artefacts[-8:]:
+            self.reporter.path(str(artefact.path))
+
+
+def settings_from(cls: type, options: Mapping[str, Any]) -> Any:
+    """An instance of a settings class from the options that were set; others are left for other classes."""
+    return cls(**{item.name: options[item.name] for item in fields(cls) if item.name in options})
+
+
+def folders(task_dir: str | None) -> tuple[Path, ...]:
+    """The folders that --task-dir names."""
+    return tuple(Path(part.strip()) for part in (task_dir or "").split(",") if part.strip())

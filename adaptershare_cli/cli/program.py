@@ -1,0 +1,93 @@
+"""The program's group of commands: signals while a command runs, and the one place where errors become exit codes.
+
+Our errors are no subclasses of Typer's: the class that Typer catches (`ClickException`) is private, its own printing
+knows neither `where` nor `fix`, and what is used from Python would have to import Typer. `Program.invoke` catches ours
+before Typer would see them, and turns Typer's complaints about bounds into ours. Anything else is a fault of the
+program and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import shlex
+import signal
+from dataclasses import replace
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from adaptershare_cli.cli.console import show_error
+from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
+from adaptershare_cli.settings.fields import flag, out_of_bounds
+from adaptershare_cli.signals import on_signals
+
+_WORDS = "adaptershare.words"
+# What a full, read-only or failing disk says; any other OSError is a fault of the program.
+DISK_ERRORS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG, errno.ELOOP,
+)  # fmt: skip
+
+
+class Program(TyperGroup):
+    """The group of all commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep the words of the command line for `invocation`, then go on as Typer does."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the command's options and run it; a known error is shown and ends with its exit code."""
+        try:
+            with on_signals(_interrupt, signal.SIGTERM):
+                return super().invoke(ctx)
+        except (Interrupted, KeyboardInterrupt) as error:
+            stopped = error if isinstance(error, Interrupted) else Interrupted("Stopped; what was made is kept")
+            _end(replace(stopped, fix=f"Run the same command again to go on: {invocation(ctx)}"))
+        except AdapterShareError as error:
+            _end(error)
+        except typer.BadParameter as error:
+            refused = bounds_error(error)
+            if refused is None:
+                raise
+            _end(refused)
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            _end(RunError(f"A file cannot be read or written: {error.strerror}", where=str(error.filename or "")))
+
+
+def invocation(ctx: typer.Context, leave_out: str = "") -> str:
+    """The command line that was given, as it can be given again; a workspace from the environment is written out."""
+    words = [word for word in ctx.meta.get(_WORDS, []) if word != leave_out]
+    return f"{ctx.find_root().info_name} {shlex.join(words)}"
+
+
+def write_out_workspace(ctx: typer.Context, workspace: Any) -> None:
+    """Let `invocation` name the workspace where the environment did: it may be another one next time."""
+    source = ctx.get_parameter_source("workspace")
+    if source is not None and source.name == "ENVIRONMENT":
+        ctx.meta[_WORDS] += ["--workspace", str(workspace)]
+
+
+def bounds_error(error: typer.BadParameter) -> UserError | None:
+    """Typer's complaint that a number is out of bounds with option, value and both bounds; None if it is another."""
+    from pydantic import ValidationError
+
+    if error.param is None or not isinstance(error.__cause__, ValidationError):
+        return None
+    (found, *_) = error.__cause__.errors()
+    if found["type"] not in ("greater_than_equal", "less_than_equal"):
+        return None
+    return out_of_bounds(flag(error.param.name), found["input"], error.param.min, error.param.max)  # type: ignore[attr-defined]
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _end(error: AdapterShareError) -> NoReturn:
+    show_error(error)
+    raise typer.Exit(error.exit_code) from error

@@ -1,0 +1,162 @@
+"""Adapters and heads that are stored in folders (in the AdapterHub layout): checked, and read as values."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.model.adapters import adapter_kind, adapter_kinds
+from adaptershare_cli.model.adapters.bank import ADAPTER_FOLDER_FILES, check_adapter_name, named_tensors
+from adaptershare_cli.model.adapters.base import AdapterKind
+from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
+from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.settings import TrainingSettings, flag
+
+CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
+PICKLED = "pytorch_adapter.bin"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@-]*")
+TEMPORARY_NAME = "(stored)"  # no task can be called so
+
+
+def find_adapters(folder: Path) -> dict[str, Path]:
+    """The adapter folders in `folder`, sorted by name. Raises UserError if there is none, or a name is no good."""
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder", where="--adapters")
+    found = {path.name: path for path in sorted(folder.iterdir()) if (path / CONFIG).is_file()}
+    if not found:
+        nested = [name for name in ("tasks", "adapters") if (folder / name).is_dir()]
+        raise UserError(
+            f"There is no adapter in {folder}",
+            where="--adapters",
+            fix=f"Each adapter is a sub-folder with {CONFIG} and {WEIGHTS}."
+            + (f" Did you mean {folder / nested[0]}?" if nested else ""),
+        )
+    for name, path in found.items():
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"An adapter cannot be called {name!r}", where=str(path), fix="Rename its folder: letters, digits, _-@."
+            )
+        check_adapter_name(name)
+    return found
+
+
+def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettings) -> None:
+    """Raise UserError unless the folder's adapter is for such an encoder, and what the `training` settings make."""
+    if not (folder / WEIGHTS).is_file():
+        pickled = (folder / PICKLED).is_file()
+        raise UserError(
+            f"The adapter has no {WEIGHTS}" + (f"; {PICKLED} is a pickle, and nothing is unpickled" if pickled else ""),
+            where=str(folder / PICKLED if pickled else folder),
+            fix="Save it again with save_adapter(…, use_safetensors=True).",
+        )
+    description = _read_json(folder / CONFIG)
+    for name, ours in (("model_type", encoder.model_type), ("hidden_size", encoder.hidden_size)):
+        if description.get(name) != ours:
+            raise UserError(
+                f"The adapter belongs to an encoder with {name} {description.get(name)}; here it is {ours}",
+                where=str(folder / CONFIG),
+                fix="Name the encoder that it was trained on with --model.",
+            )
+    kind = adapter_kind(training.adapter_config)
+    usual = kind.library_config(training).to_dict()
+    options = {name: option for option, name in kind.options.items()}
+    for name, theirs in differing_fields(folder, training).items():
+        fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(adapter_kinds())}."
+        raise UserError(
+            f"The adapter has {name} {theirs}; {kind.described(training)} has {usual[name]}",
+            where=str(folder / CONFIG),
+            fix=f"Give {flag(options[name], theirs)}." if name in options else fix,
+        )
+
+
+def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]:
+    """The config fields in which the folder's adapter differs from what the settings make, of what shapes its function.
+
+    What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `config_fields`.
+    """
+    kind, file = adapter_kind(training.adapter_config), folder / CONFIG
+    stored = _complete_config(kind, _read_json(file).get("config"), file)
+    usual = kind.library_config(training).to_dict()
+    return {name: stored[name] for name in kind.shaping if stored[name] != usual[name]}
+
+
+def _complete_config(kind: AdapterKind, config: Any, file: Path) -> dict[str, Any]:
+    architecture = config.get("architecture") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or architecture != kind.architecture:
+        raise UserError(
+            f"The adapter's architecture is {architecture or 'unknown'}; only {kind.label} adapters can be used",
+            where=str(file),
+        )
+    try:
+        return kind.complete_config(config)
+    except TypeError as error:
+        raise UserError(f"The adapter's config is not complete: {error}", where=str(file)) from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{file.name} cannot be read: {error}", where=str(file)) from error
+    if not isinstance(value, dict):
+        raise UserError(f"{file.name} does not hold an object", where=str(file))
+    return value
+
+
+def read_adapter(folder: Path, encoder: PreTrainedModel, kind: AdapterKind) -> dict[str, torch.Tensor]:
+    """The folder's adapter as tensors on the CPU, named as by `AdapterBank.named_parameters`.
+
+    The library reads it (older layouts too). Raises UserError where the weights are not all of those of its config.
+    """
+    model, loading = cast(Any, encoder), {}  # type: ignore[var-annotated]
+    try:
+        model.load_adapter(str(folder), load_as=TEMPORARY_NAME, use_safetensors=True, loading_info=loading)
+        tensors = {n: t.detach().cpu().clone() for n, t in named_tensors(kind, model, TEMPORARY_NAME).items()}
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(f"The adapter cannot be loaded: {reason}", where=str(folder)) from error
+    finally:
+        model.delete_adapter(TEMPORARY_NAME)
+    wrong = [*loading["missing_keys"], *loading["unexpected_keys"]]
+    if wrong:
+        raise UserError(
+            f"The adapter's weights do not fit its config: {len(wrong)} tensors are missing or superfluous, for "
+            f"example {wrong[0].replace(TEMPORARY_NAME, folder.name)}",
+            where=str(folder / WEIGHTS),
+        )
+    return tensors
+
+
+def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Tensor]:
+    """The head (`weight`, `bias`) of an exported task. Raises UserError unless it is one for the task `info`."""
+    if not (folder / HEAD_FILE).is_file() or not (folder / HEAD_CONFIG).is_file():
+        raise UserError(f"There is no head for task {info.name}", where=str(folder))
+    head = _read_json(folder / HEAD_CONFIG)
+    bounds = list(info.range) if info.range else None
+    ours = {"kind": info.kind, "labels": list(info.labels), "range": bounds, "pooling": head_pooling(info, pooling)}
+    for name, value in ours.items():
+        if head.get(name) != value:
+            raise UserError(
+                f"The head does not fit task {info.name}: {name} {head.get(name)} there, {value} here",
+                where=str(folder / HEAD_CONFIG),
+            )
+    try:
+        return load_file(folder / HEAD_FILE)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"The head cannot be loaded: {error}", where=str(folder / HEAD_FILE)) from error
+
+
+def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:
+    """Copy the adapter and the head that `export_task` wrote into `folder` into the tensors that `task` uses."""
+    model.bank.fill(task, read_adapter(folder, model.encoder, model.bank.kind))
+    model.heads[task].linear.load_state_dict(read_head(folder, model.infos[task], model.pooling))

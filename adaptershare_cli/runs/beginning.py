@@ -1,0 +1,128 @@
+"""How a joint run's start comes about: the method's own `start` module asks, and may have its first stage trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+
+from adaptershare_cli.methods import METHODS
+from adaptershare_cli.methods.private.settings import PrivateSettings
+from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.methods.start import PastRun, Start
+from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.runs.choose import select_runs
+from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.executors import Executor
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.rows import Limits, scored_contents, train_sizes
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.store.artefact import Artefact
+
+ALONE = PrivateSettings(observe=False)  # the private method with one task: there is nothing to observe
+SeedStarts = Callable[[Sequence[Artefact], int], Start]  # the tasks' prepared rows and a seed -> that run's start
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Answers a method's questions (`methods.start.Ask`) from the command's context."""
+
+    context: StageContext
+    method: str
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The training settings of the run."""
+        return self.context.training
+
+    @property
+    def encoder(self) -> EncoderSource:
+        """The encoder that --model names."""
+        return self.context.encoder
+
+    @property
+    def model(self) -> str:
+        """What --model named it by."""
+        return self.context.model
+
+    @property
+    def chosen(self) -> Set[str]:
+        """The names of the options that the user gave."""
+        return self.context.chosen
+
+    def say(self, text: str) -> None:
+        """Tell the user."""
+        self.context.reporter.line(text)
+
+    def past_runs(self, words: str, option: str) -> list[PastRun]:
+        """The runs that the value of an option names, verified."""
+        return past_runs(self.context, words, option)
+
+
+def past_runs(context: StageContext, words: str, option: str) -> list[PastRun]:
+    """The runs that the value of an option names, verified. Raises UserError where there is none."""
+    return [StoredRun(run) for run in select_runs(context.workspace, words, newest_only=False, option=option)]
+
+
+@dataclass(frozen=True)
+class PreparedTasks:
+    """Trains a method's first stage on the tasks' prepared rows (`methods.start.Preparation`)."""
+
+    context: StageContext
+    executor: Executor
+    prepared: Sequence[Artefact]
+
+    def train_sizes(self) -> Mapping[str, int]:
+        """Train rows of each task that are left when the tasks are trained in one run."""
+        return train_sizes(self.context.training.leak_scope, self.prepared)
+
+    def train_alone(self, updates: Mapping[str, int], seed: int) -> list[PastRun]:
+        """A run of each task alone.
+
+        What stands in a scored split of any of the tasks is left out, as in joint training.
+        """
+        limits = Limits(avoid=scored_contents(self.context.training.leak_scope, self.prepared))
+        pending = [
+            self.executor.submit(
+                Job(
+                    "train-single",
+                    artefact.name,
+                    "private",
+                    ALONE,
+                    replace(self.context.training, max_steps=updates[artefact.name]),
+                    self.context.runtime,
+                    self.context.encoder,
+                    (artefact,),
+                    seed,
+                    limits=limits,
+                )  # fmt: skip
+            )
+            for artefact in self.prepared
+        ]
+        return [StoredRun(job.result()) for job in pending]
+
+    def train_together(self, method: str, settings: MethodSettings, updates: int, seed: int) -> PastRun:
+        """A run of all tasks by another method."""
+        job = Job(
+            "train-share", method, method, settings, replace(self.context.training, max_steps=updates),
+            self.context.runtime, self.context.encoder, tuple(self.prepared), seed,
+        )  # fmt: skip
+        return StoredRun(self.executor.submit(job).result())
+
+
+def choose_start(
+    context: StageContext,
+    executor: Executor,
+    method: str,
+    settings: MethodSettings,
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+) -> SeedStarts:
+    """How the start of each seed's run comes about. Raises UserError for wrong options, before anything is made."""
+    begin = METHODS[method].begin()
+    if begin is None:
+        return lambda prepared, seed: Start()
+    start_of = begin(settings, Asking(context, method, tasks, seeds))
+    return lambda prepared, seed: start_of(PreparedTasks(context, executor, prepared), seed)

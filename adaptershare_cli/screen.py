@@ -1,0 +1,61 @@
+"""What commands, studies and runs tell a person, as they see it; `cli.console` shows it on a terminal or in a pipe."""
+
+from __future__ import annotations
+
+import unicodedata
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from rich.markup import escape
+from rich.table import Table
+
+LONGEST_TEXT = 4000  # characters of a text that are shown
+
+
+def shown(text: str) -> str:
+    """Text of a user's or a file's for the console: no markup, control characters written out, of bounded length."""
+    cut = text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + "…"
+    odd = {ord(sign) for sign in cut if unicodedata.category(sign) in ("Cc", "Cs", "Cf") and sign != "\n"}
+    return escape(cut.translate({sign: ascii(chr(sign))[1:-1] for sign in odd}))
+
+
+class TrainingView(Protocol):
+    """One training while it runs."""
+
+    def step(self, step: int, task: str, loss: float, rows: int) -> None:
+        """One update was made."""
+
+    def resume(self, step: int) -> None:
+        """The training goes on after this update."""
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+
+    def table(self, table: Table) -> None:
+        """A table that stays."""
+
+    def scoring(self, task: str, split: str, rows: int) -> None:
+        """Scoring of a part begins."""
+
+
+class Screen(Protocol):
+    """Where lines and tables go."""
+
+    def line(self, text: str) -> None:
+        """One plain line."""
+
+    def kept_artefact(self, label: str, detail: str = "", quiet: bool = False) -> None:
+        """An artefact is there already (`quiet`: it stands in the summary only)."""
+
+    def made_artefact(self, label: str, detail: str = "", quiet: bool = False) -> None:
+        """An artefact was made (`quiet`: it stands in the summary only)."""
+
+    def path(self, text: str) -> None:
+        """Where something is that the command made or kept."""
+
+    def table(self, table: Table) -> None:
+        """A table."""
+
+    def training(self, name: str, total: int, done: int = 0) -> AbstractContextManager[TrainingView]:
+        """A view of one training of `total` updates."""
+        ...

@@ -1,0 +1,74 @@
+"""Encoder families: every record fits the encoder that it describes, and reading the records needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from adaptershare_cli.model.encoder import (
+    attention_sites,
+    family_of,
+    knows_segments,
+    layer_matrices,
+    layers_of,
+    load_encoder,
+)
+from adaptershare_cli.model.families import FAMILIES, Projection
+from adaptershare_cli.model.source import locate_encoder
+from tests.conftest import ENCODER_TYPES
+
+CPU = torch.device("cpu")
+
+
+def test_every_family_has_a_small_encoder_in_the_tests() -> None:
+    assert tuple(FAMILIES) == ENCODER_TYPES
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_a_record_fits_its_encoder(encoders: dict[str, Path], model_type: str) -> None:
+    source = locate_encoder(str(encoders[model_type]))
+    assert (source.hidden_size, source.layers) == (32, 2)
+    encoder = load_encoder(source, CPU)
+    family = family_of(encoder)
+    assert family.model_type == model_type
+    assert len(layers_of(encoder)) == len(attention_sites(encoder)) == 2
+    for layer in layers_of(encoder):
+        named = dict(layer.named_modules())
+        paths = {family.query.path, family.key.path, family.value.path, family.attention_output}
+        linears = {path for path, module in named.items() if isinstance(module, nn.Linear)}
+        assert len(paths) == 4 and paths | set(family.activation_inputs) < linears
+        assert family.attention_dropout is None or isinstance(named[family.attention_dropout], nn.Dropout)
+    # Tokens beyond the last position fail, those up to it do not.
+    positions = family.positions(encoder)
+    assert positions == (65 if model_type == "roberta" else 66)
+    assert encoder(torch.full((1, positions), 5)).last_hidden_state.shape == (1, positions, 32)
+    with pytest.raises((IndexError, RuntimeError)):
+        encoder(torch.full((1, positions + 1), 5))
+    assert knows_segments(encoder) == (model_type != "distilbert")
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_matrices_are_named_as_in_the_encoder(encoders: dict[str, Path], model_type: str) -> None:
+    encoder = load_encoder(locate_encoder(str(encoders[model_type])), CPU)
+    found = layer_matrices(encoder)
+    assert [matrix.layer for matrix in found.values()] == [0] * 6 + [1] * 6
+    assert all(encoder.get_parameter(name) is matrix.weight for name, matrix in found.items())
+
+
+def test_parts_of_a_projection() -> None:
+    assert Projection("query").rows(12) == slice(0, 12)
+    assert [Projection("Wqkv", part, 3).rows(12) for part in range(3)] == [slice(0, 4), slice(4, 8), slice(8, 12)]
+
+
+def test_records_and_kinds_of_adapters_need_no_torch() -> None:
+    script = (
+        "import sys, adaptershare_cli.model.source as source, adaptershare_cli.model.adapters as adapters\n"
+        "adapters.training_options()\n"
+        "assert not {'torch', 'transformers', 'adapters'} & set(sys.modules), sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
