@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.context import StageContext, ensure

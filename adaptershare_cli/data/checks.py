@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adaptershare_cli.data.definition import SourceSpec, TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
+from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import ROLES

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.names import first_line, is_hub_id
 from adaptershare_cli.data.readers.parquet import rows_of_batches
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRow, UncheckedRows, columns_by_name
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 _BATCH = 1000  # rows that become Python values at once

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli.data import hub
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.hub import label_values
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 ROOT = Path(hub.__file__).parents[2]
@@ -123,8 +123,9 @@ import json, sys
 from pathlib import Path
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the library waits 23 s in all before it gives up
-from adaptershare_cli.data.sources import read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import resolve_source, source_request
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.errors import UserError
 answers = []
 for file in sys.argv[1:]:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.sources import ReadTask, Source, read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
+from adaptershare_cli.data.reading import ReadTask, read_task
+from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 

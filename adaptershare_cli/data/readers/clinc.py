@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import read_whole
 from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
@@ -16,6 +15,7 @@ from adaptershare_cli.data.readers.rows import (
     fault_in,
     rows_of_one_file,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import excerpt
 

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile, check_file
 from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.rows import (
@@ -23,6 +22,7 @@ from adaptershare_cli.data.readers.rows import (
     columns_by_name,
     rows_of_one_file,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # rows that are decoded at once, at least, and their bytes
