@@ -1,5 +1,5 @@
-"""Sessions: demo, tests, lint, slow; measurements: bench, speed, protocol, words, planted, negative-transfer, truth,
-measures, selection.
+"""Sessions: demo, tests, lint, unchanged, slow; measurements: bench, speed, protocol, words, planted,
+negative-transfer, truth, measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -68,6 +68,13 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
+
+
+@nox.session
+def unchanged(session: nox.Session) -> None:
+    """Six minutes: does the working tree make every artefact as the commit in the arguments did? Keys and bytes."""
+    install(session)
+    session.run(sys.executable, "tests/benchmarks/unchanged.py", *(session.posargs or ["HEAD"]))
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The Arrow schema of every Parquet file that a stage publishes.
+"""The Arrow schema of every Parquet file that a stage publishes; for rows and predictions see `kinds` too.
 
 Each file is readable with pandas alone. A column's meaning and unit stand in the comment beside it. When a
 schema changes, the code version of the stage that writes it is raised (`workspace.CODE_VERSIONS`).
@@ -13,30 +13,6 @@ import pyarrow as pa
 ALL_LAYERS = -1  # the value of `layer` in rows that summarise over all layers
 
 
-def downloaded(kind: str) -> pa.Schema:
-    """Rows of one split as a source gave them; `label` is the label's name, or the score of a regression.
-
-    Of a tagging, `text` are a sentence's words, and `label` the names of their labels.
-    """
-    if kind == "tagging":
-        texts = pa.list_(pa.field("item", pa.string(), nullable=False))
-        return pa.schema(
-            [
-                pa.field("row", pa.int64(), nullable=False),
-                pa.field("text", texts, nullable=False),
-                pa.field("label", texts, nullable=False),
-            ]
-        )
-    return pa.schema(
-        [
-            pa.field("row", pa.int64(), nullable=False),  # 0-based position in the source
-            pa.field("text", pa.string(), nullable=False),
-            pa.field("text_pair", pa.string()),  # null for single texts
-            pa.field("label", pa.float64() if kind == "regression" else pa.string(), nullable=False),
-        ]
-    )
-
-
 REJECTED = pa.schema(
     [
         ("split", pa.string()),
@@ -49,13 +25,9 @@ REJECTED = pa.schema(
 )
 
 
-def prepared(kind: str) -> pa.Schema:
-    """Tokenised rows of one part (train, heldout, select or a scored split).
-
-    A sentence of a tagging that is longer than an input has several rows, one after the other; each of its words is
-    labelled in one of them, and the others are there to be read.
-    """
-    of_row = [
+# What prepared rows of every kind of task begin with; a kind adds what training learns from (`Kind.prepared_schema`).
+TOKENISED = pa.schema(
+    [
         pa.field("row", pa.int64(), nullable=False),  # `row` of the downloaded split
         pa.field("content", pa.string(), nullable=False),  # hash of the normalised texts, 32 hex digits
         pa.field("input_ids", pa.list_(pa.int32()), nullable=False),
@@ -63,22 +35,7 @@ def prepared(kind: str) -> pa.Schema:
         pa.field("length", pa.int32(), nullable=False),  # tokens, special ones included
         pa.field("truncated", pa.bool_(), nullable=False),
     ]
-    if kind != "tagging":
-        return pa.schema(
-            [*of_row, pa.field("label", pa.float64() if kind == "regression" else pa.int64(), nullable=False)]
-        )
-    return pa.schema(
-        [
-            *of_row,
-            pa.field("stratum", pa.int64(), nullable=False),  # 1 if the sentence has a label other than O, else 0
-            pa.field("first_word", pa.int32(), nullable=False),  # place in the sentence of the first labelled word
-            pa.field("words", pa.list_(pa.string()), nullable=False),  # those that are labelled here
-            pa.field("starts", pa.list_(pa.int32()), nullable=False),  # the token of each one's first sub-word
-            # The number of each one's label; above those of the task's labels stand labels that train never has.
-            pa.field("label", pa.list_(pa.int64()), nullable=False),
-        ]
-    )
-
+)
 
 STEPS = pa.schema(
     [
@@ -107,6 +64,7 @@ METRICS = pa.schema(
     ]
 )
 
+# A kind of task may have a table of its own instead (`Kind.predictions_schema`).
 PREDICTIONS = pa.schema(
     [
         ("task", pa.string()),
@@ -115,20 +73,6 @@ PREDICTIONS = pa.schema(
         ("label", pa.string()),  # gold label's name, or the score as text
         ("prediction", pa.string()),
         ("logits", pa.list_(pa.float32())),  # head outputs before softmax; one value for a regression
-    ]
-)
-
-# Of tagging tasks: a row a word, in the order of the sentences.
-WORD_PREDICTIONS = pa.schema(
-    [
-        ("task", pa.string()),
-        ("split", pa.string()),
-        ("row", pa.int64()),  # the sentence: `row` of the downloaded split
-        ("place", pa.int64()),  # the word's place in its sentence, from 0
-        ("word", pa.string()),
-        ("label", pa.string()),
-        ("prediction", pa.string()),
-        ("logits", pa.list_(pa.float32())),
     ]
 )
 
@@ -240,12 +184,10 @@ class RunTable:
     advice: str = ""
 
 
-# What a run publishes, a file a table.
+# What a run publishes, a file a table, beside its predictions (`kinds.prediction_tables`).
 RUN_TABLES = {
     "steps": RunTable(STEPS),
     "metrics": RunTable(METRICS),
-    "predictions": RunTable(PREDICTIONS, at_the_end=True),
-    "word_predictions": RunTable(WORD_PREDICTIONS, at_the_end=True),
     "sharing": RunTable(SHARING, lacks="plans", advice="Name a joint run of a method under a plan."),
     "interference": RunTable(
         INTERFERENCE,

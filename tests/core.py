@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from adaptershare_cli import schemas
-from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, StartWeights, TaskData, Updates
 from adaptershare_cli.model.adapters.bank import AdapterBank
@@ -40,12 +41,18 @@ def info_of(name: str) -> TaskInfo:
     return INFOS.get(name) or WORD_INFOS[name]
 
 
+def outputs_of(info: TaskInfo) -> int:
+    """Width of the task's head."""
+    return KINDS[info.kind].outputs(info)
+
+
 def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:
     """Rows of random tokens; the label depends on them, so that there is something to learn."""
     random = np.random.default_rng(seed)
     ids = [random.integers(4, 40, random.integers(4, 18)).tolist() for _ in range(count)]
     sums = [sum(row) for row in ids]
-    labels = [s % info.outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
+    outputs = outputs_of(info)
+    labels = [s % outputs for s in sums] if info.labels else [5.0 * (s % 50) / 49 for s in sums]
     columns = {
         "row": list(range(count)),
         "content": [f"{info.name}-{seed}-{number}" for number in range(count)],
@@ -63,9 +70,9 @@ def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) ->
             "first_word": [0] * count,
             "words": [[f"w{row[start]}" for start in found] for found, row in zip(starts, ids, strict=True)],
             "starts": starts,
-            "label": [[row[start] % info.outputs for start in found] for found, row in zip(starts, ids, strict=True)],
+            "label": [[row[start] % outputs for start in found] for found, row in zip(starts, ids, strict=True)],
         }
-    return Rows(pa.table(columns, schema=schemas.prepared(info.kind)))
+    return Rows(pa.table(columns, schema=KINDS[info.kind].prepared_schema()), info)
 
 
 def random_parts(names: tuple[str, ...] = tuple(INFOS), rows: int = 40, segments: bool = True) -> dict[str, TaskParts]:

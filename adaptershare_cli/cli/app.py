@@ -244,11 +244,11 @@ def status(
     from adaptershare_cli.store.workspace import Workspace
 
     entries = workspace_status(Workspace(call.workspace, writing=False), verify, folders(task_dir))
-    if call.reporter.as_json:
+    if call.screen.as_json:
         rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        call.reporter.finish({"command": "status", "artefacts": rows})
+        call.screen.finish({"command": "status", "artefacts": rows})
     else:
-        print_status(call.reporter, entries)
+        print_status(call.screen, entries)
     if any(entry.state == "damaged" for entry in entries):
         raise typer.Exit(1)
 

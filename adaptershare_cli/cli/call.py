@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings
 
@@ -30,7 +30,7 @@ class Call:
     invocation: str
     options: Mapping[str, Any]
     workspace: Path
-    reporter: Reporter
+    screen: Terminal
     force: bool = False
     no_wait: bool = False
 
@@ -52,7 +52,7 @@ class Call:
         values = self.options if options is None else options
         return StageContext(
             workspace=Workspace(self.workspace, command=self.invocation),
-            reporter=self.reporter,
+            reporter=self.screen,
             force=self.command if self.force else "",
             no_wait=self.no_wait,
             task_dirs=folders(task_dir),
@@ -67,10 +67,10 @@ class Call:
 
     def finish(self, artefacts: Artefacts) -> None:
         """The summary: where things are, and as JSON what programs need."""
-        found = [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts]
-        self.reporter.finish({"command": self.command, "artefacts": found})
+        summary = [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts]
+        self.screen.finish({"command": self.command, "artefacts": summary})
         for artefact in artefacts[-8:]:
-            self.reporter.path(str(artefact.path))
+            self.screen.path(str(artefact.path))
 
 
 def settings_from(cls: type, options: Mapping[str, Any]) -> Any:

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from adaptershare_cli.errors import AdapterShareError
 from adaptershare_cli.screen import shown
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PLAIN_EVERY_SECONDS = 15.0
 LONG_RUN_SECONDS = 3600
@@ -33,15 +35,18 @@ def show_error(error: AdapterShareError) -> None:
         console.print(f"  fix:   {shown(error.fix)}")
 
 
-class Reporter:
-    """Prints for people. With `as_json`, everything goes to stderr and `finish` prints the summary on stdout."""
+class Terminal:
+    """The `Screen` of a command: a terminal, a pipe or a file.
+
+    With `as_json`, all that is for people goes to stderr, and `finish` prints the summary on stdout.
+    """
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        terminal = (sys.stderr if as_json else sys.stdout).isatty()
+        interactive = (sys.stderr if as_json else sys.stdout).isatty()
         # In a pipe or a file there is no width to fit: wide enough that tables stay whole.
-        width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not terminal, width=width)
+        width = None if interactive or "COLUMNS" in os.environ else PLAIN_WIDTH
+        self.console = Console(stderr=as_json, highlight=False, soft_wrap=not interactive, width=width)
         self.made: list[str] = []
         self.kept: list[str] = []
 
@@ -77,28 +82,25 @@ class Reporter:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
 
     @contextmanager
-    def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingView]:
+    def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingProgress]:
         """A view of one training: a bar on a terminal, a line now and then elsewhere."""
-        with TrainingView(self, name, total, done) as view:
+        with TrainingProgress(self, name, total, done) as view:
             yield view
 
 
-class TrainingView:
-    """Task, step, loss, rows per second and time left of one training."""
+class TrainingProgress:
+    """Task, step, loss, rows per second and time left of one training, as a bar or as lines."""
 
-    def __init__(self, reporter: Reporter, name: str, total: int, done: int) -> None:
-        self.reporter, self.name, self.total, self.first = reporter, name, total, done
+    def __init__(self, terminal: Terminal, name: str, total: int, done: int) -> None:
+        self.terminal, self.name, self.total, self.first = terminal, name, total, done
         self.rows, self.loss = 0, 0.0
         self.started = self.printed = time.monotonic()
         self.warned = False
         self.bar: Progress | None = None
-        if reporter.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[state]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=reporter.console, transient=True,
-            )  # fmt: skip
+        if terminal.console.is_terminal:
+            self.bar = _bar(terminal.console)
 
-    def __enter__(self) -> TrainingView:
+    def __enter__(self) -> TrainingProgress:
         if self.bar:
             self.bar.start()
             self.line = self.bar.add_task(shown(self.name), total=self.total, completed=self.first, state="")
@@ -119,7 +121,7 @@ class TrainingView:
         if not self.warned and step - self.first == 20:
             self.warned = True
             if left > LONG_RUN_SECONDS:
-                self.reporter.line(
+                self.terminal.line(
                     f"{self.name}: about {left / 3600:.1f} hours to go; --max-steps, --num-train-epochs, "
                     "--max-train-examples and --max-seq-length shorten it."
                 )
@@ -128,7 +130,7 @@ class TrainingView:
             self.bar.update(self.line, completed=step, state=shown(state))
         elif now - self.printed >= PLAIN_EVERY_SECONDS:
             self.printed = now
-            self.reporter.line(
+            self.terminal.line(
                 f"{self.name}: step {step}/{self.total}  task {task}  loss {self.loss:.3f}  {rate:.0f} rows/s  "
                 f"{left:.0f} s left"
             )
@@ -136,17 +138,32 @@ class TrainingView:
     def resume(self, step: int) -> None:
         """The training goes on after this update."""
         self.first = step
-        self.reporter.line(f"{self.name}: goes on after update {step} of {self.total}")
+        self.terminal.line(f"{self.name}: goes on after update {step} of {self.total}")
 
     def note(self, text: str) -> None:
         """One line that stays."""
-        self.reporter.line(f"{self.name}: {text}")
+        self.terminal.line(f"{self.name}: {text}")
 
     def table(self, table: Table) -> None:
         """A table that stays."""
-        self.reporter.table(table)
+        self.terminal.table(table)
 
     def scoring(self, task: str, split: str, rows: int) -> None:
         """Scoring of a part begins."""
         if self.bar:
             self.bar.update(self.line, state=shown(f"scoring {task} {split} ({rows} rows)"))
+
+
+def _bar(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    state = TextColumn("{task.fields[state]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), state)
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)

@@ -15,7 +15,7 @@ import typer
 from adaptershare_cli.cli import arguments as a
 from adaptershare_cli.cli.call import Call
 from adaptershare_cli.cli.config import option_type
-from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.cli.program import invocation, write_out_workspace
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import flag, joint_settings
@@ -60,7 +60,7 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
                 invocation=invocation(ctx, leave_out="--force"),
                 options={name: value for name, value in chosen.items() if name in settings},
                 workspace=value["workspace"],
-                reporter=Reporter(value["as_json"]),
+                screen=Terminal(value["as_json"]),
                 force=value.get("force", False),
                 no_wait=value.get("no_wait", False),
             )

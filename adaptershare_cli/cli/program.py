@@ -78,10 +78,10 @@ def bounds_error(error: typer.BadParameter) -> UserError | None:
 
     if error.param is None or not isinstance(error.__cause__, ValidationError):
         return None
-    (found, *_) = error.__cause__.errors()
-    if found["type"] not in ("greater_than_equal", "less_than_equal"):
+    complaint, *_ = error.__cause__.errors()
+    if complaint["type"] not in ("greater_than_equal", "less_than_equal"):
         return None
-    return out_of_bounds(flag(error.param.name), found["input"], error.param.min, error.param.max)  # type: ignore[attr-defined]
+    return out_of_bounds(flag(error.param.name), complaint["input"], error.param.min, error.param.max)  # type: ignore[attr-defined]
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:

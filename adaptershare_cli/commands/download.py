@@ -10,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.sources import Source, read_task, resolve_source, source_request
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.artefact import verify
+from adaptershare_cli.store.records import DownloadRecord
 from adaptershare_cli.store.workspace import Artefact, canonical, write_parquet
 
 _BATCH = 10_000  # rows that are text at once
@@ -34,6 +37,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     }
 
     def build(folder: Path) -> dict[str, Any]:
+        kind = KINDS[definition.kind]
         read = read_task(definition, source, context.download.max_rejected)
         if source_request(definition, source) != request["source"]:
             fix = "Run the command again when nothing writes to it."
@@ -48,25 +52,23 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
-        missing += _unseen(read.unseen)
+        missing += _unseen(read.unseen, kind.counted)
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
-        return {
-            "content": digest.hexdigest(),
-            "info": {
-                "task": definition.name,
-                "definition": definition.fingerprint,
-                "kind": definition.kind,
-                "labels": list(read.labels),
-                "range": list(definition.range) if definition.range else None,
-                "metrics": list(definition.metrics),
-                "rows": rows,
-                "rejected": read.rejected.num_rows,
-                "missing": list(read.missing),
-                **({"unseen": read.unseen} if definition.kind == "tagging" else {}),
-                "source": source.kind,
-                "summary": ", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
-            },
-        }
+        record = DownloadRecord(
+            task=definition.name,
+            definition=definition.fingerprint,
+            kind=definition.kind,
+            labels=list(read.labels),
+            range=list(definition.range) if definition.range else None,
+            metrics=list(definition.metrics),
+            rows=rows,
+            rejected=read.rejected.num_rows,
+            missing=list(read.missing),
+            unseen=read.unseen if kind.keeps_new_labels else None,
+            source=source.kind,
+            summary=", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
+        )
+        return {"content": digest.hexdigest(), "info": record.to_json()}
 
     artefact = ensure(context, "download", definition.name, request, build, [])
     if context.from_folder is not None and source.kind == "folder":
@@ -74,10 +76,10 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     return artefact
 
 
-def _unseen(splits: dict[str, dict[str, int]]) -> str:
-    """What is said of words whose labels train never has."""
+def _unseen(splits: dict[str, dict[str, int]], counted: str) -> str:
+    """What is said of the words (or whatever has labels) whose labels train never has."""
     return "".join(
-        f"; words of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
+        f"; {counted} of {name} with labels that train never has, which count as wrong: {sum(labels.values())} "
         f"({', '.join(list(labels)[:_TOLD])}{', …' if len(labels) > _TOLD else ''})"
         for name, labels in splits.items()
     )
@@ -109,11 +111,9 @@ def _source(context: StageContext, definition: TaskDefinition) -> Source | None:
 
 
 def _whole_downloads(context: StageContext, definition: TaskDefinition) -> list[Artefact]:
-    return [
-        artefact
-        for artefact in context.workspace.artefacts("download")
-        if artefact.info["task"] == definition.name and artefact.info["definition"] == definition.fingerprint
-    ]
+    wanted = definition.name, definition.fingerprint
+    downloads = [(artefact, DownloadRecord.of(artefact)) for artefact in context.workspace.artefacts("download")]
+    return [artefact for artefact, record in downloads if (record.task, record.definition) == wanted]
 
 
 def _earlier(context: StageContext, definition: TaskDefinition, settings: dict[str, Any]) -> Artefact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from adaptershare_cli.commands.download import download_task
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.encoding import PARTS, Prepared, load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.context import StageContext, ensure
+from adaptershare_cli.runs.rows import info_of
 from adaptershare_cli.settings import non_default
+from adaptershare_cli.store.records import DownloadRecord, PreproRecord
 from adaptershare_cli.store.workspace import Artefact, write_parquet
 
 
@@ -27,8 +31,9 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        tags = download.info["kind"] == "tagging"
-        tokenizer = load_tokenizer(context.encoder.folder, words=tags)
+        said = DownloadRecord.of(download)
+        kind, unseen = KINDS[said.kind], _unseen_labels(said)
+        tokenizer = load_tokenizer(context.encoder.folder, kind.name)
         limit = getattr(tokenizer, "model_max_length", None)
         if limit is not None and settings.max_seq_length > limit:
             raise UserError(
@@ -43,8 +48,8 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
                 fix="Name one in its tokenizer_config.json (pad_token), as the encoder was trained with.",
             )
         prepared = prepare_task(
-            {name: download.table(f"{name}.parquet") for name in download.info["rows"]},
-            (*download.info["labels"], *unseen_labels(download)),
+            {name: download.table(f"{name}.parquet") for name in said.rows},
+            info_of(said, unseen),
             tokenizer,
             settings.max_seq_length,
             settings.heldout_size,
@@ -52,28 +57,30 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             settings.max_train_examples,
             settings.max_eval_examples,
         )
-        _check_parts(definition.name, download.info["rows"]["train"], prepared)
+        _check_parts(definition.name, said.rows["train"], prepared)
         for part, table in prepared.parts.items():
             write_parquet(table, folder / f"{part}.parquet")
-        names = ("task", "kind", "labels", "range", "metrics")
-        return {
-            "info": {
-                **{name: download.info[name] for name in names},
-                **({"unseen": unseen_labels(download)} if tags else {}),
-                "scored": [part for part in prepared.parts if part not in PARTS],
-                "counts": prepared.counts,
-                "pad_token": tokenizer.pad_token_id,
-                "definition": download.info["definition"],
-                "summary": _summary(prepared.counts, list(prepared.parts)),
-            }
-        }
+        record = PreproRecord(
+            task=said.task,
+            definition=said.definition,
+            kind=said.kind,
+            labels=said.labels,
+            range=said.range,
+            metrics=said.metrics,
+            unseen=unseen if kind.keeps_new_labels else None,
+            scored=[part for part in prepared.parts if part not in PARTS],
+            counts=prepared.counts,
+            pad_token=tokenizer.pad_token_id,
+            summary=_summary(prepared.counts, list(prepared.parts), kind.count_notes),
+        )
+        return {"info": record.to_json()}
 
     return ensure(context, "prepro", definition.name, request, build, [download])
 
 
-def unseen_labels(download: Artefact) -> list[str]:
-    """The labels of words in scored splits that train never has, sorted."""
-    return sorted({label for found in download.info.get("unseen", {}).values() for label in found})
+def _unseen_labels(download: DownloadRecord) -> list[str]:
+    """The labels in scored splits that train never has, sorted."""
+    return sorted({label for found in (download.unseen or {}).values() for label in found})
 
 
 def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
@@ -105,12 +112,13 @@ def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
             )
 
 
-def _summary(counts: dict[str, int], parts: list[str]) -> str:
+def _summary(counts: dict[str, int], parts: list[str], notes: Mapping[str, str]) -> str:
     text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
     truncated = sum(counts[f"{part}_truncated"] for part in parts)
     extra = [f"{truncated} truncated"] if truncated else []
-    if windowed := sum(counts.get(f"{part}_windowed", 0) for part in parts):
-        extra.append(f"{windowed} sentences longer than an input, in several")
+    for name, note in notes.items():
+        if count := sum(counts[f"{part}_{name}"] for part in parts):
+            extra.append(f"{count} {note}")
     if blank := sum(counts[f"{part}_blank"] for part in parts):
         extra.append(f"{blank} without a token of their own")
     if counts["leaked_rows"]:

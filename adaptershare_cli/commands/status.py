@@ -23,6 +23,7 @@ from adaptershare_cli.methods import METHODS
 from adaptershare_cli.runs.context import library_versions
 from adaptershare_cli.screen import Screen, shown
 from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
+from adaptershare_cli.store.records import CheckpointRecord
 from adaptershare_cli.store.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, TRUTH, Workspace, folder_bytes
 
 STATES = ("whole", "stale", "partial", "damaged")
@@ -102,7 +103,7 @@ class _Survey:
         except UserError as error:
             return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
         why = self._stale(artefact)
-        note = [self._progress(artefact, busy)] if "updates" in artefact.info else []
+        note = [self._progress(CheckpointRecord.of(artefact), busy)] if _is_checkpoint(artefact) else []
         return ("stale" if why else "whole"), [*why, *note]
 
     def _is_busy(self, path: Path) -> bool:
@@ -113,9 +114,9 @@ class _Survey:
             return any(self.workspace.is_locked(root / stage / path.parent.name) for stage in PLACES)
         return self.workspace.is_locked(final)
 
-    def _progress(self, checkpoint: Artefact, busy: bool) -> str:
+    def _progress(self, checkpoint: CheckpointRecord, busy: bool) -> str:
         way = "its run goes on now" if busy else "its run was stopped"
-        return f"after update {checkpoint.info['step']} of phase {checkpoint.info['phase']}; {way}"
+        return f"after update {checkpoint.step} of phase {checkpoint.phase}; {way}"
 
     def _stale(self, artefact: Artefact) -> list[str]:
         """Why an artefact is not current; [] if it is."""
@@ -134,9 +135,9 @@ class _Survey:
                 why.append(f"its input {label} is stale")
         if request["stage"] == "download":
             why += self._source_changes(artefact)
-        if "machine" in artefact.info and "updates" in artefact.info:
+        if _is_checkpoint(artefact):
             here = library_versions()
-            made = artefact.info["machine"]
+            made = CheckpointRecord.of(artefact).machine
             other = [f"{name} {made.get(name)}, here {here[name]}" for name in here if made.get(name) != here[name]]
             why += [f"made elsewhere, so it goes on only with --inexact: {', '.join(other)}"] if other else []
         self.stale[artefact.label] = why
@@ -160,6 +161,10 @@ class _Survey:
         before, files = request["source"].get("files", {}), now.get("files", {})
         changed = sorted(name for name in {*before, *files} if before.get(name) != files.get(name))
         return [f"its source has changed: {', '.join(changed)}"] if changed else []
+
+
+def _is_checkpoint(artefact: Artefact) -> bool:
+    return artefact.meta["stage"].startswith(f"{CHECKPOINTS}/")
 
 
 def _code_changes(request: dict[str, Any]) -> list[str]:

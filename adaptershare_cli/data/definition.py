@@ -1,75 +1,43 @@
-"""One task's definition as frozen values, with the fingerprint that goes into the keys of its artefacts."""
+"""One task's definition, as it is read from a YAML file, and the fingerprint that goes into the keys of artefacts.
+
+Whatever is wrong with a file becomes an error that names file and key in `parse_definition`, and nowhere else.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-# Fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out, so that
-# artefacts of tasks that do not use them keep their keys. Every new field belongs here.
-_NEWER_FIELDS = {"words": False}
+from pydantic import ValidationError
+
+from adaptershare_cli.data.key_faults import KeyFault, check_one_of, inside
+from adaptershare_cli.data.names import name_fault, near_names, path_fault, shortened
+from adaptershare_cli.data.readers import OPTIONS, READERS, Reader
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
+from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TaskKeys
+from adaptershare_cli.data.yaml_files import load_yaml
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds.base import Kind
+
+_SOURCES = ("hub", "files", "embedded")
 # What a fingerprint does not depend on.
 _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
+# Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
+# so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
+_NEWER: dict[str, Any] = {"listed": ()}
+_FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
-@dataclass(frozen=True)
-class SplitSpec:
-    """Where one split lies: `files` pairs a role with a relative path.
-
-    The role is "" for a split in one file (or the split's name on the hub); the reader `lines` has one file a role.
-    `key` chooses a list inside a file of the reader `clinc`.
-    """
-
-    name: str
-    files: tuple[tuple[str, str], ...]
-    key: str = ""
-    optional: bool = False
-
-
-@dataclass(frozen=True)
-class SourceSpec:
-    """What a definition says of one source (hub, files or embedded), with all defaults filled in."""
-
-    kind: str
-    splits: tuple[SplitSpec, ...]
-    # By role (text, text_pair, label) the name of its column, or its number from 0 where there is no header.
-    columns: tuple[tuple[str, str | int], ...] = (("text", "text"), ("text_pair", "text_pair"), ("label", "label"))
-    pair_if_present: bool = True  # text_pair was not written down: it is read where the data has it
-    label_map: tuple[tuple[str, str], ...] = ()  # (value in the data, label), sorted
-    reader: str = ""  # of files and embedded
-    quoting: str = ""  # none | standard, of readers that know quotes
-    header: bool = True
-    path: str = ""  # of the hub, with name and revision
-    name: str | None = None
-    revision: str | None = None
-    words: bool = False  # text and label are lists, or texts whose words are parted by blanks
-
-    def split(self, name: str) -> SplitSpec | None:
-        """The split of that name, or None if the source does not list it."""
-        return next((split for split in self.splits if split.name == name), None)
-
-    def column(self, role: str) -> str | int | None:
-        """The name or number of a role's column; None if it is not read."""
-        return dict(self.columns).get(role)
-
-
-@dataclass(frozen=True)
-class TaskDefinition:
+class TaskDefinition(TaskKeys):
     """One labelled data set: what its labels are, how it is scored, and where its rows may come from."""
 
     name: str
     suite: str
-    kind: str
-    description: str
-    aliases: tuple[str, ...]
-    labels: tuple[str, ...]  # () for a regression, or if they are collected from train
-    labels_from_train: bool
-    range: tuple[float, float] | None
-    metrics: tuple[str, ...]  # the first is the main one
-    report_on: tuple[str, ...]
     hub: SourceSpec | None
     files: SourceSpec | None
     embedded: SourceSpec | None
@@ -77,23 +45,203 @@ class TaskDefinition:
     path: Path
 
     @property
+    def labels_from_train(self) -> bool:
+        """Whether the labels are those that train has."""
+        return KINDS[self.kind].labelled and not self.labels
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of name and content; not of place, description, aliases, comments or key order."""
-        content = _without_newer(asdict(self))
-        for name in _UNIMPORTANT:
-            del content[name]
-        for name in ("hub", "files", "embedded"):
+        content = _without_newer({key: value for key, value in self if key not in _UNIMPORTANT})
+        content["labels_from_train"] = self.labels_from_train
+        for name in _SOURCES:
             if content[name] is not None:
-                content[name] = _source_content(content[name])
+                content[name] = _content_of(content[name])
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _source_content(source: dict[str, Any]) -> dict[str, Any]:
+def _content_of(source: SourceSpec) -> dict[str, Any]:
     """A source's part of the fingerprint, in which each column is an entry of its own."""
-    content = _without_newer(source)
+    content = _without_newer(asdict(source))
+    if content.pop("listed", ()):
+        content["words"] = True
     return {"text_pair": None, **dict(content.pop("columns")), **content}
 
 
 def _without_newer(content: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in content.items() if name not in _NEWER_FIELDS or value != _NEWER_FIELDS[name]}
+    return {name: value for name, value in content.items() if name not in _NEWER or value != _NEWER[name]}
+
+
+def parse_definition(file: Path, suite: str = "") -> TaskDefinition:
+    """Read one YAML file. Raises UserError that names the file and the key at fault."""
+    if reason := name_fault(file.stem):
+        raise UserError(f"`{file.stem}` cannot be a task's name: {reason}", str(file), "Rename the file.")
+    content = load_yaml(file, list(TaskFile.model_fields))
+    try:
+        return _definition(TaskFile.model_validate(content), file, suite)
+    except ValidationError as error:
+        first = error.errors()[0]  # a KeyFault, or a key that is missing
+        keys = [str(key) for key in first["loc"]]
+        fault = first["ctx"]["error"] if "ctx" in first else KeyFault("is missing", _FIXES_OF_MISSING.get(keys[-1], ""))
+        fault.keys = (*keys, *fault.keys)
+    except KeyFault as error:
+        fault = error
+    raise UserError(shortened(fault.sentence(".".join(fault.keys))), str(file), fault.fix)
+
+
+def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
+    """The definition that a file gives. Raises KeyFault where its keys do not fit each other."""
+    kind = KINDS[task.kind]
+    _check_answers(task, kind)
+    with inside("metrics"):
+        for metric in task.metrics:
+            check_one_of(kind.metric_names, metric)
+    if task.labels:
+        check_metrics(task.metrics, task.labels, str(file))
+    sources: dict[str, SourceSpec | None] = {}
+    for name in _SOURCES:
+        with inside(name):
+            block = getattr(task, name)
+            sources[name] = _source(name, block, kind, task.labels) if block else None
+    _check_splits(task.report_on, [source for source in sources.values() if source])
+    suite = suite or file.resolve().parent.name
+    place = {"name": file.stem, "suite": suite, "folder": file.parent, "path": file}
+    return TaskDefinition.model_construct(**{**dict(task), **sources, **place})
+
+
+def _check_answers(task: TaskFile, kind: Kind) -> None:
+    """Kinds with labels need those, kinds with a range need that, and no other kind may have them."""
+    for key, trait in (("labels", "labelled"), ("range", "ranged")):
+        needed, written = getattr(kind, trait), key in task.model_fields_set
+        if needed and not written:
+            raise KeyFault("is missing", keys=[key])
+        if written and not needed:
+            others = [name for name, other in KINDS.items() if getattr(other, trait)]
+            fix = f"Take it out, or write kind: {others[0]}."
+            raise KeyFault(f"belongs to a {' or '.join(others)}", fix, [key])
+
+
+def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:
+    """One source with its defaults filled in."""
+    header, form = True, "file"
+    details: dict[str, Any]
+    if isinstance(block, HubBlock):
+        details = {"path": block.path, "name": block.name, "revision": block.revision}
+    else:
+        reader = READERS[block.reader]
+        _check_reader(block, reader, kind)
+        header, form = block.header and not reader.numbered_columns, reader.splits
+        details = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
+    _check_label_map(block, kind, labels)
+    with inside("columns"):
+        written = block.columns.only(kind.roles) if block.columns else {}
+        columns = _columns(written, kind, header)
+    splits = []
+    for split in sorted(block.splits):
+        with inside("splits", split):
+            splits.append(_split(split, block.splits[split], form, written, kind))
+            if name != "hub":
+                _check_paths(splits[-1])
+    return SourceSpec(
+        kind=name,
+        splits=tuple(splits),
+        columns=tuple(columns.items()),
+        pair_if_present=header and "text_pair" in kind.roles and "text_pair" not in written,
+        label_map=block.label_map,
+        listed=kind.listed,
+        **details,
+    )
+
+
+def _check_reader(block: FilesBlock, reader: Reader, kind: Kind) -> None:
+    if ("words" if "text" in kind.listed else "texts") not in reader.rows:
+        what = f"cannot be `{reader.name}` in a task of kind {kind.name}"
+        raise KeyFault(what, "Choose another reader.", ["reader"])
+    for key in OPTIONS:
+        if key in block.model_fields_set and key not in reader.options:
+            raise KeyFault(f"means nothing to the reader `{reader.name}`", "Take it out.", [key])
+
+
+def _check_label_map(block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> None:
+    if "label_map" in block.model_fields_set and not kind.labelled:
+        raise KeyFault("belongs to a classification", "Take it out.", ["label_map"])
+    for value, label in block.label_map:
+        if labels and label not in labels:
+            fix = f"{near_names(label, labels)}Labels: {', '.join(labels)}."
+            raise KeyFault(f"gives `{label}`, which is not among the labels", fix, ["label_map", value])
+
+
+def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, str | int]:
+    """The column of each role that is read: as written, else of the role's name; a number where there is no header."""
+    columns: dict[str, str | int] = {role: written.get(role, role) for role in kind.roles if header or role in written}
+    if not header:
+        for role, number in written.items():
+            if not number.isascii() or not number.isdigit():
+                raise KeyFault("must be a column number, counted from 0, as there is no header", keys=[role])
+            columns[role] = int(number)
+        for role in _needed(kind):
+            if role not in written:
+                raise KeyFault("is missing", "Without a header each column needs its number, from 0.", [role])
+    if len(set(columns.values())) < len(columns):
+        raise KeyFault("names one column for two things")
+    return columns
+
+
+def _needed(kind: Kind) -> list[str]:
+    """The roles that every row has."""
+    return [role for role in kind.roles if role != "text_pair"]
+
+
+def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: Kind) -> SplitSpec:
+    """One split in the form of its reader (`Reader.splits`); `columns` are those that are written down.
+
+    Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a
+    file is the split's name unless written.
+    """
+    by_role = form == "file per role" and block.path is None
+    needed = _needed(kind) if by_role else ["path"]
+    keys = [*(kind.roles if by_role else ["path"]), *(["key"] if form == "key in file" else []), "optional"]
+    written = block.only(keys)
+    if block.optional and name == "train":
+        raise KeyFault("cannot be optional")
+    if by_role and columns:
+        raise KeyFault("names its files, and columns names them too", "Take columns out.")
+    for key in needed:
+        if key not in written:
+            raise KeyFault("is missing", keys=[key])
+    if by_role:
+        paths = {role: written[role] for role in kind.roles if role in written}
+    elif form == "file per role":
+        roles = [role for role in kind.roles if role in columns or role in _needed(kind)]
+        paths = {role: f"{block.path}/{columns.get(role, role)}" for role in roles}
+    else:
+        paths = {"": written["path"]}
+    files = tuple((role, str(PurePosixPath(path))) for role, path in paths.items())
+    return SplitSpec(name, files, (block.key or name) if form == "key in file" else "", block.optional)
+
+
+def _check_paths(split: SplitSpec) -> None:
+    for _, path in split.files:
+        if fault := path_fault(path):
+            fix = "Write it from the folder down, with /, and give the folder with --from."
+            raise KeyFault(f"has the path `{path}`, which cannot be inside the source's folder: {fault}", fix)
+
+
+def _check_splits(report_on: Sequence[str], sources: Sequence[SourceSpec]) -> None:
+    """Every source gives something to score, every scored split has a source, and no split goes unused."""
+    if not sources:
+        raise KeyFault("the task has no source", "Give one of hub, files and embedded.")
+    if "train" in report_on:
+        raise KeyFault("cannot hold train", keys=["report_on"])
+    for source in sources:
+        listed = {split.name for split in source.splits} - {"train"}
+        with inside(source.kind, "splits"):
+            if not listed & set(report_on):
+                raise KeyFault("has none of the splits in report_on", f"({', '.join(report_on)})")
+            for name in sorted(listed - set(report_on)):
+                raise KeyFault("would never be used", "Put it into report_on or take it out.", [name])
+    for name in report_on:
+        if not any(source.split(name) for source in sources):
+            fix = "Correct the name, or add it to splits."
+            raise KeyFault(f"names `{name}`, which no source has", fix, ["report_on"])

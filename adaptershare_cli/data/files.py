@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import NamedTuple
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW
 
-LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
-TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
 _BLANK_LINES = 10_000  # at a file's end that are left out
 _FIRST_LINES = 1000
 _BOM = b"\xef\xbb\xbf"
@@ -40,11 +38,8 @@ class DataFile:
     path: Path
 
 
-class Line(NamedTuple):
-    """One line of a file."""
-
-    number: int  # counted from 1
-    text: str | None  # with the line's end; None if it is longer than LONGEST_ROW
+# The number of a line, counted from 1, and its text with its end; None if it is longer than LONGEST_ROW.
+Line = tuple[int, str | None]
 
 
 def is_folder(path: Path) -> bool:
@@ -86,9 +81,9 @@ def read_lines(file: DataFile) -> Iterator[Line]:
             if len(data) > LONGEST_ROW and len(data.rstrip(b"\r\n")) > LONGEST_ROW:
                 while data and not data.endswith(b"\n"):
                     data = stream.readline(LONGEST_ROW)
-                yield Line(number, None)
+                yield number, None
             elif data:  # a file of a byte-order mark alone has no line
-                yield Line(number, data.decode("utf-8", "surrogateescape"))
+                yield number, data.decode("utf-8", "surrogateescape")
 
 
 def first_lines(lines: Iterator[Line]) -> list[Line]:
@@ -97,7 +92,7 @@ def first_lines(lines: Iterator[Line]) -> list[Line]:
     size = 0
     while len(first) < _FIRST_LINES and size < LONGEST_ROW and (line := next(lines, None)):
         first.append(line)
-        size += len(line.text or "")
+        size += len(line[1] or "")
     return first
 
 
@@ -121,9 +116,9 @@ def without_line_end(line: str) -> str:
 def without_blank_lines_at_the_end(lines: Iterable[Line]) -> Iterator[Line]:
     """The lines up to the last one that holds something; empty ones between others stay."""
     waiting: deque[Line] = deque()
-    for line in lines:
-        waiting.append(line)
-        if line.text is None or line.text.strip(" \r\n") or len(waiting) > _BLANK_LINES:
+    for number, text in lines:
+        waiting.append((number, text))
+        if text is None or text.strip(" \r\n") or len(waiting) > _BLANK_LINES:
             yield from waiting
             waiting.clear()
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.names import first_line, is_hub_id
 from adaptershare_cli.data.readers.parquet import rows_of_batches
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRow, UncheckedRows, columns_by_name
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 _BATCH = 1000  # rows that become Python values at once
@@ -36,7 +36,7 @@ def read_hub_split(spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) 
         raise UserError("the split holds no rows", where, _FIX)
     repository = DataFile(spec.path, Path(spec.path))
     batches = table.to_batches(max_chunksize=_BATCH)
-    unchecked = rows_of_batches(batches, table.schema, columns, repository, spec.words)
+    unchecked = rows_of_batches(batches, table.schema, columns, repository, spec.listed)
     feature = dataset.features[columns["label"]]
     class_names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list: those of its items
     text_of = _label_texts(class_names, labels, dict(spec.label_map))

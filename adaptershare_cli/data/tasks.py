@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
 from adaptershare_cli.data.files import is_folder
 from adaptershare_cli.data.names import name_fault, near_names
-from adaptershare_cli.data.task_file import parse_definition
 from adaptershare_cli.errors import UserError
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.model.source import EncoderSource

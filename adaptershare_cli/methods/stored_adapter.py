@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Beginning, PastRun, Start
 from adaptershare_cli.model.adapters import adapter_kind, shape_options

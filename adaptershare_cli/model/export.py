@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters.bank import rewrite_config
+from adaptershare_cli.model.encoder import family_of
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.templates import render
@@ -54,7 +56,7 @@ def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
     for source in sources:
         elsewhere = [n for n, groups in enumerate(bank.plan.layers) if source not in (group[0] for group in groups)]
         bank.export(source, folder / "adapters" / source, leave_out=elsewhere)
-    with fusion.everywhere(task) as name:
+    with fusion.at_every_site(task) as name:
         bank.encoder.save_adapter_fusion(str(folder / "fusion"), name, use_safetensors=True)
     rewrite_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
 
@@ -80,13 +82,16 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
         "hidden_size": model.encoder.config.hidden_size,
     }
     (folder / HEAD_CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    kind = KINDS[info.kind]
     text = render(
         f"{_TEMPLATES}/task_readme.md.j2",
         task=task,
+        family=family_of(model.encoder),
         adapter_lines=adapter_lines,
-        use_lines=f"{_TEMPLATES}/{'use_words' if info.kind == 'tagging' else 'use_rows'}.j2",
+        use_lines=f"{_TEMPLATES}/use_{kind.usage}.j2",
+        tokenizer_options=kind.tokenizer_options,
+        output_note=kind.output_note,
         pooling=model.pooling,
-        scaled=info.range is not None,
         layer_norms=bool(norms),
         **values,
     )
@@ -95,7 +100,7 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
 
 def head_pooling(info: TaskInfo, pooling: str) -> str:
     """What a task's head reads, as head.json says it: the pooling of rows, or the first sub-word of each word."""
-    return "first-subword" if info.kind == "tagging" else pooling
+    return KINDS[info.kind].pooling or pooling
 
 
 def _save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:

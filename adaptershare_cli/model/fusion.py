@@ -209,7 +209,7 @@ class Fusion:
                 module.train()
 
     @contextmanager
-    def everywhere(self, target: str) -> Iterator[str]:
+    def at_every_site(self, target: str) -> Iterator[str]:
         """Context in which every site has a fusion module of `target`, for saving; gives their name.
 
         Where a layer has one adapter and no fusion, it is one that hands this adapter's output on bit by bit: with one

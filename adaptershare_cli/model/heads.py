@@ -10,7 +10,10 @@ from torch import nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Batch, TaskInfo, WordTokens
+from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.rows.answers import Targets
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import knows_segments, pool
 from adaptershare_cli.model.fusion import Fusion
@@ -19,38 +22,20 @@ from adaptershare_cli.sharing.plan import SharingPlan
 
 
 class Head(nn.Module):
-    """Dropout and one linear layer on pooled encoder outputs (B, H), of a tagging on those of words (W, H)."""
+    """Dropout and one linear layer on what each of A answers reads of the encoder's hidden states (`Kind.states`)."""
 
     def __init__(self, info: TaskInfo, hidden_size: int, dropout: float, seed: int) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(hidden_size, info.outputs)
+        kind = KINDS[info.kind]
+        self.linear = nn.Linear(hidden_size * kind.states, kind.outputs(info))
         generator = torch.Generator().manual_seed(derive_seed(seed, "head", info.name))
         nn.init.normal_(self.linear.weight, std=0.02, generator=generator)
         nn.init.zeros_(self.linear.bias)
 
-    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Logits of labels, or one scaled score (regression)."""
-        return self.linear(self.dropout(pooled))
-
-
-def row_losses(
-    info: TaskInfo, logits: torch.Tensor, labels: torch.Tensor, words: WordTokens | None = None
-) -> torch.Tensor:
-    """Loss of each row, (B,): cross-entropy, or squared error on the score scaled to [-1, 1].
-
-    The loss of a tagging row is the mean of the cross-entropies of its labelled words, which `words` assigns to rows:
-    so its rows count as those of other tasks do, and rows' gradients add up to the task's. (Batches hold rows of about
-    one length; the mean over all words of a batch would be nearly the same.)
-    """
-    if info.kind == "regression":
-        return (logits.squeeze(-1) - info.scaled(labels).to(logits.dtype)) ** 2
-    losses = nn.functional.cross_entropy(logits, labels.long(), reduction="none")
-    if words is None:
-        return losses
-    lines = words[0].to(losses.device)
-    counts = torch.bincount(lines)
-    return torch.zeros(len(counts), dtype=losses.dtype, device=losses.device).index_add(0, lines, losses) / counts
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """The outputs (A, outputs) for A answers."""
+        return self.linear(self.dropout(states))
 
 
 class MultiTaskModel:
@@ -103,29 +88,33 @@ class MultiTaskModel:
             return functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
         return self.encoder(**inputs).last_hidden_state
 
-    def read(
-        self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, words: WordTokens | None
-    ) -> torch.Tensor:
-        """What the task's head makes of hidden states (B, S, H): (B, outputs) of rows, (W, outputs) of `words`."""
-        if words is None:
+    def read(self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The outputs (A, outputs) of the task's head for the answers to hidden states (B, S, H)."""
+        if targets.rows is None or targets.tokens is None:
             return self.heads[task](pool(hidden, attention_mask.to(self.device), self.pooling))
-        lines, tokens = (part.to(self.device) for part in words)
-        return self.heads[task](hidden[lines, tokens])
+        rows, tokens = targets.rows.to(self.device), targets.tokens.to(self.device)
+        if tokens.dim() > 1:
+            rows = rows[:, None]
+        return self.heads[task](hidden[rows, tokens].flatten(1))
 
     def weights(self, task: str) -> dict[str, torch.Tensor]:
         """What stands in for the encoder's own tensors in a pass of `task`: nothing, its adapters hold what is used."""
         return {}
 
     def logits(self, batch: Batch) -> torch.Tensor:
-        """Logits (B, outputs) of a batch of one task, of a tagging (W, outputs) of its words."""
+        """The head's outputs (A, outputs) for the answers of a batch of one task."""
         with self.active(batch.task):
             hidden = self.encode(batch.inputs, self.weights(batch.task))
-            return self.read(batch.task, hidden, batch.inputs["attention_mask"], batch.words)
+            return self.read(batch.task, hidden, batch.inputs["attention_mask"], batch.targets)
 
     def losses(self, batch: Batch) -> torch.Tensor:
         """The loss of each row (B,) of a batch of one task."""
-        labels = batch.labels.to(self.device)
-        return row_losses(self.infos[batch.task], self.logits(batch), labels, batch.words)
+        return self.row_losses(batch.task, self.logits(batch), batch.targets)
+
+    def row_losses(self, task: str, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The loss of each row (B,) of one task, from its head's outputs."""
+        info = self.infos[task]
+        return KINDS[info.kind].row_losses(info, logits, targets.to(self.device))
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of the rows of a batch of one task."""

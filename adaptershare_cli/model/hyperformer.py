@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import adapter_kind, require_use
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.adapters.base import Site

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import require_use
 from adaptershare_cli.model.adapters.bank import AdapterBank, no_adapter
 from adaptershare_cli.model.encoder import layer_matrices

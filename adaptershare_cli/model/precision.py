@@ -68,10 +68,11 @@ def linear_precision(encoder: PreTrainedModel, precision: str) -> Iterator[None]
         inside = [*module.adapter_modules.values()] if isinstance(module, AdapterLayerBase) else []
         for adapter in inside:  # those that the Linear itself adds to its output, such as LoRA's
             handles.append(adapter.register_forward_pre_hook(_inputs_to_fp32))
+        # First of all hooks: where the library hangs an adapter on a Linear's output, it gets fp32 too.
         if module not in inner:
-            handles.append(module.register_forward_hook(_output_to_fp32))
+            handles.append(module.register_forward_hook(_output_to_fp32, prepend=True))
         elif inside:
-            handles.append(module.register_forward_hook(_output_to_bf16))
+            handles.append(module.register_forward_hook(_output_to_bf16, prepend=True))
     try:
         yield
     finally:

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import adapter_kind, adapter_kinds
 from adaptershare_cli.model.adapters.bank import ADAPTER_FOLDER_FILES, check_adapter_name, named_tensors
 from adaptershare_cli.model.adapters.base import AdapterKind

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaptershare_cli.data.batches import Rows, pad, wanted
-from adaptershare_cli.data.encoding import SCORE_BINS
-from adaptershare_cli.model.heads import MultiTaskModel, row_losses
+from adaptershare_cli.data.batches import Rows, pad
+from adaptershare_cli.kinds.rows.answers import SCORE_BINS
+from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.row_gradients import RowGradient, Seen
 from adaptershare_cli.sharing.interference import RowIndex
 
@@ -50,10 +50,10 @@ def row_index(heldout: Mapping[str, Rows]) -> RowIndex:
     """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
 
     Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
-    held-out rows: the labels, `SCORE_BINS` equally filled bins of a regression's scores, or those of a tagging.
+    held-out rows: the labels, `SCORE_BINS` equally filled bins of scores, or what else sorts the rows of a kind.
     """
     task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    strata = [rows.strata() for rows in heldout.values()]
+    strata = [rows.answers.strata for rows in heldout.values()]
     place = [np.argsort(np.argsort(found, kind="stable")) for found in strata]
     stratum = [
         found if np.issubdtype(found.dtype, np.integer) else where * SCORE_BINS // len(found)
@@ -123,7 +123,7 @@ def row_gradients(
 
 def mixes_tasks(model: MultiTaskModel) -> bool:
     """Whether the library computes rightly with rows of several tasks in one batch: with fusion it does not."""
-    return model.fusion is None and model.bank.kind.mixes_tasks
+    return model.fusion is None and model.bank.kind.mixes_tasks(model.encoder)
 
 
 def _parts(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Part]:
@@ -186,9 +186,8 @@ def chunk_losses(
     parts = zip(model.encode(inputs).split(counts), inputs["attention_mask"].split(counts), strict=True)
     for (index, rows), (hidden, mask) in zip(chunk, parts, strict=True):
         task = tasks[index]
-        labels, words = wanted(heldout[task], rows)
-        logits = model.read(task, hidden, mask, words)
-        yield row_losses(model.infos[task], logits, labels.to(model.device), words)
+        targets = heldout[task].answers.targets(rows)
+        yield model.row_losses(task, model.read(task, hidden, mask, targets), targets)
 
 
 def _run_chunk(

@@ -17,6 +17,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.runs.context import library_versions, recorded_inputs
 from adaptershare_cli.store.artefact import Artefact, damaged, verify, write_parquet
+from adaptershare_cli.store.records import CheckpointRecord
 from adaptershare_cli.store.workspace import ASIDE, CHECKPOINTS, PARTIAL, Workspace, discard, recover, require_space
 from adaptershare_cli.training.checkpoint import Checkpoint
 
@@ -63,14 +64,14 @@ class CheckpointStore:
             for name, table in tables.items():
                 write_parquet(table, folder / f"{name}.parquet")
             return {
-                "info": {
-                    "phase": checkpoint.phase,
-                    "step": checkpoint.step,
-                    "updates": checkpoint.updates,
-                    "machine": self.machine,
-                    "exact": self.exact,
-                    "forced": self.forced,
-                }
+                "info": CheckpointRecord(
+                    phase=checkpoint.phase,
+                    step=checkpoint.step,
+                    updates=checkpoint.updates,
+                    machine=self.machine,
+                    exact=self.exact,
+                    forced=self.forced,
+                ).to_json()
             }
 
         self.workspace.publish(self.stage, checkpoint.phase, f"{checkpoint.updates:08d}", build, self.describe)
@@ -88,11 +89,12 @@ class CheckpointStore:
             return None
         newest = whole[-1]
         verify(newest)
-        self.exact = newest.info["exact"]
-        other = _differences(newest.info["machine"], self.machine)
+        record = CheckpointRecord.of(newest)
+        self.exact = record.exact
+        other = _differences(record.machine, self.machine)
         if other and not inexact:
             raise UserError(
-                f"The checkpoint after update {newest.info['updates']} was made elsewhere: {other}",
+                f"The checkpoint after update {record.updates} was made elsewhere: {other}",
                 where=str(newest.path),
                 fix="Go on there, or give --inexact (the end will then not be bit for bit the same), or --force to "
                 "train anew.",
@@ -105,7 +107,7 @@ class CheckpointStore:
     def clear(self, keep_forced: bool = False) -> None:
         """Remove all checkpoints of the run; with `keep_forced`, unless all are those of an interrupted --force."""
         whole = self._whole()
-        if keep_forced and whole and all(artefact.info["forced"] for artefact in whole):
+        if keep_forced and whole and all(CheckpointRecord.of(artefact).forced for artefact in whole):
             return
         for folder in (*self.workspace.folders(self.stage), self.workspace.root / self.stage):
             discard(folder)
@@ -116,7 +118,7 @@ class CheckpointStore:
             for prefix in (PARTIAL, ASIDE):
                 if folder.name.startswith(prefix):
                     recover(folder.with_name(folder.name.removeprefix(prefix)))
-        return sorted(self.workspace.artefacts(self.stage), key=lambda artefact: artefact.info["updates"])
+        return sorted(self.workspace.artefacts(self.stage), key=lambda artefact: CheckpointRecord.of(artefact).updates)
 
 
 def machine(device: torch.device) -> dict[str, str]:

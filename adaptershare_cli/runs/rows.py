@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adaptershare_cli.data.batches import Rows, TaskInfo
+from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.data.encoding import PARTS
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.store.artefact import Artefact
-from adaptershare_cli.store.records import PreproRecord
+from adaptershare_cli.store.records import PreproRecord, TaskRecord
 from adaptershare_cli.training.loop import TaskParts
 
 
@@ -80,6 +81,7 @@ def read_parts(
     lost: dict[str, int] = {}
     for artefact in prepared:
         kept: dict[str, Rows] = {}
+        info = task_info(artefact)
         lost[artefact.name] = 0
         for part, table in tables[artefact.name].items():
             if part in PARTS:
@@ -95,7 +97,7 @@ def read_parts(
                         f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
                         fix="Leave a task out, or use --leak-scope task.",
                     )
-            kept[part] = Rows(table)
+            kept[part] = Rows(table, info)
         scored = {split: kept[split] for split in PreproRecord.of(artefact).scored}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
     return parts, lost
@@ -104,5 +106,10 @@ def read_parts(
 def task_info(artefact: Artefact) -> TaskInfo:
     """What training needs to know of a prepared task."""
     said = PreproRecord.of(artefact)
+    return info_of(said, said.unseen or ())
+
+
+def info_of(said: TaskRecord, unseen: Iterable[str]) -> TaskInfo:
+    """The task of a record; `unseen` are labels that train never has."""
     bounds = (said.range[0], said.range[1]) if said.range else None
-    return TaskInfo(said.task, said.kind, tuple(said.labels), bounds, tuple(said.metrics), tuple(said.unseen or ()))
+    return TaskInfo(said.task, said.kind, tuple(said.labels), bounds, tuple(said.metrics), tuple(unseen))

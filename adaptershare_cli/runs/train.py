@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
+from adaptershare_cli.kinds import prediction_tables
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
@@ -41,7 +42,7 @@ def train_run(context: StageContext, job: Job) -> Artefact:
     """The artefact of one training: the one that is there, or a new one.
 
     Left out are the rows that the job's limits leave out, and those that stand in a scored split of this run. Publishes
-    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES`.
+    `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES` and predictions.
     """
     check_settings(job.settings)
     request = job.request()
@@ -153,7 +154,7 @@ class _Training:
         records, lean = trainer.records, self.job.lean
         tables = {
             name: pa.Table.from_pylist(records[name], table.schema)
-            for name, table in schemas.RUN_TABLES.items()
+            for name, table in (schemas.RUN_TABLES | prediction_tables()).items()
             if name in records and (name == "metrics" or not lean)
         }
         require_space(folder, 4 * costs.stored + sum(table.nbytes for table in tables.values()))

@@ -22,6 +22,7 @@ from adaptershare_cli.runs.results import find_run, run_results
 from adaptershare_cli.runs.rows import Limits
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
+from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import TRUTH, Artefact
 from adaptershare_cli.studies.replicates import Replicates
 
@@ -29,53 +30,59 @@ Runs = dict[Training, Artefact]
 
 
 def announce_trainings(
-    frame: Replicates, what: str, trainings: Sequence[Training], at_most: bool = False, unknown: Sequence[Training] = ()
+    replicates: Replicates,
+    what: str,
+    trainings: Sequence[Training],
+    at_most: bool = False,
+    unknown: Sequence[Training] = (),
 ) -> Runs:
     """Say what making those that are missing will cost; returns those that are there.
 
     `unknown` are trainings of the same size as some that cannot be known yet, so it is `at_most` that.
     """
-    runs = _found(frame, trainings)
+    runs = _found(replicates, trainings)
     todo = [*(training for training in trainings if training not in runs), *unknown]
     if not todo:
-        frame.context.reporter.line(f"{what}: all {len(trainings)} trainings are there")
+        replicates.context.reporter.line(f"{what}: all {len(trainings)} trainings are there")
         return runs
-    rate, note = _rate(frame, runs)
-    updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, frame.batch)
+    rate, note = _rate(replicates, runs)
+    updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, replicates.batch)
     count = f"{'at most ' * at_most}{len(todo)} of {len(trainings) + len(unknown)}"
-    frame.context.reporter.line(
+    replicates.context.reporter.line(
         f"{what}: {count} trainings to make: {updates:,} updates on {rows:,} rows, "
-        f"{_scored(frame, todo):,} rows scored; about {_duration(_work(frame, todo) / rate)} "
+        f"{_scored(replicates, todo):,} rows scored; about {_duration(_work(replicates, todo) / rate)} "
         f"({rate:.0f} rows/s in {note}). It may be stopped at any time: the same command goes on."
     )
     return runs
 
 
-def make_trainings(frame: Replicates, measure: str, trainings: Sequence[Training], announced: bool = False) -> Runs:
+def make_trainings(
+    replicates: Replicates, measure: str, trainings: Sequence[Training], announced: bool = False
+) -> Runs:
     """The artefact of each training. Those that are missing are made, after a line on what that will cost.
 
     A training of one task from fresh weights is a `train-single` run as users make it; all others, and trials, are
     artefacts of stage `truth`, which keep their scores alone. No such line where it was `announced` before.
     """
-    context = frame.context
-    runs = _found(frame, trainings) if announced else announce_trainings(frame, measure, trainings)
+    context = replicates.context
+    runs = _found(replicates, trainings) if announced else announce_trainings(replicates, measure, trainings)
     todo = [training for training in trainings if training not in runs]
-    rate = _rate(frame, runs)[0] if todo else math.nan
+    rate = _rate(replicates, runs)[0] if todo else math.nan
     executor = open_executor(context)
     started, kept = time.monotonic(), len(runs)
     for number, training in enumerate(todo):
         if number:
-            rate = _work(frame, todo[:number]) / (time.monotonic() - started)
-        left = _duration(_work(frame, todo[number:]) / rate)
+            rate = _work(replicates, todo[:number]) / (time.monotonic() - started)
+        left = _duration(_work(replicates, todo[number:]) / rate)
         place = f"training {kept + number + 1} of {len(trainings)}"
         context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
-        runs[training] = executor.submit(_job(frame, training, runs)).result()
+        runs[training] = executor.submit(_job(replicates, training, runs)).result()
     return runs
 
 
-def training_request(frame: Replicates, training: Training) -> dict[str, Any]:
+def training_request(replicates: Replicates, training: Training) -> dict[str, Any]:
     """All that decides the result of a training that starts from nothing."""
-    return _job(frame, training, {}).request()
+    return _job(replicates, training, {}).request()
 
 
 def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
@@ -103,13 +110,13 @@ def trial_curves(runs: Runs) -> list[dict[int, float]]:
     return found
 
 
-def trainings_cost(frame: Replicates, trainings: Sequence[Training], scoring: bool) -> Cost:
+def trainings_cost(replicates: Replicates, trainings: Sequence[Training], scoring: bool) -> Cost:
     """What the trainings process, with or without the scoring of their results."""
-    rows = trained_rows(trainings, frame.batch)
-    return Cost(rows + _scored(frame, trainings) * scoring, rows)
+    rows = trained_rows(trainings, replicates.batch)
+    return Cost(rows + _scored(replicates, trainings) * scoring, rows)
 
 
-def _job(frame: Replicates, training: Training, runs: Mapping[Training, Artefact]) -> Job:
+def _job(replicates: Replicates, training: Training, runs: Mapping[Training, Artefact]) -> Job:
     """A training as a job; what it starts from, if anything, is among `runs`."""
     tasks, start = training.tasks, training.start
     alone = len(tasks) == 1
@@ -118,8 +125,8 @@ def _job(frame: Replicates, training: Training, runs: Mapping[Training, Artefact
         name = f"transfer-{start.tasks[0]}-{tasks[0]}"
     if training.target is not None:
         stage, name = TRUTH, f"trial-{training.target}"
-    context = frame.checked_context
-    settings = _settings(frame, training)
+    context = replicates.checked_context
+    settings = _settings(replicates, training)
     return Job(
         stage,
         name,
@@ -128,19 +135,19 @@ def _job(frame: Replicates, training: Training, runs: Mapping[Training, Artefact
         settings,
         context.runtime,
         context.encoder,
-        tuple(frame.prepared[task] for task in tasks),
+        tuple(replicates.prepared[task] for task in tasks),
         training.seed,
         adapter_start(StoredRun(runs[start]), start.tasks[0], settings) if start is not None else Start(),
-        Limits(frame.scored_contents, dict(training.rows), training.target),
+        Limits(replicates.scored_contents, dict(training.rows), training.target),
         again=context.force == stage,
     )
 
 
-def _settings(frame: Replicates, training: Training) -> TrainingSettings:
+def _settings(replicates: Replicates, training: Training) -> TrainingSettings:
     """The runs' settings, with the training's updates on each of its tasks and the last step kept."""
     default = TrainingSettings()
     return replace(
-        frame.context.training,
+        replicates.context.training,
         max_steps=training.steps * len(training.tasks),
         num_train_epochs=default.num_train_epochs,
         task_sampling="uniform" if len(training.tasks) > 1 else default.task_sampling,
@@ -150,37 +157,37 @@ def _settings(frame: Replicates, training: Training) -> TrainingSettings:
     )
 
 
-def _found(frame: Replicates, trainings: Iterable[Training]) -> Runs:
+def _found(replicates: Replicates, trainings: Iterable[Training]) -> Runs:
     """The trainings whose artefacts are there, verified."""
     runs: Runs = {}
     for training in trainings:
         if training.start is not None and training.start not in runs:
             continue  # what it starts from is still to be made
-        run = find_run(frame.context.workspace, _job(frame, training, runs))
+        run = find_run(replicates.context.workspace, _job(replicates, training, runs))
         if run is not None:
             verify(run)
-            frame.context.reporter.kept_artefact(run.label, quiet=True)
+            replicates.context.reporter.kept_artefact(run.label, quiet=True)
             runs[training] = run
     return runs
 
 
-def _scored(frame: Replicates, trainings: Sequence[Training]) -> int:
+def _scored(replicates: Replicates, trainings: Sequence[Training]) -> int:
     """Rows that the trainings are scored on. Select rows are looked up only where there are trials."""
     trials = any(training.target is not None for training in trainings)
-    return scored_rows(trainings, frame.scored, frame.select if trials else {})
+    return scored_rows(trainings, replicates.scored, replicates.select if trials else {})
 
 
-def _work(frame: Replicates, trainings: Sequence[Training]) -> float:
+def _work(replicates: Replicates, trainings: Sequence[Training]) -> float:
     """Rows of training that trainings and their scoring are worth; a scored row has no backward pass."""
-    return trained_rows(trainings, frame.batch) + _scored(frame, trainings) / 2
+    return trained_rows(trainings, replicates.batch) + _scored(replicates, trainings) / 2
 
 
-def _rate(frame: Replicates, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
+def _rate(replicates: Replicates, runs: Mapping[Training, Artefact]) -> tuple[float, str]:
     """Rows a second, and where that was measured: in the trainings that are there, else in the run at hand."""
-    work, seconds, note = _work(frame, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
+    work, seconds, note = _work(replicates, list(runs)), sum(map(_seconds, runs.values())), "those that are there"
     if not runs or not seconds:
-        run = frame.first
-        work = run.info["steps"] * frame.batch + sum(frame.scored.values()) / 2
+        run = replicates.first
+        work = RunRecord.of(run).steps * replicates.batch + sum(replicates.scored.values()) / 2
         seconds, note = _seconds(run), run.path.name
     return work / max(seconds, 1e-3), note
 

@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.adapters.bank import no_adapter
 from adaptershare_cli.training.protocol import Method
 
@@ -75,10 +76,8 @@ def _heads(tensors: Mapping[str, torch.Tensor]) -> int:
 
 def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], length: int) -> TaskCosts:
     inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
-    # The head of a tagging is counted at every token: how many words an example has is not known here.
-    tags = method.context.data.infos[task].kind == "tagging"
-    words = (torch.zeros(length, dtype=torch.int64), torch.arange(length)) if tags else None
-    example = Batch(task, inputs, torch.zeros(1), np.zeros(1, dtype=np.int64), words)
+    targets = KINDS[method.context.data.infos[task].kind].cost_targets(length)
+    example = Batch(task, inputs, targets, np.zeros(1, dtype=np.int64))
     encoder = method.context.encoder
     on_device = {name: tensor.to(encoder.device) for name, tensor in inputs.items()}
     with no_adapter():

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, ordered_batches
-from adaptershare_cli.data.metrics import compute_metric
-from adaptershare_cli.data.spans import is_span_metric
+from adaptershare_cli.data.batches import Batch, Rows, ordered_batches
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.heads import MultiTaskModel
 
 
@@ -18,10 +18,10 @@ from adaptershare_cli.model.heads import MultiTaskModel
 def predict(
     logits: Callable[[Batch], torch.Tensor], task: str, rows: Rows, outputs: int, batch_size: int, pad_token: int
 ) -> np.ndarray:
-    """Head outputs (N, outputs) in float32, in the order of `rows.labels`. The caller has set the eval mode."""
-    result = np.zeros((len(rows.labels), outputs), dtype=np.float32)
+    """Head outputs (A, outputs) in float32, in the order of `rows.answers`. The caller has set the eval mode."""
+    result = np.zeros((len(rows.answers), outputs), dtype=np.float32)
     for batch in ordered_batches(task, rows, batch_size, pad_token):
-        result[rows.answers(batch.indices)] = logits(batch).float().cpu().numpy()
+        result[rows.answers.of_rows(batch.indices)] = logits(batch).float().cpu().numpy()
     return result
 
 
@@ -56,56 +56,20 @@ def attention_rows(
     ]  # fmt: skip
 
 
-def predictions_of(info: TaskInfo, outputs: np.ndarray) -> np.ndarray:
-    """Label indices (N,) of rows or words, or scores on the task's own scale of a regression."""
-    if info.kind == "regression":
-        return info.unscaled(outputs[:, 0].astype(np.float64))
-    return outputs.argmax(1)
-
-
 def score(info: TaskInfo, outputs: np.ndarray, rows: Rows) -> dict[str, float | None]:
     """Each of the task's metrics, None where undefined; the first is the main one."""
-    predicted = predictions_of(info, outputs)
-    return {
-        name: compute_metric(name, *(_by_sentence(info, found, rows) for found in (predicted, rows.labels)))
-        if is_span_metric(name)
-        else compute_metric(name, predicted, rows.labels)
-        for name in info.metrics
-    }
-
-
-def _by_sentence(info: TaskInfo, labels: np.ndarray, rows: Rows) -> list[list[str]]:
-    """The names of all words' labels, a list a sentence: its rows, if it has several, stand one after the other."""
-    assert rows.words is not None
-    names = np.array(info.names, dtype=object)[labels]
-    begins = np.flatnonzero(rows.words.places == 0)
-    return [part.tolist() for part in np.split(names, begins[1:])]
+    kind, answers = KINDS[info.kind], rows.answers
+    predicted = kind.predicted(info, outputs, answers)
+    found: dict[str, float | None] = {}
+    for metric in map(kind.metric, info.metrics):
+        both = (kind.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
+        found[metric.name] = metric.compute(*both)
+    return found
 
 
 def prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:
-    """Rows of `schemas.PREDICTIONS`, in the order of `rows`."""
-    predicted = predictions_of(info, outputs)
-
-    def name(value: Any) -> str:
-        return repr(float(value)) if info.kind == "regression" else info.labels[int(value)]
-
-    return [
-        {"task": info.name, "split": split, "row": int(row), "label": name(label), "prediction": name(guess),
-         "logits": output}
-        for row, label, guess, output in zip(rows.row, rows.labels, predicted, outputs, strict=True)
-    ]  # fmt: skip
-
-
-def word_prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:
-    """Rows of `schemas.WORD_PREDICTIONS`, word by word in the order of `rows`."""
-    words = rows.words
-    assert words is not None
-    columns = zip(
-        np.repeat(rows.row, np.diff(words.offsets)), words.places, words.texts, rows.labels,
-        predictions_of(info, outputs), outputs, strict=True,
-    )  # fmt: skip
-    return [
-        {"task": info.name, "split": split, "row": int(row), "place": int(place), "word": word,
-         "label": info.names[label], "prediction": info.names[guess], "logits": output}
-        for row, place, word, label, guess, output in columns
-    ]  # fmt: skip
+    """Rows of the kind's table of predictions, in the order of `rows`."""
+    kind = KINDS[info.kind]
+    predicted = kind.predicted(info, outputs, rows.answers)
+    found = kind.prediction_rows(info, rows.row, rows.answers, predicted, outputs)
+    return [{"task": info.name, "split": split, **row} for row in found]

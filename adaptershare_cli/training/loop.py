@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptershare_cli.data.batches import Batch, Rows, TaskInfo, TaskStream
+from adaptershare_cli.data.batches import Batch, Rows, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.precision import linear_precision
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.checkpoint import Checkpoint, CheckpointTimer, with_prefix, without_prefix
-from adaptershare_cli.training.evaluation import predict, prediction_rows, score, word_prediction_rows
+from adaptershare_cli.training.evaluation import predict, prediction_rows, score
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.protocol import Method, Phase
 from adaptershare_cli.training.schedule import task_order
@@ -243,15 +244,9 @@ class Trainer:
                 scores = score(info, outputs, rows)
                 self._record(task, split, "final", self.kept[task], scores, rows.examples, final=True)
                 if split != "select":
-                    self._keep_predictions(info, split, rows, outputs)
+                    table = self.records.setdefault(KINDS[info.kind].predictions_table, [])
+                    table.extend(prediction_rows(info, split, rows, outputs))
         self.seconds["scoring"] += time.perf_counter() - started
-
-    def _keep_predictions(self, info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> None:
-        if info.kind == "tagging":
-            found = word_prediction_rows(info, split, rows, outputs)
-            self.records.setdefault("word_predictions", []).extend(found)
-        else:
-            self.records["predictions"].extend(prediction_rows(info, split, rows, outputs))
 
     def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
         if self.hooks.stop():
@@ -260,7 +255,8 @@ class Trainer:
 
     def _predict(self, task: str, rows: Rows, logits: Callable[[Batch], torch.Tensor] | None = None) -> np.ndarray:
         size = self.settings.per_device_eval_batch_size
-        outputs = self.context.data.infos[task].outputs
+        info = self.context.data.infos[task]
+        outputs = KINDS[info.kind].outputs(info)
         found = predict(logits or self.method.logits, task, rows, outputs, size, self.context.data.pad_token)
         if not np.isfinite(found).all():
             raise RunError(

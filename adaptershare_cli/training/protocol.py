@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import Batch, TaskInfo
+from adaptershare_cli.data.batches import Batch
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 

@@ -17,7 +17,7 @@ from statistics import median
 import numpy as np
 import torch
 
-from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.batches import TaskStream, make_batch
 from adaptershare_cli.methods import METHODS, method_settings
@@ -115,7 +115,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     training = TrainingSettings(max_steps=800, task_sampling="uniform")
     context = StageContext(
-        Workspace(options.workspace), Reporter(), from_folder=options.source, training=training,
+        Workspace(options.workspace), Terminal(), from_folder=options.source, training=training,
         prepro=PreproSettings(max_seq_length=64, max_train_examples=1000, max_eval_examples=1000),
     )  # fmt: skip
     prepared = [prepare(context, definition) for definition in context.tasks(TASKS)]

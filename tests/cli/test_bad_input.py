@@ -287,7 +287,7 @@ def test_unknown_measure(workspace: Path) -> None:
         "plan,nonsense",
         "-w",
         workspace,
-        says=("'nonsense'", "gradient, gradient-directed, plan"),
+        says=("'nonsense'", "gradient, gradient-directed, gradts"),
     )
     refused("correlate", "--measure", ",", "-w", workspace, says=("--measure",))
     refused("correlate", "--permutations", "0", "-w", workspace, says=("--permutations", "at least 1"))

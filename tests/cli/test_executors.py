@@ -20,12 +20,12 @@ from tests.cli.conftest import SPLITTING, Share, call, good, hashed, kept, made
 RUN = """
 import pickle, sys
 from pathlib import Path
-from adaptershare_cli.cli.console import Reporter
+from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.store.workspace import Workspace
 job = pickle.load(sys.stdin.buffer)
-context = StageContext(Workspace(Path(sys.argv[1])), Reporter(as_json=True))
+context = StageContext(Workspace(Path(sys.argv[1])), Terminal(as_json=True))
 print(open_executor(context).submit(job).result().label)
 """
 

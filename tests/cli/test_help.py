@@ -26,7 +26,10 @@ from adaptershare_cli.store.artefact import STAGES
 from tests.cli.conftest import call, good
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-HEAVY = ("torch", "transformers", "adapters", "datasets", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib")
+HEAVY = (
+    "torch", "transformers", "adapters", "datasets", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib",
+    "adaptershare_cli.data.task_file",  # the pydantic models of definitions
+)  # fmt: skip
 DATA = [DownloadSettings, PreproSettings]
 TRAINING = [*DATA, TrainingSettings, RuntimeSettings]
 SETTINGS = {

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.store.artefact import ORIGIN, STAGES, TIMING, read_artefact, verify
 from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import (
@@ -262,9 +263,9 @@ def expected_schema(file: Path) -> pa.Schema:
     stage, name = (file.parent.name, "") if file.parent.name == "report" else (file.parents[1].name, file.parent.name)
     kind = "regression" if name.startswith("score-") else "classification"
     if stage == "download":
-        return schemas.REJECTED if file.stem == "rejected" else schemas.downloaded(kind)
+        return schemas.REJECTED if file.stem == "rejected" else KINDS[kind].downloaded_schema()
     if stage == "prepro":
-        return schemas.prepared(kind)
+        return KINDS[kind].prepared_schema()
     return getattr(schemas, file.stem.upper())
 
 

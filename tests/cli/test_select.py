@@ -122,8 +122,10 @@ def test_nothing_is_made_twice(own_selected: Path, encoder: Path) -> None:
     assert snapshot(own_selected, times=True) == before
     states = json.loads(good("status", "-w", own_selected, "--json").stdout)["artefacts"]
     assert {row["state"] for row in states} == {"whole"}
+    # Of the four sets that a trial may try, those after a fall were not; the random set is not known before. Two seeds.
+    tried = steps(found(own_selected, "trial-first"))["auxiliaries"].map(len).nunique()
     text = good(*select(own_selected, encoder, *TRIAL, "--target-steps", "3", "--force")).stdout
-    assert "trial for first: at most 2 of 10 trainings to make" in text  # the random set is not known before
+    assert f"trial for first: at most {2 * (4 - tried + 1)} of 10 trainings to make" in text
     after = snapshot(own_selected, times=True)
     changed = {name.split("-")[0] for name in before if before[name] != after[name]}
     assert changed == {"correlate/gradient", "correlate/trial"}

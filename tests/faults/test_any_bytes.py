@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.names import is_visible
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault
-from adaptershare_cli.data.sources import _places, read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import files_of, resolve_source, source_request
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import is_visible
 from tests.faults.malformed import FORMATS, Defect, good_rows, lay_out, write
 
 SECONDS, MEGABYTES = 2, 100
@@ -89,7 +89,7 @@ def check(form: str, task: TaskDefinition, folder: Path, files: dict[str, bytes]
     rows = train.to_pylist()
     assert rows and all(first["row"] < second["row"] for first, second in zip(rows, rows[1:], strict=False))
     split = task.files.split("train")  # type: ignore[union-attr]
-    raw = read_rows(_places(source, split) or {}, split, task.files)  # type: ignore[arg-type]
+    raw = read_rows(files_of(source, split) or {}, split, task.files)  # type: ignore[arg-type]
     line_of = {row[1]: row[0] for row in raw.rows if not isinstance(row, RowFault)}
     look = LOOKS[form]
     for row, (text, label) in zip(rows, look(files, [(line_of[row["row"]], row["row"]) for row in rows]), strict=True):

@@ -22,7 +22,7 @@ HELD = {
     "prepro": ("adaptershare_cli.commands.prepro", "prepare_task", 1),
     "train-single": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
     "train-share adaptershare": ("adaptershare_cli.training.optimizer", "Optimizer.step", 5),
-    "correlate": ("adaptershare_cli.commands.correlate", "summarise", 1),
+    "correlate": ("adaptershare_cli.studies.correlation", "summarise", 1),
     "report": ("adaptershare_cli.commands.report", "result_rows", 1),
 }
 

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.names import is_visible
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault
-from adaptershare_cli.data.sources import _places, read_task, resolve_source
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import files_of, resolve_source
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import is_visible
 from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused
 from tests.faults.test_any_bytes import EDIT, QUICKLY, decoded, edited
@@ -314,7 +315,7 @@ def test_files_after_accidents(form: str, examples: int, tmp_path: Path) -> None
             return
         train.validate(full=True)
         split = task.files.split("train")  # type: ignore[union-attr]
-        raw = read_rows(_places(resolve_source(task, folder), split) or {}, split, task.files)  # type: ignore[arg-type]
+        raw = read_rows(files_of(resolve_source(task, folder), split) or {}, split, task.files)  # type: ignore[arg-type]
         lines = {row[1]: row[0] for row in raw.rows if not isinstance(row, RowFault)}
         found = train.to_pylist()
         assert [(row["text"], row["label"]) for row in found] == [

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli.commands import download as stage
-from adaptershare_cli.data import sources
+from adaptershare_cli.data import reading
 from adaptershare_cli.data.readers import parquet
 from tests.cli.conftest import good, only, refused
 
@@ -70,7 +70,7 @@ def test_more_than_may_be_rejected(own: Own, tmp_path: Path) -> None:
 
 
 def test_very_many_bad_rows_are_not_counted_to_the_end(own: Own, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "_COUNTED", 20)
+    monkeypatch.setattr(reading, "_FAULTS_COUNTED", 20)
     told = refused(*own(CSV + "c,x\n" * 500), "--max-rejected", "5", says=("at least 26 rows", "and 21 more"))
     assert "--max-rejected 26" not in told and "Check the definition's reader" in told
 
@@ -153,8 +153,9 @@ def test_a_text_in_very_many_rows_of_a_small_file(own: Own, tmp_path: Path, monk
 MEMORY = """
 import sys
 from pathlib import Path
-from adaptershare_cli.data.sources import read_task, resolve_source
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import resolve_source
+from adaptershare_cli.data.definition import parse_definition
 
 def peak():  # of this process alone, in kB; resource.getrusage begins with the parent's
     lines = Path("/proc/self/status").read_text().splitlines()

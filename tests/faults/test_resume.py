@@ -134,7 +134,7 @@ STOPS = {
     "saving": ("train-share adaptershare", *MOMENTS["a checkpoint's files"]),
     "scoring": ("train-share adaptershare", *MOMENTS["scoring"]),
     "publishing": ("train-share adaptershare", *MOMENTS["the run's files"]),
-    "relating": ("correlate", "adaptershare_cli.commands.correlate", "summarise", 2),
+    "relating": ("correlate", "adaptershare_cli.studies.correlation", "summarise", 2),
     "reporting": ("report", "adaptershare_cli.commands.report", "result_rows", 1),
 }
 

@@ -11,8 +11,8 @@ import pytest
 from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from adaptershare_cli.data.metrics import compute_metric
-from adaptershare_cli.data.spans import spans
+from adaptershare_cli.kinds import METRICS
+from adaptershare_cli.kinds.metrics.spans import spans
 from tests.cli.conftest import good, only
 from tests.real.test_real import DATA, needs_data
 
@@ -76,7 +76,7 @@ def test_gold_scores_one_and_shifted_borders_score_less(tmp_path: Path) -> None:
     """Span F1 of CoNLL dev against itself, and with every third span's first word cut off, counted apart."""
     good("download", "-t", "conll-ner", "--from", DATA, "-w", tmp_path)
     gold = pq.read_table(only(tmp_path, "download/conll-ner-*/dev.parquet"))["label"].to_pylist()
-    assert compute_metric("span_f1", gold, gold) == 1.0
+    assert METRICS["span_f1"].compute(gold, gold) == 1.0
     cut, number, kept, lost = [list(sentence) for sentence in gold], 0, 0, 0
     for sentence in cut:
         for place, label in enumerate(list(sentence)):
@@ -89,9 +89,9 @@ def test_gold_scores_one_and_shifted_borders_score_less(tmp_path: Path) -> None:
                 else:
                     kept += 1
     assert number == 5942
-    assert compute_metric("span_precision", cut, gold) == pytest.approx(kept / (number - lost))
-    assert compute_metric("span_recall", cut, gold) == pytest.approx(kept / number)
-    assert compute_metric("span_f1", cut, gold) == pytest.approx(2 * kept / (2 * number - lost))
+    assert METRICS["span_precision"].compute(cut, gold) == pytest.approx(kept / (number - lost))
+    assert METRICS["span_recall"].compute(cut, gold) == pytest.approx(kept / number)
+    assert METRICS["span_f1"].compute(cut, gold) == pytest.approx(2 * kept / (2 * number - lost))
 
 
 @pytest.mark.parametrize("task", ["conll-chunk", "conll-ner", "atis-slots", "snips-slots"])
@@ -106,7 +106,7 @@ def test_scores_of_real_files_are_those_of_seqeval(task: str, tmp_path: Path) ->
             [str(generator.choice(labels)) if generator.random() < 0.1 else label for label in sentence]
             for sentence in gold
         ]
-        found = compute_metric("span_f1", drawn, gold)
+        found = METRICS["span_f1"].compute(drawn, gold)
         assert found is not None and 0.5 < found < 0.95
         assert found == pytest.approx(f1_score(gold, drawn), rel=1e-12)
 

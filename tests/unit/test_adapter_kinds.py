@@ -118,6 +118,13 @@ def test_tensors_outside_the_layers_are_refused(encoder: Path, monkeypatch: pyte
         AdapterBank(model, SharingPlan.shared(("one",), 2), TrainingSettings(), 0)
 
 
+def test_what_the_library_cannot_add_is_refused(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_encoder(locate_encoder(str(encoder)), torch.device("cpu"))
+    monkeypatch.setattr(model, "supports_adapter", lambda config: False)
+    with pytest.raises(UserError, match="type bert take no adapters of the kind seq_bn.*--adapter-config seq_bn"):
+        AdapterBank(model, SharingPlan.shared(("one",), 2), TrainingSettings(), 0)
+
+
 # -------------------------------------------------------------------------------------------------------------- options
 
 

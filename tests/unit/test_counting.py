@@ -12,11 +12,11 @@ from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.costs import Costs, TaskCosts, count_costs, multiply_adds
 from adaptershare_cli.training.protocol import Method
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, outputs_of, random_parts
 
 D, R, LAYERS, INNER = 32, 8, 2, 64  # the small encoder's sizes, and reduction 4
 ADAPTER = 2 * D * R + R + D  # down and up projection with their biases
-HEADS = {task: (D + 1) * info.outputs for task, info in INFOS.items()}
+HEADS = {task: (D + 1) * outputs_of(info) for task, info in INFOS.items()}
 LENGTHS = {task: [9 + number, 10 + number] for number, task in enumerate(INFOS)}  # mean x.5 rounds to even
 
 
@@ -80,7 +80,8 @@ def test_multiply_adds(encoders: dict[str, Path], model_type: str) -> None:
         encoder = LAYERS * s * (4 * D * D + 2 * s * D + 2 * D * INNER) + projection
         assert own == TaskCosts(
             stored=2 * LAYERS * ADAPTER + HEADS[task], heads=HEADS[task], length=s,
-            multiply_adds=encoder + LAYERS * s * 2 * 2 * D * R + D * INFOS[task].outputs, encoder_multiply_adds=encoder,
+            multiply_adds=encoder + LAYERS * s * 2 * 2 * D * R + D * outputs_of(INFOS[task]),
+            encoder_multiply_adds=encoder,
         )  # fmt: skip
 
 

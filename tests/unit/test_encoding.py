@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptershare_cli import schemas
 from adaptershare_cli.data import encoding
-from adaptershare_cli.data.encoding import Prepared, _strata, content_hash, cut_parts, load_tokenizer, prepare_task
+from adaptershare_cli.data.encoding import Prepared, content_hash, cut_parts, load_tokenizer, prepare_task
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.rows import tokens
 from tests.conftest import WORDS
 
 # Few different contents, so that many rows are equal.
 CONTENTS = st.lists(st.sampled_from([f"c{number}" for number in range(40)]), max_size=80)
 SCORED = st.sets(st.sampled_from([f"c{number}" for number in range(40)]), max_size=8)
 SIZES = st.integers(0, 20)
+BINARY = TaskInfo("task", "classification", ("no", "yes"), None, ("accuracy",))
+SCORES = TaskInfo("task", "regression", (), (0.0, 5.0), ("pearson",))
+REGRESSION = KINDS["regression"]
 
 
 # ----------------------------------------------------------------------------------------------------------- the parts
@@ -116,12 +122,12 @@ def test_every_part_has_the_labels_in_trains_proportions(labels: list[int], held
 def test_scores_are_spread_over_every_part() -> None:
     scores = [number / 100 for number in range(500)]
     table = pa.table({"label": scores})
-    parts, _ = cut_parts([f"row {number}" for number in range(500)], _strata(table), (), 40, 40, None)
+    parts, _ = cut_parts([f"row {number}" for number in range(500)], REGRESSION.strata(table), (), 40, 40, None)
     for part in parts.values():
         bins = Counter(int(scores[index] * 8 / 5) for index in part)
         assert max(bins.values()) - min(bins.values()) <= 1 + len(part) / 100
-    assert _strata(pa.table({"label": pa.array([], pa.float64())})) == []
-    assert len(set(_strata(pa.table({"label": [2.0] * 9})))) == 1
+    assert REGRESSION.strata(pa.table({"label": pa.array([], pa.float64())})) == []
+    assert len(set(REGRESSION.strata(pa.table({"label": [2.0] * 9})))) == 1
 
 
 # --------------------------------------------------------------------------------------------------------- content hash
@@ -180,13 +186,13 @@ def table(texts: list[str], pairs: list[str | None] | None = None, labels: list 
         "text_pair": pairs or [None] * len(texts),
         "label": labels or ["no"] * len(texts),
     }
-    return pa.table(columns, schema=schemas.downloaded(kind))
+    return pa.table(columns, schema=KINDS[kind].downloaded_schema())
 
 
 def prepare(folder: Path, train: pa.Table, dev: pa.Table, **changes: Any) -> Prepared:
     """`prepare_task` with small defaults."""
     options: dict[str, Any] = {
-        "labels": ("no", "yes"), "tokenizer": load_tokenizer(folder), "max_seq_length": 12, "heldout_size": 2,
+        "info": BINARY, "tokenizer": load_tokenizer(folder, BINARY.kind), "max_seq_length": 12, "heldout_size": 2,
         "select_size": 3, "max_train": None, "max_eval": None,
     }  # fmt: skip
     return prepare_task({"train": train, "dev": dev}, **{**options, **changes})
@@ -207,7 +213,7 @@ def test_token_ids_equal_the_tokenizers_one_by_one(
     monkeypatch.setattr(encoding, "TOKENIZE_ROWS", 4)  # several calls, the last one of fewer rows
     texts = texts_of(23)
     pairs = [f"{WORDS[number]} card" for number in range(23)] if paired else None
-    tokenizer = load_tokenizer(encoders[model_type])
+    tokenizer = load_tokenizer(encoders[model_type], "classification")
     calls: list[int] = []
     prepared = prepare(encoders[model_type], table(texts, pairs), table(texts_of(3)), progress=calls.append)
     seen = []
@@ -271,7 +277,7 @@ def test_of_very_long_texts_the_beginning_is_enough(
     pairs = [long, "x" * 4000 + " " + long, "it", long, " " * 2000 + "it", long, long]
     found = []
     for most in (100, 10**6):
-        monkeypatch.setattr(encoding, "BEGINNING", most)
+        monkeypatch.setattr(tokens, "BEGINNING", most)
         singles = prepare(encoders[model_type], table(texts_of(10)), table(texts)).parts["dev"]
         paired = prepare(encoders[model_type], table(texts_of(10), texts_of(10)), table(texts, pairs)).parts["dev"]
         found.append((singles, paired))
@@ -282,12 +288,12 @@ def test_of_very_long_texts_the_beginning_is_enough(
 def test_labels_are_indices_in_the_definitions_order(encoder: Path) -> None:
     dev = table(["a", "b", "c"], labels=["zebra", "ant", "zebra"])
     train = table(texts_of(10), labels=["ant"] * 10)
-    found = prepare(encoder, train, dev, labels=("zebra", "ant")).parts["dev"]
+    found = prepare(encoder, train, dev, info=replace(BINARY, labels=("zebra", "ant"))).parts["dev"]
     assert found["label"].to_pylist() == [0, 1, 0]
-    assert found.schema == schemas.prepared("classification")
-    scores = prepare(encoder, table(texts_of(10), labels=[0.5] * 10), table(["a"], labels=[2.25]), labels=())
+    assert found.schema == KINDS["classification"].prepared_schema()
+    scores = prepare(encoder, table(texts_of(10), labels=[0.5] * 10), table(["a"], labels=[2.25]), info=SCORES)
     assert scores.parts["dev"]["label"].to_pylist() == [2.25]
-    assert scores.parts["dev"].schema == schemas.prepared("regression")
+    assert scores.parts["dev"].schema == KINDS["regression"].prepared_schema()
 
 
 def test_train_rows_that_stand_in_a_scored_split_are_dropped(encoder: Path) -> None:
@@ -318,4 +324,4 @@ def test_too_little_train_leaves_the_other_parts_empty(encoder: Path) -> None:
     assert {name: len(part) for name, part in prepared.parts.items()} == {
         "heldout": 0, "select": 0, "train": 3, "dev": 1,
     }  # fmt: skip
-    assert prepared.parts["heldout"].schema == schemas.prepared("classification")
+    assert prepared.parts["heldout"].schema == KINDS["classification"].prepared_schema()

@@ -19,14 +19,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.core import INFOS, build_method, random_parts, random_sources, scramble
+from tests.core import INFOS, build_method, outputs_of, random_parts, random_sources, scramble
 
 TASKS = ("first", "score", "first-2")
 GENERATED = ("hyperformer", "hyperformer++")
@@ -118,10 +118,11 @@ def rows_of(folder: Path, texts: list) -> Rows:
     """The texts as `prepro` would prepare them."""
     first, second = zip(*[(t, None) if isinstance(t, str) else t for t in texts], strict=True)
     columns = {"row": range(len(texts)), "text": first, "text_pair": second, "label": ["no"] * len(texts)}
-    dev = pa.table({k: list(v) for k, v in columns.items()}, schema=schemas.downloaded("classification"))
+    dev = pa.table({k: list(v) for k, v in columns.items()}, schema=KINDS["classification"].downloaded_schema())
     train = dev.slice(0, 0)
-    prepared = prepare_task({"train": train, "dev": dev}, ("no", "yes"), load_tokenizer(folder), 64, 2, 1, None, None)
-    return Rows(prepared.parts["dev"])
+    tokenizer = load_tokenizer(folder, "classification")
+    prepared = prepare_task({"train": train, "dev": dev}, INFOS["first"], tokenizer, 64, 2, 1, None, None)
+    return Rows(prepared.parts["dev"], INFOS["first"])
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +183,7 @@ def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     assert torch.equal(case.found["ids"], case.ids)  # the same padded batch
     assert case.found["logits"].dtype == torch.float32
     assert torch.equal(case.found["logits"], case.expected)
-    assert case.expected.shape == (len(TEXTS), INFOS[task].outputs)
+    assert case.expected.shape == (len(TEXTS), outputs_of(INFOS[task]))
     assert case.expected.std(0).min() > 0.01  # the rows differ, so equality says something
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,14 @@ from adaptershare_cli.model.encoder import (
     layer_matrices,
     layers_of,
     load_encoder,
+    pool,
 )
 from adaptershare_cli.model.families import FAMILIES, Projection
 from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ENCODER_TYPES
+from tests.core import build_method, random_parts
 
 CPU = torch.device("cpu")
 
@@ -58,6 +64,46 @@ def test_matrices_are_named_as_in_the_encoder(encoders: dict[str, Path], model_t
     found = layer_matrices(encoder)
     assert [matrix.layer for matrix in found.values()] == [0] * 6 + [1] * 6
     assert all(encoder.get_parameter(name) is matrix.weight for name, matrix in found.items())
+
+
+BY_INTERFACE = {
+    "adapter_methods": ["bottleneck"],
+    "model_embeddings": "embeddings",
+    "model_layers": "encoder.layer",
+    "layer_self_attn": "attention",
+    "layer_cross_attn": None,
+    "attn_q_proj": "self.query",
+    "attn_k_proj": "self.key",
+    "attn_v_proj": "self.value",
+    "attn_o_proj": "output.dense",
+    "layer_intermediate_proj": "intermediate.dense",
+    "layer_output_proj": "output.dense",
+    "layer_pre_self_attn": "attention.self",
+    "layer_pre_ffn": "intermediate",
+    "layer_ln_1": "attention.output.LayerNorm",
+    "layer_ln_2": "output.LayerNorm",
+}
+
+
+def test_a_type_that_the_library_knows_by_an_interface_alone(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It trains in bf16 beside others, and the snippet of an exported task says all that loading it takes."""
+    family = replace(FAMILIES["bert"], model_class="BertModel", interface=BY_INTERFACE)
+    monkeypatch.setitem(FAMILIES, "bert", family)
+    training = TrainingSettings(max_steps=4, per_device_train_batch_size=4, adapter_config="double_seq_bn")
+    method, parts = build_method(encoder, "shared", random_parts(("first", "score")), training)
+    Trainer(method, parts, training, "bf16", 500, Hooks()).run()
+    method.export("first", tmp_path)
+    (snippet,) = re.findall(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(), re.DOTALL)
+    assert "BertModel.from_pretrained(ENCODER)" in snippet and "AdapterModelInterface" in snippet
+    texts = ["the film was good", "a dull plot"]
+    names = {"ENCODER": str(encoder), "FOLDER": str(tmp_path), "TEXTS": texts}
+    exec(snippet, names)
+    with method.model.active("first"), torch.no_grad():
+        inputs = dict(names["inputs"])  # type: ignore[call-overload]
+        states = pool(method.model.encode(inputs), inputs["attention_mask"], "mean")
+        assert torch.equal(names["logits"], method.model.heads["first"](states))  # type: ignore[arg-type]
 
 
 def test_parts_of_a_projection() -> None:

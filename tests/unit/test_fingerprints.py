@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.tasks import load_tasks
 
 KNOWN: dict[str, Any] = json.loads(Path(__file__).with_name("fingerprints.json").read_text(encoding="utf-8"))

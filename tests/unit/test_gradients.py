@@ -10,7 +10,7 @@ import torch
 
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.methods.planned.method import PlannedMethod
-from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import (
@@ -36,7 +36,7 @@ def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: i
         tensors = [tensor for _, tensor in method.model.bank.named_parameters(task, layer)]
         for row in range(len(rows)):
             batch = make_batch(task, rows, np.array([row]), 0)
-            loss = row_losses(method.model.infos[task], method.model.logits(batch), batch.labels, batch.words).sum()
+            loss = method.model.losses(batch).sum()
             found.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, tensors)]))
     return torch.stack(found)
 
@@ -112,6 +112,23 @@ def test_blocks_of_modules_bound_the_memory_and_change_nothing(encoder: Path) ->
     assert passes == 2 * len(whole)  # down and up projection of each layer, each by itself
     for one, other in zip(whole, parted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
+
+
+def test_adapters_that_cannot_be_mixed_run_task_by_task(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, parts = build_method(encoder, double=True)
+    heldout = {task: part.heldout for task, part in parts.items()}
+    mixed = gram_matrices(method.model, heldout, 0)
+    active, seen = method.model.active_rows, []
+
+    def one_task(tasks: list[str], counts: list[int]) -> object:
+        seen.append(len(tasks))
+        return active(tasks, counts)
+
+    monkeypatch.setattr(method.model, "active_rows", one_task)
+    monkeypatch.setattr(AdapterKind, "mixes_tasks", lambda self, encoder: False)
+    for one, other in zip(mixed, gram_matrices(method.model, heldout, 0, chunk_rows=4), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-10 * np.abs(one).max())
+    assert set(seen) == {1}
 
 
 def test_a_check_leaves_weights_and_grads_alone(encoder: Path) -> None:
@@ -228,12 +245,15 @@ def test_unit_rows_count_alike() -> None:
     np.testing.assert_allclose(unit_rows(vectors @ vectors.T), (vectors / lengths) @ (vectors / lengths).T)
 
 
-def test_halves_have_the_labels_in_equal_proportions() -> None:
+@pytest.mark.parametrize("shuffled", [False, True], ids=["as they are", "shuffled as a control"])
+def test_halves_have_the_labels_in_equal_proportions(shuffled: bool) -> None:
     parts = random_parts()
     heldout = {task: part.heldout for task, part in parts.items()}
+    if shuffled:
+        heldout = {task: rows.with_shuffled_labels(5) for task, rows in heldout.items()}
     index = row_index(heldout)
     for number, rows in enumerate(heldout.values()):
         half = index.half[index.rows(number)]
-        for label in np.unique(rows.labels):
-            first, second = ((half[rows.labels == label] == side).sum() for side in (0, 1))
+        for label in np.unique(rows.answers.labels):
+            first, second = ((half[rows.answers.labels == label] == side).sum() for side in (0, 1))
             assert abs(int(first) - int(second)) <= 1

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli.data import hub
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.hub import label_values
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 ROOT = Path(hub.__file__).parents[2]
@@ -123,8 +123,9 @@ import json, sys
 from pathlib import Path
 import huggingface_hub.utils._http as http
 http.time.sleep = lambda seconds: None  # the library waits 23 s in all before it gives up
-from adaptershare_cli.data.sources import read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sources import resolve_source, source_request
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.errors import UserError
 answers = []
 for file in sys.argv[1:]:
@@ -290,12 +291,12 @@ def test_lists_of_words_and_of_class_labels(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(hub, "_load", lambda spec, split: datasets.Dataset.from_dict(rows, features=of_words))
     columns = (("text", "tokens"), ("label", "tags"))
     split = SplitSpec("train", (("", "train"),))
-    for words, labels in ((True, ()), (True, ("I-x", "B-x", "O"))):
-        spec = SourceSpec("hub", (split,), path="some/words", words=words, columns=columns)
+    for labels in ((), ("I-x", "B-x", "O")):
+        spec = SourceSpec("hub", (split,), path="some/words", listed=("text", "label"), columns=columns)
         raw = hub.read_hub_split(spec, split, labels)
         assert raw is not None
         found = [row[2] for row in raw.rows]  # type: ignore[index]
         assert found == [[["a", "fine", "film"], ["O", "B-x", "I-x"]], [["no"], ["O"]], [["odd"], [None]]]
-    spec = SourceSpec("hub", (split,), path="some/words", words=False, columns=columns)
+    spec = SourceSpec("hub", (split,), path="some/words", columns=columns)
     with pytest.raises(UserError, match="not text"):
         hub.read_hub_split(spec, split, ())

@@ -31,7 +31,7 @@ from adaptershare_cli.training.costs import count_values
 from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, outputs_of, random_parts
 
 METHODS = ("hyperformer", "hyperformer++")
 NAMES = (
@@ -240,7 +240,7 @@ def test_trained_parameters_of_a_method_follow_the_formulas(
 ) -> None:
     d, r, layers, tasks, e = 32, 8, 2, len(INFOS), 64
     generator = 2 * (e + 1) * d * r + (e + 1) * (r + d) + 2 * (e + 1) * d
-    heads = sum((d + 1) * info.outputs for info in INFOS.values())
+    heads = sum((d + 1) * outputs_of(info) for info in INFOS.values())
     own_norms = (1 + 2 * layers) * 2 * d * norms  # of the embeddings, and two in each layer
     method, _ = build(encoder, "hyperformer", adapter, task_embedding_dim=e, train_layer_norms=norms)
     assert count_values(method.names()) == layers * sites * generator + tasks * e + heads + own_norms

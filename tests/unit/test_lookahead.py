@@ -16,7 +16,6 @@ from torch import nn
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.measures.lookahead import affinities
 from adaptershare_cli.methods.planned.method import PlannedMethod
-from adaptershare_cli.model.heads import row_losses
 from adaptershare_cli.observe.gradients import row_index
 from adaptershare_cli.observe.lookahead import Lookahead, look_ahead
 from adaptershare_cli.settings import TrainingSettings
@@ -52,7 +51,7 @@ def explicit(method: PlannedMethod, optimizer: Optimizer) -> dict[tuple[str, str
         places = np.flatnonzero(index.half[index.rows(list(method.heldout).index(task))] == half)
         rows = method.heldout[task]
         batches = [make_batch(task, rows, np.array([row]), 0) for row in places]
-        losses = [row_losses(model.infos[task], model.logits(batch), batch.labels, batch.words) for batch in batches]
+        losses = [model.losses(batch) for batch in batches]
         return torch.cat(losses).mean()
 
     for source in method.heldout:

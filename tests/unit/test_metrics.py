@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from adaptershare_cli.data.metrics import METRIC_NAMES, compute_metric
+from adaptershare_cli.kinds import METRICS
 
 LABELLED = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
 BINARY = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30)
@@ -35,19 +35,19 @@ def columns(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
 def test_accuracy_and_macro_f1(rows: list[tuple[int, int]]) -> None:
     predictions, references = columns(rows)
     right = sum(p == r for p, r in rows)
-    assert compute_metric("accuracy", predictions, references) == pytest.approx(right / len(rows))
+    assert METRICS["accuracy"].compute(predictions, references) == pytest.approx(right / len(rows))
     each = []
     for label in set(predictions.tolist()) | set(references.tolist()):
         hits = sum(p == r == label for p, r in rows)
         each.append(2 * hits / (sum(p == label for p, _ in rows) + sum(r == label for _, r in rows)))
-    assert compute_metric("macro_f1", predictions, references) == pytest.approx(sum(each) / len(each))
+    assert METRICS["macro_f1"].compute(predictions, references) == pytest.approx(sum(each) / len(each))
 
 
 @FEW
 @given(BINARY)
 def test_f1_is_that_of_the_second_label(rows: list[tuple[int, int]]) -> None:
     predictions, references = columns(rows)
-    found = compute_metric("f1", predictions, references)
+    found = METRICS["f1"].compute(predictions, references)
     total = int(predictions.sum() + references.sum())
     if total == 0:
         assert found is None
@@ -59,7 +59,7 @@ def test_f1_is_that_of_the_second_label(rows: list[tuple[int, int]]) -> None:
 @given(LABELLED)
 def test_matthews(rows: list[tuple[int, int]]) -> None:
     predictions, references = columns(rows)
-    found = compute_metric("matthews", predictions, references)
+    found = METRICS["matthews"].compute(predictions, references)
     if len(set(references.tolist())) < 2:
         assert found is None
         return
@@ -73,15 +73,15 @@ def test_matthews(rows: list[tuple[int, int]]) -> None:
 
 def test_hand_values() -> None:
     predictions, references = [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]  # 2 true, 1 false positives; 1 false, 1 true negative
-    assert compute_metric("accuracy", predictions, references) == pytest.approx(3 / 5)
-    assert compute_metric("f1", predictions, references) == pytest.approx(2 / 3)
-    assert compute_metric("macro_f1", predictions, references) == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert compute_metric("matthews", predictions, references) == pytest.approx(1 / 6)
-    assert compute_metric("matthews", predictions, references) == pytest.approx(
+    assert METRICS["accuracy"].compute(predictions, references) == pytest.approx(3 / 5)
+    assert METRICS["f1"].compute(predictions, references) == pytest.approx(2 / 3)
+    assert METRICS["macro_f1"].compute(predictions, references) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert METRICS["matthews"].compute(predictions, references) == pytest.approx(1 / 6)
+    assert METRICS["matthews"].compute(predictions, references) == pytest.approx(
         sk.matthews_corrcoef(references, predictions)
     )
-    assert compute_metric("f1", [0, 1], [1, 0]) == 0.0
-    assert compute_metric("matthews", [1, 0], [0, 1]) == pytest.approx(-1)
+    assert METRICS["f1"].compute([0, 1], [1, 0]) == 0.0
+    assert METRICS["matthews"].compute([1, 0], [0, 1]) == pytest.approx(-1)
 
 
 # ---------------------------------------------------------------------------------------------------------- regression
@@ -94,7 +94,7 @@ def test_correlations(rows: list[tuple[int, int]]) -> None:
     constant = len(set(predictions.tolist())) == 1 or len(set(references.tolist())) == 1
     ranked = [stats.rankdata(column) for column in (predictions, references)]
     for name, pair in (("pearson", (predictions, references)), ("spearman", ranked)):
-        found = compute_metric(name, predictions, references)
+        found = METRICS[name].compute(predictions, references)
         if constant:
             assert found is None
         else:
@@ -103,10 +103,10 @@ def test_correlations(rows: list[tuple[int, int]]) -> None:
 
 def test_correlation_hand_values() -> None:
     references = [0.0, 1.0, 2.0, 5.0]
-    assert compute_metric("pearson", [1.0, 3.0, 5.0, 11.0], references) == pytest.approx(1)
-    assert compute_metric("spearman", [0.1, 0.2, 9.0, 10.0], references) == pytest.approx(1)
-    assert compute_metric("spearman", [4.0, 3.0, 2.0, 1.0], references) == pytest.approx(-1)
-    assert compute_metric("pearson", [2.0, 2.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]) == pytest.approx(0)
+    assert METRICS["pearson"].compute([1.0, 3.0, 5.0, 11.0], references) == pytest.approx(1)
+    assert METRICS["spearman"].compute([0.1, 0.2, 9.0, 10.0], references) == pytest.approx(1)
+    assert METRICS["spearman"].compute([4.0, 3.0, 2.0, 1.0], references) == pytest.approx(-1)
+    assert METRICS["pearson"].compute([2.0, 2.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0]) == pytest.approx(0)
 
 
 # ----------------------------------------------------------------------------------------------------------- undefined
@@ -126,27 +126,27 @@ def test_correlation_hand_values() -> None:
     ],
 )
 def test_what_is_undefined_is_none(name: str, predictions: list, references: list) -> None:
-    assert compute_metric(name, predictions, references) is None
+    assert METRICS[name].compute(predictions, references) is None
 
 
-@pytest.mark.parametrize("name", METRIC_NAMES)
+@pytest.mark.parametrize("name", METRICS)
 def test_no_rows_have_no_score(name: str) -> None:
-    assert compute_metric(name, np.array([]), np.array([])) is None
+    assert METRICS[name].compute(np.array([]), np.array([])) is None
 
 
 def test_what_is_zero_is_not_undefined() -> None:
-    assert compute_metric("matthews", [1, 1, 1], [0, 1, 0]) == 0.0
-    assert compute_metric("f1", [0, 0], [0, 1]) == 0.0
-    assert compute_metric("accuracy", [0, 0], [1, 1]) == 0.0
-    assert compute_metric("macro_f1", [0, 0], [1, 1]) == 0.0
+    assert METRICS["matthews"].compute([1, 1, 1], [0, 1, 0]) == 0.0
+    assert METRICS["f1"].compute([0, 0], [0, 1]) == 0.0
+    assert METRICS["accuracy"].compute([0, 0], [1, 1]) == 0.0
+    assert METRICS["macro_f1"].compute([0, 0], [1, 1]) == 0.0
 
 
 def test_one_value_does_not_depend_on_those_before() -> None:
-    first = compute_metric("accuracy", [0, 1, 1], [0, 1, 0])
+    first = METRICS["accuracy"].compute([0, 1, 1], [0, 1, 0])
     with pytest.raises(ValueError, match="length|match"):
-        compute_metric("accuracy", [0, 1], [0, 1, 0])
-    assert compute_metric("accuracy", [1], [1]) == 1.0
-    assert compute_metric("accuracy", [0, 1, 1], [0, 1, 0]) == first == pytest.approx(2 / 3)
+        METRICS["accuracy"].compute([0, 1], [0, 1, 0])
+    assert METRICS["accuracy"].compute([1], [1]) == 1.0
+    assert METRICS["accuracy"].compute([0, 1, 1], [0, 1, 0]) == first == pytest.approx(2 / 3)
 
 
 # ---------------------------------------------------------------------------------------------------------- no network
@@ -156,12 +156,12 @@ import socket
 def refuse(*arguments, **options):
     raise AssertionError(f"network: {arguments}")
 socket.socket.connect = socket.getaddrinfo = socket.create_connection = refuse
-from adaptershare_cli.data.metrics import METRIC_NAMES, compute_metric
-for name in METRIC_NAMES:
+from adaptershare_cli.kinds import METRICS
+for name in sorted(METRICS):
     if name.startswith("span_"):
-        print(compute_metric(name, [["B-a", "O"], ["B-b"]], [["B-a", "O"], ["B-c"]]))
+        print(METRICS[name].compute([["B-a", "O"], ["B-b"]], [["B-a", "O"], ["B-c"]]))
     else:
-        print(compute_metric(name, [0, 1, 1, 0], [0, 1, 0, 0]))
+        print(METRICS[name].compute([0, 1, 1, 0], [0, 1, 0, 0]))
 """
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.names import folded, is_visible, label_fault, name_fault, path_fault
+from adaptershare_cli.data.names import name_fault, path_fault
+from adaptershare_cli.kinds.rows.texts import folded, is_visible, label_fault
 
 PARTS = st.sampled_from(
     ["a", "ü", ".", "..", "/", "\\", ":", "C:", "~", " ", "\0", "\u2215", "\uff0f", "\uff0e", "\u2025", "con"]

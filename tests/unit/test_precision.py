@@ -233,6 +233,18 @@ def test_adapters_inside_of_linears_stay_fp32(encoder: Path, monkeypatch: pytest
     assert_unchanged(model, before)
 
 
+def test_hooks_on_linears_of_the_residual_stream_get_fp32(encoder: Path) -> None:
+    """Of encoders that the library knows by an interface alone, adapters are such hooks."""
+    model = load_encoder(locate_encoder(str(encoder)), CPU)
+    seen: list[torch.dtype] = []
+    linear = model.encoder.layer[0].output.dense
+    linear.register_forward_hook(lambda module, given, output: seen.append(output.dtype))
+    with linear_precision(model, "bf16"):
+        hidden(model, batch(True))
+        assert linear.weight.dtype == torch.bfloat16
+    assert seen == [torch.float32]
+
+
 @pytest.mark.parametrize("model_type", ["bert", "electra"])
 def test_bf16_gradients_point_where_fp32_gradients_do(encoders: dict[str, Path], model_type: str) -> None:
     method, parts = build_method(encoders[model_type], "shared")

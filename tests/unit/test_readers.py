@@ -20,10 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import files
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.readers import READERS, delimited, read_rows
 from adaptershare_cli.data.readers.rows import FilesByRole, RowFault
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 SPLIT = SplitSpec("train", (("", "data"),))
@@ -263,10 +263,10 @@ def test_tsv_gives_back_any_text(tmp_path_factory: pytest.TempPathFactory, texts
 
 def test_large_files_are_read_quickly(tmp_path: Path) -> None:
     content = "sentence\tlabel\n" + "a film of quiet force and some charm \t1\n" * 67_349
-    start = time.perf_counter()
+    start = time.process_time()
     rows = read(tmp_path, "tsv", content, columns={"text": "sentence"})
     assert len(rows.lines) == 67_349
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 # --- all text formats

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.sources import ReadTask, Source, read_task, resolve_source, source_request
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.definition import TaskDefinition, parse_definition
+from adaptershare_cli.data.reading import ReadTask, read_task
+from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 
 SPLITS = {"train": "set/train.csv", "dev": "set/dev.csv"}
 FILES: dict[str, Any] = {"reader": "csv", "splits": SPLITS}
@@ -117,7 +118,7 @@ def test_request_is_the_content_and_no_place(tmp_path: Path) -> None:
 def test_rows_come_in_the_downloaded_schema(tmp_path: Path) -> None:
     task = define(tmp_path / "defs")
     done = read(tmp_path, task, "label,text_pair,text\nno,p,a \nyes,q,b\n", "text_pair,label,text\nr,no,c\n")
-    assert done.splits["train"].schema == schemas.downloaded("classification")
+    assert done.splits["train"].schema == KINDS["classification"].downloaded_schema()
     assert done.splits["train"].to_pylist()[0] == {"row": 0, "text": "a ", "text_pair": "p", "label": "no"}
     assert read(tmp_path, task, GOOD).splits["dev"]["text_pair"].null_count == 2
     assert list(done.splits) == ["train", "dev"]
@@ -221,7 +222,7 @@ def test_scores_that_are_none(tmp_path: Path, score: str, reason: str) -> None:
     good = "text,label\na,0\nb,5.000\nc, 2.5e0\n"
     done = read(tmp_path, task, f"{good}d,{score}\n", good, most=1)
     assert done.splits["train"]["label"].to_pylist() == [0.0, 5.0, 2.5]
-    assert done.splits["train"].schema == schemas.downloaded("regression")
+    assert done.splits["train"].schema == KINDS["regression"].downloaded_schema()
     assert reason in done.rejected["reason"][0].as_py()
     assert done.labels == ()
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.metrics.sequence_labeling import get_entities
 
-from adaptershare_cli.data.metrics import compute_metric
-from adaptershare_cli.data.spans import is_span_label, spans
+from adaptershare_cli.kinds import METRICS
+from adaptershare_cli.kinds.metrics.spans import is_span_label, spans
 
 LABEL = st.sampled_from(["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in ("PER", "LOC"))])
 SENTENCE = st.lists(LABEL, max_size=9)
@@ -116,7 +116,7 @@ def test_scores(
     predicted: list[list[str]], gold: list[list[str]], precision: float, recall: float, f1: float | None
 ) -> None:
     for name, expected in (("span_precision", precision), ("span_recall", recall), ("span_f1", f1)):
-        found = compute_metric(name, predicted, gold)
+        found = METRICS[name].compute(predicted, gold)
         assert found == (None if expected is None else pytest.approx(expected)), name
 
 
@@ -125,7 +125,7 @@ def test_scores(
 def test_f1_is_the_harmonic_mean(sentences: list[list[tuple[str, str]]]) -> None:
     predicted = [[guess for guess, _ in sentence] for sentence in sentences]
     gold = [[label for _, label in sentence] for sentence in sentences]
-    precision, recall, f1 = (compute_metric(f"span_{name}", predicted, gold) for name in ("precision", "recall", "f1"))
+    precision, recall, f1 = (METRICS[f"span_{name}"].compute(predicted, gold) for name in ("precision", "recall", "f1"))
     if precision and recall:
         assert f1 == pytest.approx(2 * precision * recall / (precision + recall))
     else:
@@ -138,6 +138,6 @@ def test_scores_are_those_of_seqeval(sentences: list[list[tuple[str, str]]]) -> 
     predicted = [[guess for guess, _ in sentence] for sentence in sentences]
     gold = [[label for _, label in sentence] for sentence in sentences]
     for name, theirs in (("precision", precision_score), ("recall", recall_score), ("f1", f1_score)):
-        found = compute_metric(f"span_{name}", predicted, gold)
+        found = METRICS[f"span_{name}"].compute(predicted, gold)
         if found is not None:  # where nothing is to be divided, seqeval warns and gives 0
             assert found == pytest.approx(theirs(gold, predicted), rel=1e-12), name

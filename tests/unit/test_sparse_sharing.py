@@ -24,7 +24,7 @@ from adaptershare_cli.training import loop
 from adaptershare_cli.training.costs import count_costs
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, outputs_of, random_parts
 from tests.trainings import Run, assert_equal, train
 
 NAMES = ("first", "second")
@@ -374,7 +374,7 @@ def test_stored_is_the_union_and_the_masks(encoder: Path, part: str) -> None:
     })  # fmt: skip
     weights = 2 * 2 * 32 * 8 if part == "adapters" else 2 * (4 * 32 * 32 + 2 * 32 * 64)
     dense = 2 * (8 + 32) if part == "adapters" else 0
-    heads = {task: 33 * info.outputs for task, info in INFOS.items()}
+    heads = {task: 33 * outputs_of(info) for task, info in INFOS.items()}
     bits = math.ceil(weights / 32)
     assert method.model.weights_in_base == weights
     assert found.stored == union + len(INFOS) * bits + dense + sum(heads.values())

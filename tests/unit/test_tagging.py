@@ -17,7 +17,8 @@ import torch
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.heads import row_losses
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.rows.answers import Targets
 from adaptershare_cli.model.stored import read_head
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.observe.head_importance import row_importance
@@ -36,7 +37,7 @@ def test_a_rows_loss_is_the_mean_over_its_words() -> None:
     logits = torch.randn(6, 3, generator=generator, dtype=torch.float64)
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
     lines = torch.tensor([0, 0, 0, 1, 2, 2])
-    losses = row_losses(TAGS, logits, labels, (lines, torch.arange(6)))
+    losses = KINDS["tagging"].row_losses(TAGS, logits, Targets(labels, lines, torch.arange(6)))
     each = -logits.log_softmax(1)[torch.arange(6), labels]
     expected = torch.stack([each[:3].mean(), each[3], each[4:].mean()])
     assert torch.allclose(losses, expected, rtol=1e-14)
@@ -72,7 +73,7 @@ def test_rows_gradients_add_up_to_the_tasks(encoder: Path) -> None:
 def test_halves_have_the_strata_in_equal_parts() -> None:
     heldout = {"tags": random_parts(MIXED)["tags"].heldout}
     index = row_index(heldout)
-    strata = heldout["tags"].strata()
+    strata = heldout["tags"].answers.strata
     assert index.stratum is not None and index.stratum.tolist() == strata.tolist()
     for value in (0, 1):
         sizes = [int(((index.half == half) & (strata == value)).sum()) for half in (0, 1)]
@@ -86,7 +87,7 @@ def test_head_outputs_stand_at_their_words(encoder: Path) -> None:
     rows = parts["tags"].scored["dev"]
     together = predict(method.logits, "tags", rows, 3, 6, 0)
     alone = predict(method.logits, "tags", rows, 3, 1, 0)
-    assert together.shape == (len(rows.labels), 3)
+    assert together.shape == (len(rows.answers), 3)
     assert np.allclose(together, alone, atol=1e-6)
     assert together.std(0).min() > 1e-4  # words differ
 
@@ -95,11 +96,12 @@ def test_the_head_reads_the_first_sub_word_and_no_other(encoder: Path) -> None:
     method, parts = build_method(encoder, parts=random_parts(MIXED), double=True)
     method.eval_mode()
     batch = make_batch("tags", parts["tags"].train, np.arange(5), 0)
-    assert batch.words is not None
+    rows, tokens = batch.targets.rows, batch.targets.tokens
+    assert rows is not None and tokens is not None
     with torch.no_grad(), method.model.active("tags"):
         hidden = method.model.encode(batch.inputs)
         head = method.model.heads["tags"].linear
-        expected = [head(hidden[line, token]) for line, token in zip(*batch.words, strict=True)]
+        expected = [head(hidden[line, token]) for line, token in zip(rows, tokens, strict=True)]
     assert torch.allclose(method.logits(batch), torch.stack(expected), rtol=1e-12)
 
 
@@ -155,9 +157,9 @@ def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     method.eval_mode()
     method.export("tags", tmp_path / "exported")
     splits = {"train": table([]), "dev": table(SENTENCES)}
-    tokenizer = load_tokenizer(encoder, words=True)
-    prepared = prepare_task(splits, ("B-x", "I-x", "O"), tokenizer, 64, 2, 1, None, None)
-    batch = make_batch("tags", Rows(prepared.parts["dev"]), np.arange(3), 0)
+    tokenizer = load_tokenizer(encoder, "tagging")
+    prepared = prepare_task(splits, TAGS, tokenizer, 64, 2, 1, None, None)
+    batch = make_batch("tags", Rows(prepared.parts["dev"], TAGS), np.arange(3), 0)
     text = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {"ENCODER": str(encoder), "FOLDER": str(tmp_path / "exported"), "SENTENCES": SENTENCES}

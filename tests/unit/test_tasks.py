@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import tasks
-from adaptershare_cli.data.task_file import parse_definition
+from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.errors import UserError
 

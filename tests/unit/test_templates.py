@@ -7,6 +7,7 @@ import html
 import jinja2
 import pytest
 
+from adaptershare_cli.model.families import FAMILIES
 from adaptershare_cli.templates import render
 
 README = "model/templates/task_readme.md.j2"
@@ -15,7 +16,15 @@ LINES = {"adapter_lines": "model/templates/load_adapter.j2", "use_lines": "model
 
 
 def test_a_value_that_is_lacking_is_an_error() -> None:
-    values = {"task": "rte", "pooling": "mean", "scaled": False, "layer_norms": False, **LINES}
+    values = {
+        "task": "rte",
+        "family": FAMILIES["bert"],
+        "pooling": "mean",
+        "output_note": "",
+        "tokenizer_options": {},
+        "layer_norms": False,
+        **LINES,
+    }
     assert render(README, **values).startswith("# Adapter of task `rte`\n")
     for name in values:
         with pytest.raises(jinja2.UndefinedError):
@@ -23,7 +32,14 @@ def test_a_value_that_is_lacking_is_an_error() -> None:
 
 
 def test_a_kind_of_task_or_adapter_brings_its_own_lines() -> None:
-    values = {"task": "rte", "pooling": "cls", "scaled": True, "layer_norms": True}
+    values = {
+        "task": "rte",
+        "family": FAMILIES["bert"],
+        "pooling": "cls",
+        "output_note": "of scores",
+        "tokenizer_options": {"add_prefix_space": True},
+        "layer_norms": True,
+    }
     texts = {
         (load, use): render(README, **values, sources=["a", "b"],
                             adapter_lines=f"model/templates/{load}.j2", use_lines=f"model/templates/{use}.j2")
@@ -34,7 +50,8 @@ def test_a_kind_of_task_or_adapter_brings_its_own_lines() -> None:
         assert ("load_adapter_fusion" in text) == (load == "load_fusion")
         assert ("encoder.safetensors" in text) == (load == "load_encoder")
         assert ("is_split_into_words" in text) == (use == "use_words") != ("hidden[:, 0]" in text)
-        assert "-1..1 stands for the range" in text and "layer_norms.safetensors" in text
+        assert "labels; of scores." in text and "from_pretrained(ENCODER, add_prefix_space=True)" in text
+        assert "layer_norms.safetensors" in text
         assert "{" not in text.replace("{FOLDER}/adapters/{name}", "") and text.endswith("\n```\n")
 
 
@@ -42,5 +59,12 @@ def test_pages_are_escaped_and_texts_are_not() -> None:
     odd = '<b title="x">&\'</b>'
     page = render(PAGE, title=odd, notes=[odd], tables=[], figures=[])
     assert odd not in page and page.count(html.escape(odd)) == 3
-    values = {"pooling": "mean", "scaled": False, "layer_norms": False, **LINES}
+    values = {
+        "family": FAMILIES["bert"],
+        "pooling": "mean",
+        "output_note": "",
+        "tokenizer_options": {},
+        "layer_norms": False,
+        **LINES,
+    }
     assert odd in render(README, task=odd, **values)

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.errors import RunError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import CheckpointTimer
@@ -25,7 +25,7 @@ from adaptershare_cli.training.evaluation import predict
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.schedule import task_order, task_shares, total_steps
-from tests.core import INFOS, build_method, random_parts
+from tests.core import INFOS, build_method, outputs_of, random_parts
 from tests.trainings import SETTINGS, TASKS, assert_equal, train
 
 # ----------------------------------------------------------------------------------------------------------- an update
@@ -78,8 +78,9 @@ def test_clipping(limit: float, expected: float) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(encoder: Path) -> None:
     parts = random_parts(("first", "score"))
     rows = parts["score"].train
-    rows.labels = rows.labels.copy()
-    rows.labels[13] = math.nan
+    labels = rows.answers.labels.copy()
+    labels[13] = math.nan
+    rows.answers = replace(rows.answers, labels=labels)
     rows.row = rows.row + 1000  # the rows are named by their number in the source
     method, _ = build_method(encoder, "shared", parts, SETTINGS)
     trainer = Trainer(method, parts, SETTINGS, "bf16", 500, Hooks())
@@ -280,7 +281,7 @@ def test_scoring_and_saving_leave_training_alone(encoder: Path) -> None:
 
 def test_tasks_without_held_out_rows_are_not_observed(encoder: Path) -> None:
     empty = {
-        task: replace(part, heldout=Rows(schemas.prepared(INFOS[task].kind).empty_table()))
+        task: replace(part, heldout=Rows(KINDS[INFOS[task].kind].prepared_schema().empty_table(), INFOS[task]))
         for task, part in random_parts(("first", "score")).items()
     }
     run = train(encoder, "shared", parts=empty)
@@ -328,14 +329,14 @@ def test_predictions_stand_in_the_order_of_the_rows(encoder: Path) -> None:
     run = train(encoder, "shared", replace(SETTINGS, max_steps=2, per_device_eval_batch_size=4))
     for task, part in random_parts().items():
         rows = part.scored["dev"]
-        alone = predict(run.method.logits, task, rows, INFOS[task].outputs, 1, 0)
+        alone = predict(run.method.logits, task, rows, outputs_of(INFOS[task]), 1, 0)
         found = [row for row in run.records["predictions"] if row["task"] == task]
         assert [row["row"] for row in found] == rows.row.tolist()
         assert np.allclose([row["logits"] for row in found], alone, atol=1e-5)
         if INFOS[task].labels:
-            assert [row["label"] for row in found] == [INFOS[task].labels[label] for label in rows.labels]
+            assert [row["label"] for row in found] == [INFOS[task].labels[label] for label in rows.answers.labels]
             guesses = [INFOS[task].labels[int(np.argmax(row["logits"]))] for row in found]
             assert [row["prediction"] for row in found] == guesses
         else:
-            assert [float(row["label"]) for row in found] == rows.labels.tolist()
+            assert [float(row["label"]) for row in found] == rows.answers.labels.tolist()
             assert np.allclose([float(row["prediction"]) for row in found], 2.5 + 2.5 * alone[:, 0], atol=1e-4)

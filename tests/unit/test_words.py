@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adaptershare_cli import schemas
 from adaptershare_cli.data import encoding
-from adaptershare_cli.data.batches import Rows, TaskInfo, make_batch
+from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import Prepared, content_hash, load_tokenizer, prepare_task
-from adaptershare_cli.data.words import OVERLAP, Window, split_words, windows
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.training.evaluation import score, word_prediction_rows
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.rows.texts import split_words
+from adaptershare_cli.kinds.rows.words import OVERLAP, Window, windows
+from adaptershare_cli.training.evaluation import prediction_rows, score
 
 SIZES = st.lists(st.integers(1, 7), min_size=1, max_size=80)
 LABELS = ("B-x", "I-x", "O")
+TAGS = TaskInfo("tags", "tagging", LABELS, None, ("span_f1", "span_recall", "accuracy"))
 
 
 # ---- inputs of long sentences ----
@@ -105,11 +109,11 @@ def table(sentences: list[list[str]], labels: list[list[str]] | None = None) -> 
     """A downloaded split."""
     given = labels or [["O"] * len(words) for words in sentences]
     columns = {"row": list(range(len(sentences))), "text": sentences, "label": given}
-    return pa.table(columns, schema=schemas.downloaded("tagging"))
+    return pa.table(columns, schema=KINDS["tagging"].downloaded_schema())
 
 
-def prepare(tokenizer: Any, train: pa.Table, dev: pa.Table, length: int = 12, labels: tuple = LABELS) -> Prepared:
-    return prepare_task({"train": train, "dev": dev}, labels, tokenizer, length, 2, 2, None, None)
+def prepare(tokenizer: Any, train: pa.Table, dev: pa.Table, length: int = 12, info: TaskInfo = TAGS) -> Prepared:
+    return prepare_task({"train": train, "dev": dev}, info, tokenizer, length, 2, 2, None, None)
 
 
 def some(count: int, longest: int = 9) -> list[list[str]]:
@@ -123,7 +127,7 @@ def some(count: int, longest: int = 9) -> list[list[str]]:
 @pytest.mark.parametrize("kind", ["wordpiece", "bytes"])
 @pytest.mark.parametrize("length", [8, 12, 64])
 def test_the_first_sub_word_of_each_word_is_found(tmp_path: Path, kind: str, length: int) -> None:
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, kind), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, kind), "tagging")
     sentences = some(20)
     labels = [[LABELS[len(word) % 3] for word in words] for words in sentences]
     prepared = prepare(tokenizer, table(some(12, 4)), table(sentences, labels), length)
@@ -152,20 +156,20 @@ def test_the_first_sub_word_of_each_word_is_found(tmp_path: Path, kind: str, len
 
 def test_few_sentences_are_tokenised_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By rows and by bytes; what comes out is the same."""
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     train, dev = table(some(12, 4)), table(some(20))
     whole = prepare(tokenizer, train, dev).parts["dev"]
     for name, value, most in (("TOKENIZE_ROWS", 4, 4), ("TOKENIZE_BYTES", 40, 20)):
         calls: list[int] = []
         with monkeypatch.context() as patch:
             patch.setattr(encoding, name, value)
-            found = prepare_task({"train": train, "dev": dev}, LABELS, tokenizer, 12, 2, 2, None, None, calls.append)
+            found = prepare_task({"train": train, "dev": dev}, TAGS, tokenizer, 12, 2, 2, None, None, calls.append)
         assert found.parts["dev"].equals(whole)
         assert max(calls) <= most and len(calls) > 5
 
 
 def test_a_word_longer_than_an_input_is_cut_and_labelled(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     sentence = ["a", "b" * 20, "c"]
     prepared = prepare(tokenizer, table(some(12, 4)), table([sentence], [["O", "B-x", "O"]]), 8)
     rows = prepared.parts["dev"].to_pylist()
@@ -177,18 +181,18 @@ def test_a_word_longer_than_an_input_is_cut_and_labelled(tmp_path: Path) -> None
 
 def test_a_word_without_a_token_becomes_the_unknown_one(tmp_path: Path) -> None:
     sentence = ["a", "\ue000", "b", "\ue000\ue001"]  # private use: seen as characters, but BERT drops them
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     (row,) = prepare(tokenizer, table(some(12, 4)), table([sentence])).parts["dev"].to_pylist()
     assert row["words"] == sentence
     assert row["starts"] == [1, 2, 3, 4]
     assert [row["input_ids"][start] for start in (2, 4)] == [tokenizer.unk_token_id] * 2
-    lacking = load_tokenizer(save_tokenizer(tmp_path / "other", "wordpiece", unk_token=None), words=True)
+    lacking = load_tokenizer(save_tokenizer(tmp_path / "other", "wordpiece", unk_token=None), "tagging")
     with pytest.raises(UserError, match="makes no token of the word"):
         prepare(lacking, table(some(12, 4)), table([sentence]))
 
 
 def test_parts_are_cut_by_sentences_and_leaks_found_by_words(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     train, dev = some(30, 15), [["A", "  b "], ["zz"]]
     train[4], train[5] = ["a", "B"], ["a b"]  # both read as the first sentence of dev
     prepared = prepare(tokenizer, table(train), table(dev), 8)
@@ -201,16 +205,16 @@ def test_parts_are_cut_by_sentences_and_leaks_found_by_words(tmp_path: Path) -> 
 
 
 def test_held_out_sentences_have_labels_in_trains_proportion(tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     sentences = [[chr(97 + n % 26), chr(97 + n // 26), "x"] for n in range(200)]
     labels = [["B-x" if n % 4 == 0 else "O", "O", "O"] for n in range(200)]
     splits = {"train": table(sentences, labels), "dev": table([["zz"]])}
-    prepared = prepare_task(splits, LABELS, tokenizer, 12, 40, 20, None, None)
+    prepared = prepare_task(splits, TAGS, tokenizer, 12, 40, 20, None, None)
     for part, size in (("heldout", 40), ("select", 20), ("train", 140)):
         strata = prepared.parts[part]["stratum"].to_pylist()
         assert len(strata) == size and sum(strata) == size // 4
-    heldout = Rows(prepared.parts["heldout"])
-    assert heldout.strata().tolist() == prepared.parts["heldout"]["stratum"].to_pylist()
+    heldout = Rows(prepared.parts["heldout"], TAGS)
+    assert heldout.answers.strata.tolist() == prepared.parts["heldout"]["stratum"].to_pylist()
 
 
 # ---- rows ----
@@ -219,58 +223,60 @@ def test_held_out_sentences_have_labels_in_trains_proportion(tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """20 sentences in inputs of at most 8 tokens."""
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path_factory.mktemp("tokenizer"), "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path_factory.mktemp("tokenizer"), "wordpiece"), "tagging")
     sentences = some(20)
     labels = [[LABELS[len(word) % 3] for word in words] for words in sentences]
-    return Rows(prepare(tokenizer, table(some(12, 4)), table(sentences, labels), 8).parts["dev"])
+    return Rows(prepare(tokenizer, table(some(12, 4)), table(sentences, labels), 8).parts["dev"], TAGS)
 
 
 def test_taken_rows_keep_their_words(rows: Rows) -> None:
-    assert rows.words is not None and len(rows) > rows.examples == 20
+    assert len(rows) > rows.examples == 20
     order = np.array([7, 0, 3, 3, len(rows) - 1])
-    taken = rows.take(order)
-    assert taken.words is not None
+    all_words, taken = rows.answers, rows.take(order).answers
+    assert all_words.offsets is not None and taken.offsets is not None
     for place, row in enumerate(order):
-        one, other = (slice(*found.words.offsets[at : at + 2]) for found, at in ((rows, row), (taken, place)))
-        for name in ("starts", "places", "texts"):
-            assert getattr(taken.words, name)[other].tolist() == getattr(rows.words, name)[one].tolist()
-        assert taken.labels[other].tolist() == rows.labels[one].tolist()
-    assert taken.strata().tolist() == rows.strata()[order].tolist()
+        one, other = slice(*all_words.offsets[row : row + 2]), slice(*taken.offsets[place : place + 2])
+        columns = [(taken.labels, all_words.labels), (taken.tokens, all_words.tokens)]
+        columns += [(taken.facts[name], all_words.facts[name]) for name in ("place", "word")]
+        for found, expected in columns:
+            assert found is not None and expected is not None
+            assert found[other].tolist() == expected[one].tolist()
+    assert taken.strata.tolist() == all_words.strata[order].tolist()
 
 
 def test_a_batch_points_at_its_words(rows: Rows) -> None:
-    assert rows.words is not None
+    words = rows.answers
+    assert words.tokens is not None
     order = np.array([5, 2, 9])
     batch = make_batch("tags", rows, order, 0)
-    assert batch.words is not None
-    lines, tokens = batch.words
-    expected = [
-        (line, rows.words.starts[word]) for line, row in enumerate(order) for word in rows.answers(np.array([row]))
-    ]
+    lines, tokens = batch.targets.rows, batch.targets.tokens
+    assert lines is not None and tokens is not None
+    expected = [(line, words.tokens[at]) for line, row in enumerate(order) for at in words.of_rows(np.array([row]))]
     assert list(zip(lines.tolist(), tokens.tolist(), strict=True)) == expected
-    assert batch.labels.tolist() == rows.labels[rows.answers(order)].tolist()
+    assert batch.targets.labels.tolist() == words.labels[words.of_rows(order)].tolist()
     assert batch.inputs["input_ids"][lines, tokens].min() > 3  # no special token, no padding
 
 
 def test_shuffled_labels_are_the_same_ones(rows: Rows) -> None:
-    shuffled = rows.with_shuffled_labels(1)
-    assert sorted(shuffled.labels) == sorted(rows.labels) and shuffled.labels.tolist() != rows.labels.tolist()
-    assert shuffled.words is rows.words
+    shuffled, before = rows.with_shuffled_labels(1).answers, rows.answers
+    assert sorted(shuffled.labels) == sorted(before.labels) and shuffled.labels.tolist() != before.labels.tolist()
+    assert shuffled.tokens is before.tokens and shuffled.facts is before.facts
 
 
 def test_spans_are_scored_over_whole_sentences(tmp_path: Path) -> None:
     """A span that is parted by the end of an input counts once; a label that train never has counts as wrong."""
-    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), words=True)
+    tokenizer = load_tokenizer(save_tokenizer(tmp_path, "wordpiece"), "tagging")
     sentences = [list("abcdefghijkl"), ["a", "b"]]
     labels = [["O", "B-x", *["I-x"] * 9, "O"], ["B-new", "B-x"]]
-    found = prepare(tokenizer, table(some(12, 4)), table(sentences, labels), 8, (*LABELS, "B-new")).parts["dev"]
-    dev = Rows(found)
+    info = replace(TAGS, unseen=("B-new",))
+    assert KINDS["tagging"].outputs(info) == 3 and info.names[3] == "B-new"
+    dev = Rows(prepare(tokenizer, table(some(12, 4)), table(sentences, labels), 8, info).parts["dev"], info)
     assert len(dev) > 3
-    info = TaskInfo("tags", "tagging", LABELS, None, ("span_f1", "span_recall", "accuracy"), ("B-new",))
-    assert info.outputs == 3 and info.names[3] == "B-new"
-    outputs = np.eye(3)[np.minimum(dev.labels, 2)]  # all right, but for the new label, which cannot be predicted
+    outputs = np.eye(3)[
+        np.minimum(dev.answers.labels, 2)
+    ]  # all right, but for the new label, which cannot be predicted
     assert score(info, outputs, dev) == pytest.approx({"span_f1": 4 / 5, "span_recall": 2 / 3, "accuracy": 13 / 14})
-    predicted = word_prediction_rows(info, "dev", dev, outputs)
+    predicted = prediction_rows(info, "dev", dev, outputs)
     assert [row["word"] for row in predicted] == [*sentences[0], *sentences[1]]
     assert [(row["row"], row["place"]) for row in predicted] == [*((0, n) for n in range(12)), (1, 0), (1, 1)]
     assert [row["label"] for row in predicted] == [*labels[0], *labels[1]]

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 from adaptershare_cli.errors import UserError
 
 if TYPE_CHECKING:
-    from adaptershare_cli.data.definition import SourceSpec, SplitSpec
     from adaptershare_cli.data.readers.rows import FilesByRole, UncheckedRows
+    from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ READERS = {
         ),
     )
 }  # fmt: skip
+OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option in reader.options))
 
 
 def read_rows(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import read_whole
-from adaptershare_cli.data.names import excerpt, near_names
+from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
@@ -16,7 +15,9 @@ from adaptershare_cli.data.readers.rows import (
     fault_in,
     rows_of_one_file,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import excerpt
 
 _LARGEST = 64 * 2**20  # bytes; the whole file is held at once
 

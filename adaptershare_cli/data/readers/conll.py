@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import chain
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
-from adaptershare_cli.data.files import LONGEST_ROW, TOO_LONG, Line, first_lines, read_lines, without_line_end
+from adaptershare_cli.data.files import Line, first_lines, read_lines, without_line_end
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
     RowFault,
@@ -19,7 +18,8 @@ from adaptershare_cli.data.readers.rows import (
     rows_of_one_file,
     wrong_width,
 )
-from adaptershare_cli.data.words import split_words
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG, split_words
 
 _DOCUMENT = "-DOCSTART-"  # begins a line that holds no word and parts sentences as a blank line does
 
@@ -29,7 +29,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     file = files[""]
     lines = read_lines(file)
     head = first_lines(lines)
-    widths = Counter(len(split_words(line.text or "")) for line in head)
+    widths = Counter(len(split_words(text or "")) for _, text in head)
     widths.pop(0, None)
     width = widths.most_common(1)[0][0] if widths else 0
     columns = columns_by_number(width, spec, file)
@@ -46,7 +46,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
                 words.append(fields)
             else:
                 values = [[fields[index] for fields in words] for index in columns.values()]
-                yield UncheckedRow(sentence[0].number, position, values)
+                yield UncheckedRow(sentence[0][0], position, values)
 
     names = {role: str(index) for role, index in columns.items()}
     return replace(rows_of_one_file(names, file, rows()), word_per_line=True)
@@ -63,7 +63,7 @@ def _sentences(lines: Iterator[Line]) -> Iterator[list[Line]]:
             sentence, size = [], 0
             continue
         size += LONGEST_ROW + 1 if line is None else len(line)
-        if size <= LONGEST_ROW or not sentence or sentence[-1].text is not None:
-            sentence.append(Line(number, line if size <= LONGEST_ROW else None))
+        if size <= LONGEST_ROW or not sentence or sentence[-1][1] is not None:
+            sentence.append((number, line if size <= LONGEST_ROW else None))
     if sentence:
         yield sentence

@@ -8,12 +8,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import NamedTuple
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import (
-    LONGEST_ROW,
-    TOO_LONG,
     DataFile,
     Line,
     first_lines,
@@ -32,7 +28,9 @@ from adaptershare_cli.data.readers.rows import (
     rows_of_one_file,
     wrong_width,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_ROW, TOO_LONG
 
 _DELIMITERS = {"csv": ",", "tsv": "\t"}  # by reader
 _DELIMITER_NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
@@ -40,12 +38,8 @@ _LONGEST_RECORD = 100_000  # lines
 _BROKEN_QUOTES = 100  # rows of a file whose quotes may be wrong
 
 
-class Record(NamedTuple):
-    """One row's fields; or, if `fault` says why the row cannot be split, one field with the text that shows it."""
-
-    line: int  # 1-based, the first of its lines
-    fields: list[str]
-    fault: str = ""
+# The line that a record begins on, its fields, and why it cannot be split ("" if it can): then one field shows it.
+Record = tuple[int, list[str], str]
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
@@ -62,7 +56,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
         width = len(header)
     else:
         head = first_lines(lines)
-        widths = Counter(len(record.fields) for record in records_of(iter(head), delimiter, file) if any(record.fields))
+        widths = Counter(len(fields) for _, fields, _ in records_of(iter(head), delimiter, file) if any(fields))
         width = widths.most_common(1)[0][0] if widths else 0
         columns = columns_by_number(width, spec, file)
         names = {role: str(index) for role, index in columns.items()}
@@ -82,7 +76,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
 
 def _header(records: Iterator[Record], file: DataFile, delimiter: str) -> list[str]:
     """The names of the columns, taken from the first record; UserError if it cannot be them."""
-    _, header, fault = next(records, Record(1, []))
+    _, header, fault = next(records, (1, [], ""))
     if not fault and not any(header):
         fault = "is empty"
     if fault:
@@ -100,9 +94,9 @@ def _plain_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> Ite
     """One record a line, split at every delimiter."""
     for number, text in lines:
         if text is None:
-            yield Record(number, [""], TOO_LONG)
+            yield number, [""], TOO_LONG
         else:
-            yield Record(number, without_line_end(text).split(delimiter))
+            yield number, without_line_end(text).split(delimiter), ""
 
 
 class _RecordLines:
@@ -118,12 +112,12 @@ class _RecordLines:
         return self
 
     def __next__(self) -> str:
-        line = self.again.popleft() if self.again else next(self.lines)
-        self.record.append(line)
-        self.size += len(line.text or "")
-        if line.text is None or self.size > LONGEST_ROW or len(self.record) > _LONGEST_RECORD:
+        number, text = self.again.popleft() if self.again else next(self.lines)
+        self.record.append((number, text))
+        self.size += len(text or "")
+        if text is None or self.size > LONGEST_ROW or len(self.record) > _LONGEST_RECORD:
             raise csv.Error(TOO_LONG)
-        return line.text
+        return text
 
     def begin_record(self) -> None:
         """The next line is the first of a record."""
@@ -153,7 +147,7 @@ def _quoted_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> It
             except csv.Error as error:
                 number, text = source.give_up_record()
                 fault = TOO_LONG if text is None else _csv_fault(error)
-                yield Record(number, [without_line_end(text or "")], fault)
+                yield number, [without_line_end(text or "")], fault
                 reader = csv.reader(source, delimiter=delimiter, strict=True)
                 broken += 1
                 if broken > _BROKEN_QUOTES:
@@ -163,7 +157,7 @@ def _quoted_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> It
             else:
                 if fields is None:
                     return
-                yield Record(source.record[0].number, fields)
+                yield source.record[0][0], fields, ""
 
 
 def _csv_fault(error: csv.Error) -> str:

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from adaptershare_cli.data.names import LONGEST_EXCERPT
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
 
 
 def json_value(text: str) -> Any:

@@ -6,15 +6,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
-from adaptershare_cli.data.files import (
-    TOO_LONG,
-    Line,
-    first_lines,
-    read_lines,
-    without_blank_lines_at_the_end,
-    without_line_end,
-)
+from adaptershare_cli.data.files import first_lines, read_lines, without_blank_lines_at_the_end, without_line_end
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
@@ -25,7 +17,9 @@ from adaptershare_cli.data.readers.rows import (
     fault_in,
     rows_of_one_file,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import TOO_LONG
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
@@ -33,12 +27,12 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     file = files[""]
     lines = without_blank_lines_at_the_end(read_lines(file))
     head = first_lines(lines)
-    looked_at = list(map(_object, head))
+    looked_at = [_object(text) for _, text in head]
     present = list(dict.fromkeys(key for value, reason in looked_at if not reason for key in value))
     if not present:
-        wrong = f" (line {head[0].number} {looked_at[0][1] or 'has no key'})" if head else ""
+        wrong = f" (line {head[0][0]} {looked_at[0][1] or 'has no key'})" if head else ""
         fix = "The reader `jsonl` takes one JSON object a line"
-        fix += ", not one list of them." if head and (head[0].text or "").lstrip().startswith("[") else "."
+        fix += ", not one list of them." if head and (head[0][1] or "").lstrip().startswith("[") else "."
         raise UserError(f"the file holds no rows{wrong}", str(file.path), fix)
     columns = {role: present[index] for role, index in columns_by_name(present, spec, str(file.path)).items()}
     if spec.pair_if_present:  # its key may come late, or not in every line
@@ -46,24 +40,24 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     needed = [name for role, name in columns.items() if role != "text_pair" or not spec.pair_if_present]
 
     def rows() -> Iterator[UncheckedRow | RowFault]:
-        for position, line in enumerate(chain(head, lines)):
-            value, reason = _object(line)
+        for position, (number, text) in enumerate(chain(head, lines)):
+            value, reason = _object(text)
             absent = next((name for name in needed if name not in value), "") if not reason else ""
             if absent or reason:
-                text = without_line_end(line.text or "")
-                yield fault_in(file, line.number, text, reason or f"has no key `{absent}`", absent)
+                line = without_line_end(text or "")
+                yield fault_in(file, number, line, reason or f"has no key `{absent}`", absent)
             else:
-                yield UncheckedRow(line.number, position, [value.get(name) for name in columns.values()])
+                yield UncheckedRow(number, position, [value.get(name) for name in columns.values()])
 
     return rows_of_one_file(columns, file, rows())
 
 
-def _object(line: Line) -> tuple[Any, str]:
-    """The JSON object of a line, or what is wrong with it."""
-    if line.text is None:
+def _object(line: str | None) -> tuple[Any, str]:
+    """The JSON object of a line (None if that is too long), or what is wrong with it."""
+    if line is None:
         return None, TOO_LONG
     try:
-        value = json_value(line.text)
+        value = json_value(line)
     except (ValueError, RecursionError) as error:
-        return None, json_fault(error) if line.text.strip() else "is an empty line"
+        return None, json_fault(error) if line.strip() else "is an empty line"
     return value, "" if isinstance(value, dict) else "is not a JSON object ({...})"

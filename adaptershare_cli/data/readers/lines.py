@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import PurePosixPath
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
-from adaptershare_cli.data.files import TOO_LONG, read_lines, without_line_end
+from adaptershare_cli.data.files import read_lines, without_line_end
 from adaptershare_cli.data.readers.rows import FilesByRole, RowFault, UncheckedRow, UncheckedRows, fault_in
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import TOO_LONG
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
@@ -20,7 +21,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
         for position, lines in enumerate(zip_longest(*map(read_lines, files.values()))):
             for role, line in zip(files, lines, strict=True):
                 counts[role] += line is not None
-            texts = [line.text for line in lines if line is not None]
+            texts = [line[1] for line in lines if line is not None]
             if None in texts:
                 role = list(files)[texts.index(None)]
                 yield fault_in(files[role], position + 1, "", TOO_LONG)

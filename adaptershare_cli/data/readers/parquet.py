@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adaptershare_cli.data.definition import SourceSpec, SplitSpec
 from adaptershare_cli.data.files import DataFile, check_file
 from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.rows import (
@@ -23,6 +22,7 @@ from adaptershare_cli.data.readers.rows import (
     columns_by_name,
     rows_of_one_file,
 )
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # rows that are decoded at once, at least, and their bytes
@@ -39,20 +39,24 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
         most = max(_UNPACKED, _UNPACKED_TIMES * file.path.stat().st_size)
     found = columns_by_name(schema.names, spec, str(file.path))
     columns = {role: schema.names[index] for role, index in found.items()}
-    rows = rows_of_batches(_batches(file, columns), schema, columns, file, spec.words)
+    rows = rows_of_batches(_batches(file, columns), schema, columns, file, spec.listed)
     return replace(rows, most_characters=most)
 
 
 def rows_of_batches(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, columns: Mapping[str, str], file: DataFile, words: bool
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    columns: Mapping[str, str],
+    file: DataFile,
+    listed: Container[str],
 ) -> UncheckedRows:
     """The `columns` (names by role) of Arrow batches as rows; UserError for one whose type no text or label has.
 
-    With `words` columns may be lists of texts or labels.
+    The columns of `listed` roles may be lists of texts or labels.
     """
     for role, name in columns.items():
         of = schema.field(name).type
-        item = of.value_type if words and _is_list(of) else of
+        item = of.value_type if role in listed and _is_list(of) else of
         kind = item.value_type if pa.types.is_dictionary(item) else item
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)

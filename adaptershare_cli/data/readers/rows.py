@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from adaptershare_cli.data.definition import SourceSpec
 from adaptershare_cli.data.files import DataFile
-from adaptershare_cli.data.names import LONGEST_EXCERPT, near_names, readable
+from adaptershare_cli.data.names import near_names, readable
+from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
 
 _COLUMNS_TOLD = 100  # names of columns that a message lists
 

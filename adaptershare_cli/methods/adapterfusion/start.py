@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.adapterfusion.settings import AdapterFusionSettings
 from adaptershare_cli.methods.base import StartWeights

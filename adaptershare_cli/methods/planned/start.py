@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.planned.settings import PlanSettings
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Start, pick_run

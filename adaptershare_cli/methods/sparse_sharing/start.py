@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from transformers import PreTrainedModel
 
-from adaptershare_cli.data.batches import TaskInfo
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
 from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, sparse_updates
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Preparation, Start, pick_run

@@ -1,6 +1,7 @@
 """Adapters: which kinds there are, and the training settings that have their options. No torch here.
 
-Each kind is one file in this folder, found by being there: see `base`. Their tensors are held by a `bank.AdapterBank`.
+Each kind is one file in this folder (`base` says what it must hold); that it lies here is all it takes to register it.
+`bank.AdapterBank` holds the adapters of the tasks of a run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters.base import AdapterKind, Use
 from adaptershare_cli.settings import TrainingSettings, flag, option
 
-_NO_KINDS = ("bank", "base")
+_NO_KINDS = ("bank", "base")  # the other files of this folder
 OPTION = "adapter_config"
 
 
@@ -64,7 +65,7 @@ def shape_options(training: TrainingSettings) -> tuple[str, ...]:
 
 
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
-    """The training settings in `values` (of other names there is no notice), of the class that their adapters need.
+    """The training settings among `values` (which may hold other names too), of the class that their adapters need.
 
     Raises UserError for an option of another kind of adapter: it would have no effect.
     """

@@ -21,10 +21,10 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.model.adapters import adapter_kind
+from adaptershare_cli.model.adapters import OPTION, adapter_kind
 from adaptershare_cli.model.adapters.base import AdapterKind, Site
 from adaptershare_cli.seeds import derive_seed
-from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.settings import TrainingSettings, flag
 from adaptershare_cli.sharing.plan import SharingPlan
 
 ADAPTER_FOLDER_FILES = ("adapter_config.json", "adapter.safetensors")
@@ -50,6 +50,7 @@ class AdapterBank:
     All tasks start from the same weights in a layer, so a private and a shared plan start from the same function:
     from those of `initial` (named as by `named_parameters`), or else at random. The kind of adapter and its sizes are
     those of `training`; `config_fields` are fields of the library's config that differ from what these settings make.
+    Raises UserError for a kind that the library cannot add to such an encoder.
     """
 
     def __init__(
@@ -65,6 +66,12 @@ class AdapterBank:
         self.tasks = plan.tasks
         self.kind = adapter_kind(training.adapter_config)
         adapter_config = self.kind.library_config(training, config_fields)
+        if not self.encoder.supports_adapter(adapter_config):
+            raise UserError(
+                f"Encoders of type {encoder.config.model_type} take no adapters of the kind {self.kind.name}",
+                where=flag(OPTION, self.kind.name),
+                fix="Use another kind.",
+            )
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
             check_adapter_name(task)

@@ -44,7 +44,6 @@ class AdapterKind:
         options             those of its options that are fields of the library's config too, and the fields' names
         shaping             fields of the library's config that shape what an adapter computes; all others say how
                             fresh weights are drawn, or belong to variants that these fields rule out
-        mixes_tasks         whether the library computes rightly with rows of several tasks in one batch
         generated_fields    fields of the config that a generator's adapters have (`model.hyperformer`)
     """
 
@@ -59,7 +58,6 @@ class AdapterKind:
     settings: ClassVar[type[TrainingSettings]] = TrainingSettings
     options: ClassVar[Mapping[str, str]] = {}
     shaping: ClassVar[tuple[str, ...]]
-    mixes_tasks: ClassVar[bool] = True
     generated_fields: ClassVar[Mapping[str, Any]] = {}
 
     def library_config(self, training: TrainingSettings, other_fields: Mapping[str, Any] | None = None) -> Any:
@@ -91,6 +89,10 @@ class AdapterKind:
             for layer, modules in sorted(found.items())
             for location, module in sorted(modules.items())
         ]
+
+    def mixes_tasks(self, encoder: Any) -> bool:
+        """Whether the library computes rightly in `encoder` with rows of several tasks in one batch."""
+        return True
 
     def row_gradients(self, site: Site) -> list[RowGradient]:
         """How one pass gives each row's gradient on the site's tensors, all of them in the order of the module's."""

@@ -19,7 +19,10 @@ class Pending(Protocol):
 
 
 class Executor(Protocol):
-    """Takes jobs on, and has each of them made once. Whoever makes an artefact, it is the same."""
+    """Takes jobs on, and has each of them made once. Whoever makes an artefact, it is the same.
+
+    One that runs jobs in other processes tells the context's screen itself what was made there or kept.
+    """
 
     def submit(self, job: Job) -> Pending:
         """Take a job on. What it starts from must be there."""

@@ -1,8 +1,7 @@
-"""Sentences as words: how a text becomes words, the inputs that a long sentence takes, and words as token ids."""
+"""Sentences as words: the inputs that a long sentence takes, and words as token ids."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from adaptershare_cli import schemas
-from adaptershare_cli.data.spans import OUTSIDE
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.tokens import token_columns
 
 OVERLAP = 4  # neighbouring inputs of a long sentence have at most 1/4 of an input in common
-
-_BLANKS = re.compile(r"[ \t\r\n]+")
-
-
-def split_words(text: str) -> list[str]:
-    """The words of a text in which blanks, tabs or line ends part them (other white space belongs to words)."""
-    return [word for word in _BLANKS.split(text) if word]
 
 
 @dataclass(frozen=True)
@@ -60,21 +51,14 @@ def windows(sizes: Sequence[int], capacity: int) -> list[Window]:
         start, first = begin, last
 
 
-def stratum(labels: Sequence[str]) -> int:
-    """1 if a sentence has a label other than O, else 0: parts of train have both in train's proportions."""
-    return int(any(label != OUTSIDE for label in labels))
+def tokenise_words(table: pa.Table, tokenizer: Any, max_length: int) -> tuple[dict[str, Any], list[tuple[int, Window]]]:
+    """Downloaded sentences as inputs of at most `max_length` tokens: columns, and of each input sentence and window.
 
-
-def tokenise_words(
-    table: pa.Table, keys: Sequence[str], labels: Sequence[str], tokenizer: Any, max_length: int
-) -> pa.Table:
-    """Sentences (`schemas.downloaded`) with their `keys` as inputs (`schemas.prepared`) of at most `max_length` tokens.
-
-    A word is labelled at its first sub-word; one that the tokenizer makes nothing of becomes its unknown token.
-    `labels` gives labels their numbers. Raises UserError for such a word if there is no unknown token.
+    Columns are those of `schemas.TOKENISED` without `content`, and of each input the words that are labelled there:
+    the place of the first (`first_word`), `words`, and the token of each one's first sub-word (`starts`). A word that
+    the tokenizer makes nothing of becomes its unknown token. Raises UserError for such a word if there is none.
     """
-    number_of = {label: number for number, label in enumerate(labels)}
-    sentences, given = table["text"].to_pylist(), table["label"].to_pylist()
+    sentences = table["text"].to_pylist()
     sizes = _sizes(sentences, table["row"].to_pylist(), tokenizer)
     capacity = max_length - tokenizer.num_special_tokens_to_add()
     inputs = [(at, window) for at in range(len(sentences)) for window in windows(sizes[at], capacity)]
@@ -84,22 +68,14 @@ def tokenise_words(
         truncation=True,
         max_length=max_length,
     )
-    at = [at for at, _ in inputs]
-    ids = encoded["input_ids"]
     columns = {
-        "row": table["row"].take(pa.array(at)),
-        "content": [keys[place] for place in at],
-        "input_ids": ids,
-        "token_type_ids": encoded.get("token_type_ids", [None] * len(ids)),
-        "length": [len(row) for row in ids],
-        "truncated": [bool(item.overflowing) for item in encoded.encodings],
-        "stratum": [stratum(given[place]) for place in at],
+        "row": table["row"].take(pa.array([at for at, _ in inputs])),
+        **token_columns(encoded),
         "first_word": [window.first for _, window in inputs],
-        "words": [table["text"][place].as_py()[window.first : window.last] for place, window in inputs],
+        "words": [table["text"][at].as_py()[window.first : window.last] for at, window in inputs],
         "starts": [_starts(item, window) for item, (_, window) in zip(encoded.encodings, inputs, strict=True)],
-        "label": [[number_of[label] for label in given[place][window.first : window.last]] for place, window in inputs],
     }
-    return pa.table(columns, schema=schemas.prepared("tagging"))
+    return columns, inputs
 
 
 def _sizes(sentences: list[list[str]], rows: list[int], tokenizer: Any) -> list[list[int]]:

@@ -1,0 +1,182 @@
+"""Reading a task: from its source to checked rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptershare_cli import schemas
+from adaptershare_cli.data.checks import RowCheck
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.hub import read_hub_split
+from adaptershare_cli.data.names import readable
+from adaptershare_cli.data.readers import read_rows
+from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
+from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
+from adaptershare_cli.data.sources import Source, files_of, spec_of, splits_to_read
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, folded
+
+_FAULTS_TOLD = 5  # that an error message spells out
+_FAULTS_COUNTED = 10_000  # beyond --max-rejected
+_FEW_LABELS = 20  # so many labels are believed whatever the number of rows
+
+
+@dataclass
+class ReadTask:
+    """The checked rows of a task: `splits` by name in `Kind.downloaded_schema`, train first."""
+
+    splits: dict[str, pa.Table]
+    rejected: pa.Table  # schemas.REJECTED
+    labels: tuple[str, ...]  # of the definition, or collected from train in sorted order; () for a regression
+    missing: tuple[str, ...]  # splits of report_on that the source does not have
+    unseen: dict[str, dict[str, int]]  # by split the labels that train never has, and how many have them
+
+
+def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0) -> ReadTask:
+    """Read train and the scored splits, and check each row.
+
+    Rows that cannot be used go to `rejected`, at most `max_rejected` over all splits. Raises UserError for more
+    of them, for files whose structure is at fault, and if train or every scored split is absent or left empty.
+    """
+    kind, spec = KINDS[definition.kind], spec_of(definition, source)
+    splits, labels, faults = _read_splits(definition, source, spec, max_rejected + _FAULTS_COUNTED)
+    if len(faults) > max_rejected:
+        raise _too_many(definition, source, faults, max_rejected)
+    scored = [name for name in definition.report_on if name in splits]
+    if not scored:
+        what = f"the task `{definition.name}` has nothing to score: {', '.join(definition.report_on)} is absent"
+        raise UserError(what, str(source.root or spec.path), "Give at least one of the splits in report_on.")
+    for name, table in splits.items():
+        if not table.num_rows:
+            raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
+    if "text_pair" in kind.roles:
+        _check_pairs(definition, spec, splits)
+    if definition.labels_from_train:
+        _check_collected_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))
+    missing = tuple(name for name in definition.report_on if name not in splits)
+    check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
+    unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
+    return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
+
+
+def _read_splits(
+    definition: TaskDefinition, source: Source, spec: SourceSpec, most_faults: int
+) -> tuple[dict[str, pa.Table], tuple[str, ...], list[tuple[str, RowFault]]]:
+    """The rows that can be used by split, the labels, and the other rows' faults, each with its split.
+
+    Reading ends once there are more than `most_faults` of them.
+    """
+    splits: dict[str, pa.Table] = {}
+    faults: list[tuple[str, RowFault]] = []
+    labels = definition.labels
+    for split in splits_to_read(definition, spec):
+        unchecked = _read_split(source, spec, split, definition.labels)
+        if unchecked is None:
+            continue
+        found: list[RowFault] = []
+        splits[split.name] = RowCheck(definition, spec, labels).table(unchecked, found, most_faults - len(faults))
+        faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
+        if len(faults) > most_faults:
+            break
+        if split.name == "train" and definition.labels_from_train:
+            collected = KINDS[definition.kind].single_labels(splits["train"])
+            labels = tuple(sorted(pc.unique(collected).to_pylist()))
+    return splits, labels, faults
+
+
+def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> UncheckedRows | None:
+    """The split's rows, or None if it is optional and not there."""
+    if source.kind == "hub":
+        return read_hub_split(spec, split, labels)
+    files = files_of(source, split)
+    return None if files is None else read_rows(files, split, spec)
+
+
+def _unseen(kind: Kind, table: pa.Table, labels: tuple[str, ...]) -> dict[str, int]:
+    """How often each label occurs that is none of `labels`, by label."""
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(kind.single_labels(table)).to_pylist()}
+    return {label: counts[label] for label in sorted(counts) if label not in labels}
+
+
+def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str, pa.Table]) -> None:
+    """Raise UserError unless all splits have text pairs or none has."""
+    paired = {name: table["text_pair"].null_count == 0 for name, table in splits.items()}
+    for name, has_pairs in paired.items():
+        if has_pairs != paired["train"]:
+            with_pairs, without = (name, "train") if has_pairs else ("train", name)
+            what = f"the task `{definition.name}` has text pairs in the split `{with_pairs}`, but none in `{without}`"
+            where = f"{_whereabouts(spec, with_pairs)} and {_whereabouts(spec, without)}"
+            raise UserError(what, where, "Give every split a column of second texts, or none.")
+
+
+def _check_collected_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], count: int) -> None:
+    """Raise UserError if the labels collected from train are too few, too many, or the same but for their writing.
+
+    `count` is how many rows, or whatever has a label, have them.
+    """
+    where = _whereabouts(spec, "train")
+    task = f"train of the task `{definition.name}`"
+    if len(labels) < 2:
+        raise UserError(
+            f"{task} has one label only, {labels[0]!r}", where, f"A {definition.kind} needs at least two labels."
+        )
+    if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
+        fix = "Is it the right column? If so, list the labels in the definition."
+        counted = f"{count} {KINDS[definition.kind].counted}"
+        raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
+    alike: dict[str, str] = {}
+    for label in labels:
+        other = alike.setdefault(folded(label), label)
+        if other != label:
+            what = f"the labels {other!r} and {label!r} in {task} differ only in case, white space or Unicode form"
+            fix = f"Make one of them with `label_map: {{{label}: {other}}}`, or list the labels if they are two."
+            raise UserError(what, where, fix)
+
+
+def _whereabouts(spec: SourceSpec, name: str) -> str:
+    """The files of a split (or its name on the hub), for messages."""
+    split = spec.split(name)
+    return ", ".join(path for _, path in split.files) if split else name
+
+
+def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]], limit: int) -> UserError:
+    """The error for more faulty rows than may be rejected; where they are very many, not all were counted."""
+    told = [_sentence(fault, "" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
+    if len(faults) > _FAULTS_TOLD:
+        told.append(f"and {len(faults) - _FAULTS_TOLD} more")
+    all_counted = len(faults) <= limit + _FAULTS_COUNTED
+    count = "1 row" if len(faults) == 1 else f"{'' if all_counted else 'at least '}{len(faults)} rows"
+    what = f"{count} of the task `{definition.name}` cannot be used ({limit} may be rejected)"
+    place = f"in {source.root}: " if source.root else ""
+    fix = f"Correct them, or let them go to rejected.parquet with --max-rejected {len(faults)}."
+    if not all_counted:
+        fix = "Check the definition's reader, its options and its columns."
+    if definition.labels and any("not one of the labels" in fault.reason for _, fault in faults):
+        fix += " Labels that are written otherwise in the data need a label_map in the definition."
+    return UserError(what, place + "; ".join(told), fix)
+
+
+def _sentence(fault: RowFault, split: str) -> str:
+    column = f", column {readable(fault.column)}" if fault.column else ""
+    value = fault.value if len(fault.value) <= 60 else fault.value[:60] + "…"
+    return f"{fault.file}{split}, row {fault.row}{column}: {value!r} {fault.reason}"
+
+
+def _rejected_table(faults: list[tuple[str, RowFault]]) -> pa.Table:
+    rows = [
+        {
+            "split": split,
+            "file": fault.file,
+            "row": fault.row,
+            "column": readable(fault.column),
+            "value": readable(fault.value)[:LONGEST_EXCERPT],
+            "reason": readable(fault.reason),
+        }
+        for split, fault in faults
+    ]
+    return pa.Table.from_pylist(rows, schema=schemas.REJECTED)

@@ -1,0 +1,46 @@
+"""What a definition says of one source of rows, as frozen values with all defaults filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Where one split lies: `files` pairs a role with a relative path.
+
+    The role is "" for a split in one file (or the split's name on the hub); the reader `lines` has one file a role.
+    `key` chooses a list inside a file of the reader `clinc`.
+    """
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    key: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class SourceSpec:
+    """One source: the hub, files in a folder, or files that come with the definition."""
+
+    kind: str  # hub | files | embedded
+    splits: tuple[SplitSpec, ...]
+    # By role (text, text_pair, label) the name of its column, or its number from 0 where there is no header.
+    columns: tuple[tuple[str, str | int], ...] = (("text", "text"), ("text_pair", "text_pair"), ("label", "label"))
+    pair_if_present: bool = True  # text_pair was not written down: it is read where the data has it
+    label_map: tuple[tuple[str, str], ...] = ()  # (value in the data, label), sorted
+    reader: str = ""  # of files and embedded
+    quoting: str = ""  # none | standard, of readers that know quotes
+    header: bool = True
+    path: str = ""  # of the hub, with name and revision
+    name: str | None = None
+    revision: str | None = None
+    listed: tuple[str, ...] = ()  # roles whose values are lists, or texts whose words are parted by blanks
+
+    def split(self, name: str) -> SplitSpec | None:
+        """The split of that name, or None if the source does not list it."""
+        return next((split for split in self.splits if split.name == name), None)
+
+    def column(self, role: str) -> str | int | None:
+        """The name or number of a role's column; None if it is not read."""
+        return dict(self.columns).get(role)

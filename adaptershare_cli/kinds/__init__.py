@@ -1,0 +1,42 @@
+"""The kinds of task. A new one is a file of this folder: every module here but `base` holds one, as `KIND`.
+
+What a definition may say of a kind, and the names of kinds and metrics, are had without numpy, Arrow or torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.metrics.base import Metric
+
+if TYPE_CHECKING:
+    from adaptershare_cli.schemas import RunTable
+
+
+def _found() -> list[Kind]:
+    """The kinds of all files in this folder, sorted by their files' names."""
+    names = sorted(found.name for found in iter_modules(__path__) if not found.ispkg and found.name != "base")
+    return [import_module(f"{__name__}.{name}").KIND for name in names]
+
+
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _found()}
+METRICS: dict[str, Metric] = {metric.name: metric for kind in KINDS.values() for metric in kind.metrics}
+
+
+def check_metrics(metrics: Iterable[str], labels: Sequence[str], where: str) -> None:
+    """Raise UserError for a metric that does not go with the labels."""
+    for metric in metrics:
+        if fault := METRICS[metric].labels_fault(labels):
+            raise UserError(fault[0], where, fault[1])
+
+
+def prediction_tables() -> dict[str, RunTable]:
+    """The tables of predictions that runs publish, by the names of their files."""
+    from adaptershare_cli.schemas import RunTable
+
+    return {kind.predictions_table: RunTable(kind.predictions_schema(), at_the_end=True) for kind in KINDS.values()}

@@ -1,0 +1,238 @@
+"""What a kind of task says of itself, and what the learning core knows of a task. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from adaptershare_cli.kinds.metrics.base import Metric
+from adaptershare_cli.kinds.rows.texts import text_fault
+from adaptershare_cli.kinds.rows.values import Allowed, LabelNames, Wrong
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
+
+RowCheck = Callable[[dict[str, Any]], Wrong | None]
+ROLES = ("text", "text_pair", "label")  # what the values of a row may be for
+_ROWS = 1000  # rows that are text at once
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """What training needs to know of a task: kind, labels, range of scores, metrics (the main one first).
+
+    `unseen` are labels of words in scored splits that train never has; their numbers come after those of `labels`.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    range: tuple[float, float] | None
+    metrics: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all labels, by their numbers."""
+        return self.labels + self.unseen
+
+
+class Kind(ABC):
+    """A kind of task: what a definition says, how rows are checked and encoded, how a head learns and is scored.
+
+    What is not said otherwise holds for tasks whose rows are a text, or a pair of texts, with one label of a list, and
+    whose head gives one answer a row, of its pooled states. A kind is one object without state; what differs from
+    task to task comes in a `TaskInfo`.
+    """
+
+    # ---- what a definition may say; these must be had without numpy, Arrow or torch ----
+
+    name: str
+    summary: str  # what a row has to answer
+    metrics: tuple[Metric, ...]  # those that a definition may name
+    roles: tuple[str, ...] = ROLES  # what columns may be for
+    listed: tuple[str, ...] = ()  # roles whose values may be lists
+    labelled: bool = True  # labels have names: a definition lists them, or has them collected from train
+    ranged: bool = False  # labels are scores: a definition gives their range
+    counted: str = "rows"  # what has a label: rows, or what they are made of
+    keeps_new_labels: bool = False  # rows of scored splits are kept whose labels train never has
+
+    # ---- files ----
+
+    predictions_table: str = "predictions"  # the table of a run that holds its predictions
+    # What a line says of counts besides rows, by their names (see `counts`).
+    count_notes: Mapping[str, str] = {}
+    tokenizer_options: Mapping[str, Any] = {}  # with which an encoder's tokenizer is loaded
+
+    # ---- an exported head ----
+
+    pooling: str = ""  # what the head reads, as head.json says it; "": pooled states, as the training settings say
+    states: int = 1  # hidden states that one answer reads, side by side
+    usage: str = "rows"  # the lines of an exported folder's README that run the head
+    output_note: str = ""  # what that README says of the head's outputs
+
+    def metric(self, name: str) -> Metric:
+        """The metric of that name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names of its metrics."""
+        return tuple(metric.name for metric in self.metrics)
+
+    # ---- rows as a source gives them ----
+
+    @abstractmethod
+    def label_type(self) -> pa.DataType:
+        """The type of a downloaded row's label."""
+
+    def downloaded_schema(self) -> pa.Schema:
+        """Rows of one split as a source gave them."""
+        import pyarrow as pa
+
+        return pa.schema(
+            [
+                pa.field("row", pa.int64(), nullable=False),  # 0-based position in the source
+                pa.field("text", pa.string(), nullable=False),
+                pa.field("text_pair", pa.string()),  # null for single texts
+                pa.field("label", self.label_type(), nullable=False),
+            ]
+        )
+
+    def label_reader(self, allowed: Allowed) -> Callable[[Any], tuple[Any, str]]:
+        """A function from what a source writes for a label to what is kept of it, or to why it cannot be one."""
+        return LabelNames(allowed, self.keeps_new_labels and allowed.from_train)
+
+    def row_check(self, allowed: Allowed) -> RowCheck:
+        """A function that gives the first fault of a row (a value a role); in one without, the label is what is kept.
+
+        It may change the row.
+        """
+        read = self.label_reader(allowed)
+        texts = [role for role in self.roles if role != "label"]
+
+        def check(row: dict[str, Any]) -> Wrong | None:
+            for role in texts:
+                if role in row and (reason := text_fault(row[role])):
+                    return Wrong(role, row[role], reason)
+            row["label"], reason = read(row["label"])
+            return Wrong("label", row["label"], reason) if reason else None
+
+        return check
+
+    def single_labels(self, table: pa.Table) -> pa.ChunkedArray:
+        """Every label of downloaded rows; those that are lists one after the other."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        column = table["label"]
+        return pc.list_flatten(column) if pa.types.is_list(column.type) else column
+
+    # ---- prepared rows ----
+
+    @abstractmethod
+    def target_type(self) -> pa.DataType:
+        """The type of a prepared row's label, from which training learns."""
+
+    @abstractmethod
+    def targets(self, info: TaskInfo, labels: Sequence[Any]) -> list[Any]:
+        """Labels of downloaded rows as prepared rows hold them: names become numbers."""
+
+    @abstractmethod
+    def strata(self, table: pa.Table) -> list[Any]:
+        """A value a downloaded row, that can be sorted: parts of train have all values in train's proportions."""
+
+    def prepared_schema(self) -> pa.Schema:
+        """Tokenised rows of one part (train, heldout, select or a scored split)."""
+        import pyarrow as pa
+
+        from adaptershare_cli.schemas import TOKENISED
+
+        return pa.schema([*TOKENISED, pa.field("label", self.target_type(), nullable=False)])
+
+    def texts(self, table: pa.Table) -> Iterator[tuple[str | None, ...]]:
+        """The texts of each downloaded row: rows whose texts are all the same never stand in different parts."""
+        for batch in table.select(["text", "text_pair"]).to_batches(max_chunksize=_ROWS):
+            yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
+
+    def text_sizes(self, table: pa.Table) -> np.ndarray:
+        """The bytes of text of each downloaded row."""
+        import pyarrow.compute as pc
+
+        return sum(pc.fill_null(pc.binary_length(table[name]), 0).to_numpy() for name in ("text", "text_pair"))
+
+    def encode(
+        self, info: TaskInfo, table: pa.Table, contents: Sequence[str], tokenizer: Any, max_length: int
+    ) -> pa.Table:
+        """Downloaded rows with the hashes of their contents as prepared ones of at most `max_length` tokens."""
+        import pyarrow as pa
+
+        from adaptershare_cli.kinds.rows.tokens import tokenise
+
+        labels = self.targets(info, table["label"].to_pylist())
+        columns = {**tokenise(table, tokenizer, max_length), "content": contents, "label": labels}
+        return pa.table(columns, schema=self.prepared_schema())
+
+    def counts(self, table: pa.Table, prepared: pa.Table, tokenizer: Any) -> dict[str, int]:
+        """What is counted of a part, downloaded and prepared: rows that are `blank`, with special tokens only."""
+        pair = bool(table.num_rows) and table["text_pair"].null_count == 0
+        special = tokenizer.num_special_tokens_to_add(pair=pair)
+        return {"blank": int((prepared["length"].to_numpy() <= special).sum())}
+
+    # ---- learning ----
+
+    @abstractmethod
+    def outputs(self, info: TaskInfo) -> int:
+        """Outputs of the head for one answer."""
+
+    @abstractmethod
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The loss of each row (B,) of a batch from the head's outputs (A, outputs)."""
+
+    def answers(self, info: TaskInfo, table: pa.Table) -> Answers:
+        """What the head is asked of prepared rows, and what is right."""
+        from adaptershare_cli.kinds.rows.answers import Answers
+
+        return Answers(table["label"].to_numpy())
+
+    def cost_targets(self, length: int) -> Targets:
+        """The answers of one row of `length` tokens for which costs are counted."""
+        import torch
+
+        from adaptershare_cli.kinds.rows.answers import Targets
+
+        return Targets(torch.zeros(1))
+
+    # ---- scoring ----
+
+    @abstractmethod
+    def predicted(self, info: TaskInfo, outputs: np.ndarray, answers: Answers) -> np.ndarray:
+        """Predictions from the head's outputs (A, outputs), in the form of `answers.labels`."""
+
+    @abstractmethod
+    def label_text(self, info: TaskInfo, label: Any) -> str:
+        """One label, or prediction, as tables of predictions show it."""
+
+    def scored(self, info: TaskInfo, metric: Metric, labels: np.ndarray, answers: Answers) -> Any:
+        """Labels, or predictions in their form, as a metric takes them."""
+        return labels
+
+    def predictions_schema(self) -> pa.Schema:
+        """The table of predictions."""
+        from adaptershare_cli.schemas import PREDICTIONS
+
+        return PREDICTIONS
+
+    def prediction_rows(
+        self, info: TaskInfo, rows: Sequence[int], answers: Answers, predicted: np.ndarray, outputs: np.ndarray
+    ) -> Iterator[dict[str, Any]]:
+        """The rows of that table but for `task` and `split`, in the order of the rows of these numbers."""
+        for row, label, guess, output in zip(rows, answers.labels, predicted, outputs, strict=True):
+            texts = {"label": self.label_text(info, label), "prediction": self.label_text(info, guess)}
+            yield {"row": int(row), **texts, "logits": output}

@@ -1,0 +1,42 @@
+"""What a metric says of itself. It scores as a local `evaluate` module: nothing is downloaded to score.
+
+Nothing heavy is imported here, nor where metrics are defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class Metric:
+    """A score of predictions against references of equal length, from 0 to 1 or -1 to 1; higher is better.
+
+    `of` is the type of one value as Arrow names it, and `in_lists` says that each prediction is a list of such values
+    (the labels of a sentence's words, for example).
+    """
+
+    name: str
+    of: str = "int64"
+    in_lists: bool = False
+
+    def value(self, predictions: Any, references: Any) -> float:
+        """The metric, or nan where it is undefined. Both are arrays (N,), or lists of N lists with `in_lists`."""
+        raise NotImplementedError
+
+    def label_fault(self, label: str) -> str:
+        """Why one label of a task cannot be scored; "" if it can."""
+        return ""
+
+    def labels_fault(self, labels: Sequence[str]) -> tuple[str, str] | None:
+        """What about a task's labels keeps them from being scored, and how to mend it; None if nothing does."""
+        return None
+
+    def compute(self, predictions: Any, references: Any) -> float | None:
+        """The metric of N predictions and references; None where it is undefined, and for N = 0."""
+        from adaptershare_cli.kinds.metrics.modules import module_of
+
+        if len(references) == 0:
+            return None
+        module = module_of(self.value, self.of, self.in_lists, type(self).__doc__ or "")
+        return module.compute(predictions=predictions, references=references)["value"]

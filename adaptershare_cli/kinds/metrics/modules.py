@@ -1,0 +1,46 @@
+"""Metrics as local `evaluate` modules."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import datasets
+import evaluate
+import numpy as np
+
+Value = Callable[[Any, Any], float]  # of predictions and references; nan where the metric is undefined
+
+
+class Module(evaluate.Metric):
+    """The module of one metric (see `Metric` for `of` and `in_lists`): a value, or None where undefined, never 0."""
+
+    def __init__(self, value: Value, of: str, in_lists: bool, description: str) -> None:
+        self.value, self.of, self.in_lists, self.text = value, of, in_lists, description
+        super().__init__(keep_in_memory=True)
+
+    def _info(self) -> evaluate.MetricInfo:
+        one = datasets.Value(self.of)
+        feature = datasets.Sequence(one) if self.in_lists else one
+        return evaluate.MetricInfo(
+            description=self.text,
+            citation="",
+            inputs_description="predictions and references of equal length",
+            features=datasets.Features({"predictions": feature, "references": feature}),
+        )
+
+    def _compute(self, *, predictions: Sequence, references: Sequence) -> dict[str, float | None]:
+        read = list if self.in_lists else np.asarray
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # constant inputs: the value is nan, which becomes None
+            value = float(self.value(read(predictions), read(references)))
+        return {"value": value if math.isfinite(value) else None}
+
+
+@cache
+def module_of(value: Value, of: str, in_lists: bool, description: str) -> Module:
+    """The module of a metric, made once."""
+    return Module(value, of, in_lists, description)

@@ -1,0 +1,97 @@
+"""Regression: of a text, or a pair of texts, a score within a range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from adaptershare_cli.kinds.base import Kind, TaskInfo
+from adaptershare_cli.kinds.metrics.scores import Pearson, Spearman
+from adaptershare_cli.kinds.rows.values import Allowed, read_number
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    import torch
+
+    from adaptershare_cli.kinds.rows.answers import Answers, Targets
+
+Numbers = TypeVar("Numbers", "np.ndarray", "torch.Tensor")
+
+
+class Regression(Kind):
+    """Squared error on the score moved from its range to [-1, 1], so that it is of the size of a cross-entropy."""
+
+    name, summary = "regression", "a number"
+    metrics = (Pearson(), Spearman())
+    labelled, ranged = False, True
+    output_note = "the output -1..1 stands for the range in it"
+
+    def label_type(self) -> pa.DataType:
+        """The score."""
+        import pyarrow as pa
+
+        return pa.float64()
+
+    def target_type(self) -> pa.DataType:
+        """The score."""
+        return self.label_type()
+
+    def label_reader(self, allowed: Allowed) -> Callable[[Any], tuple[Any, str]]:
+        """Finite numbers within the range."""
+        return partial(read_number, bounds=allowed.range)
+
+    def targets(self, info: TaskInfo, labels: Sequence[float]) -> list[float]:
+        """The scores as they are."""
+        return list(labels)
+
+    def strata(self, table: pa.Table) -> list[int]:
+        """Which of `SCORE_BINS` equally filled bins a score lies in."""
+        import numpy as np
+
+        from adaptershare_cli.kinds.rows.answers import SCORE_BINS
+
+        scores = table["label"].to_numpy()
+        if not len(scores):
+            return []
+        edges = np.quantile(scores, np.arange(1, SCORE_BINS) / SCORE_BINS)
+        return np.searchsorted(edges, scores, side="right").tolist()
+
+    def outputs(self, info: TaskInfo) -> int:
+        """The score alone."""
+        return 1
+
+    def row_losses(self, info: TaskInfo, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """Squared error on the scaled score."""
+        return (logits.squeeze(-1) - scaled(info, targets.labels).to(logits.dtype)) ** 2
+
+    def predicted(self, info: TaskInfo, outputs: np.ndarray, answers: Answers) -> np.ndarray:
+        """Scores on the task's own scale (N,)."""
+        return unscaled(info, outputs[:, 0].astype("float64"))
+
+    def label_text(self, info: TaskInfo, label: Any) -> str:
+        """The score as text that loses nothing."""
+        return repr(float(label))
+
+
+def scaled(info: TaskInfo, scores: Numbers) -> Numbers:
+    """Scores moved from the task's range to [-1, 1]."""
+    middle, half = _range(info)
+    return (scores - middle) / half
+
+
+def unscaled(info: TaskInfo, outputs: Numbers) -> Numbers:
+    """The inverse of `scaled`."""
+    middle, half = _range(info)
+    return outputs * half + middle
+
+
+def _range(info: TaskInfo) -> tuple[float, float]:
+    """Middle and half width of the range."""
+    assert info.range is not None
+    low, high = info.range
+    return (low + high) / 2, (high - low) / 2
+
+
+KIND = Regression()

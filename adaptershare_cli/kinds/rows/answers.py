@@ -1,0 +1,100 @@
+"""What a head answers for rows in memory, and what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+SCORE_BINS = 8  # strata of scores
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the A answers of a head for B rows of a batch are compared with, and what each of them reads.
+
+    `labels` are as in `Answers`. `rows` (A,) tell which row of the batch each answer belongs to, and `tokens` (A,) or
+    (A, k) which of its tokens it reads; both are None where each row has one answer, which reads its pooled states.
+    """
+
+    labels: torch.Tensor
+    rows: torch.Tensor | None = None
+    tokens: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Targets:
+        """The same on a device."""
+        moved = (None if part is None else part.to(device) for part in (self.rows, self.tokens))
+        return Targets(self.labels.to(device), *moved)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The A answers of a head for N rows, row after row.
+
+    `labels` are what is right: one an answer (A, …), or with `label_a_row` one a row (N, …). `sorted_by` (N,) is what
+    sorts the rows, where that is not their labels. `offsets` (N + 1) tell where each row's answers begin, and `tokens`
+    (A,) or (A, k) which tokens of its row each reads; both are None where each row has one answer, which reads its
+    pooled states. `facts` (A, …) are what else the kind needs to know of answers, by name.
+    """
+
+    labels: np.ndarray
+    sorted_by: np.ndarray | None = None
+    offsets: np.ndarray | None = None
+    tokens: np.ndarray | None = None
+    facts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    label_a_row: bool = False
+
+    def __len__(self) -> int:
+        return len(self.strata) if self.offsets is None else int(self.offsets[-1])
+
+    @property
+    def strata(self) -> np.ndarray:
+        """What sorts the rows (N,): whole numbers are strata, scores are to be cut into `SCORE_BINS`."""
+        return self.labels if self.sorted_by is None else self.sorted_by
+
+    @property
+    def per_row(self) -> np.ndarray:
+        """The number of answers of each row (N,)."""
+        return np.ones(len(self.strata), dtype=np.int64) if self.offsets is None else np.diff(self.offsets)
+
+    def of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Where the answers of the rows at the given positions stand among all."""
+        return rows if self.offsets is None else ragged(self.offsets, rows)[0]
+
+    def labels_of_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The labels of the rows at the given positions."""
+        return self.labels[rows if self.label_a_row else self.of_rows(rows)]
+
+    def targets(self, rows: np.ndarray) -> Targets:
+        """Those of a batch of the rows at the given positions."""
+        import torch
+
+        labels = torch.from_numpy(self.labels_of_rows(rows).copy())
+        if self.tokens is None:
+            return Targets(labels)
+        of_answers = np.repeat(np.arange(len(rows)), self.per_row[rows])
+        return Targets(labels, torch.from_numpy(of_answers), torch.from_numpy(self.tokens[self.of_rows(rows)]))
+
+    def take(self, rows: np.ndarray) -> Answers:
+        """Those of the rows at the given positions, in that order."""
+        found = self.of_rows(rows)
+        return replace(
+            self,
+            labels=self.labels_of_rows(rows),
+            sorted_by=None if self.sorted_by is None else self.sorted_by[rows],
+            offsets=None if self.offsets is None else ragged(self.offsets, rows)[1],
+            tokens=None if self.tokens is None else self.tokens[found],
+            facts={name: values[found] for name, values in self.facts.items()},
+        )
+
+
+def ragged(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of all items of the given rows, row after row, and the offsets that rows of these items have."""
+    lengths = offsets[rows + 1] - offsets[rows]
+    taken = np.concatenate([[0], np.cumsum(lengths)])
+    return np.repeat(offsets[rows] - taken[:-1], lengths) + np.arange(taken[-1]), taken
