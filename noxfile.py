@@ -1,4 +1,4 @@
-"""Sessions: demo, tests, lint, unchanged, slow; measurements: bench, speed, protocol, words, planted,
+"""Sessions: demo, tests, rounding, lint, unchanged, slow; measurements: bench, speed, protocol, words, planted,
 negative-transfer, truth, measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
@@ -59,6 +59,16 @@ def tests(session: nox.Session) -> None:
     install(session)
     # One thread a worker: small models gain nothing from more, and workers would wait for each other.
     run(session, "pytest", "-n", "auto", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def rounding(session: nox.Session) -> None:
+    """The tests whose outcomes hang on choices between near scores, rounding as another processor does."""
+    install(session)
+    cli = [f"tests/cli/test_{name}.py" for name in ("plans", "select")]
+    unit = [f"tests/unit/test_{name}.py" for name in ("training", "precision")]
+    options = ["-n", "auto", "-p", "tests.rounding", *cli, *unit, *session.posargs]
+    run(session, "pytest", *options, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -68,7 +68,7 @@ def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettin
                 fix="Name the encoder that it was trained on with --model.",
             )
     kind = adapter_kind(training.adapter_config)
-    usual = kind.library_config(training).to_dict()
+    usual = kind.config_in_library(training).to_dict()
     options = {name: option for option, name in kind.options.items()}
     for name, theirs in differing_fields(folder, training).items():
         fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(adapter_kinds())}."
@@ -86,7 +86,7 @@ def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]
     """
     kind, file = adapter_kind(training.adapter_config), folder / CONFIG
     stored = _complete_config(kind, _read_json(file).get("config"), file)
-    usual = kind.library_config(training).to_dict()
+    usual = kind.config_in_library(training).to_dict()
     return {name: stored[name] for name in kind.shaping if stored[name] != usual[name]}
 
 

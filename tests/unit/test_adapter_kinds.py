@@ -83,10 +83,10 @@ def test_an_unknown_kind_is_refused_by_name() -> None:
 @pytest.mark.parametrize("name", adapter_kinds())
 def test_the_default_is_what_the_library_makes(name: str) -> None:
     kind = adapter_kind(name)
-    made = kind.library_config(TrainingSettings(reduction_factor=4)).to_dict()
+    made = kind.config_in_library(TrainingSettings(reduction_factor=4)).to_dict()
     assert made["reduction_factor"] == 4
     assert set(kind.shaping) <= set(made)
-    changed = kind.library_config(TrainingSettings(reduction_factor=4), kind.generated_fields).to_dict()
+    changed = kind.config_in_library(TrainingSettings(reduction_factor=4), kind.generated_fields).to_dict()
     assert {field for field in made if made[field] != changed[field]} == set(kind.generated_fields)
 
 

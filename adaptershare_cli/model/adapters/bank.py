@@ -65,7 +65,7 @@ class AdapterBank:
         self.encoder = cast(Any, encoder)  # `adapters.init` gave it methods that its type does not have
         self.tasks = plan.tasks
         self.kind = adapter_kind(training.adapter_config)
-        adapter_config = self.kind.library_config(training, config_fields)
+        adapter_config = self.kind.config_in_library(training, config_fields)
         if not self.encoder.supports_adapter(adapter_config):
             raise UserError(
                 f"Encoders of type {encoder.config.model_type} take no adapters of the kind {self.kind.name}",

@@ -60,7 +60,7 @@ class AdapterKind:
     shaping: ClassVar[tuple[str, ...]]
     generated_fields: ClassVar[Mapping[str, Any]] = {}
 
-    def library_config(self, training: TrainingSettings, other_fields: Mapping[str, Any] | None = None) -> Any:
+    def config_in_library(self, training: TrainingSettings, other_fields: Mapping[str, Any] | None = None) -> Any:
         """The library's config of such adapters, with some `other_fields` than the kind's own."""
         import adapters
 
