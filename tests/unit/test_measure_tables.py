@@ -59,7 +59,7 @@ class TestSelectionTable:
         steps = selection.trial("t", ranking, ask)
         steps += selection.fine_grained("t", ranking, "ab", {"a": ids["a"] / 4, "b": ids["b"] - 9}, ids, at_least=0.4)
         steps += selection.baselines("t", ["a", "b"], 1, ask)
-        header, *lines = printed(steps_table(selection.steps_table(steps).to_pandas()))
+        header, *lines = printed(steps_table(selection.selection_table(steps).to_pandas()))
         assert header == [
             "target",
             "procedure",
