@@ -63,11 +63,10 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def rounding(session: nox.Session) -> None:
-    """The tests whose outcomes hang on choices between near scores, rounding as another processor does."""
+    """Tests (by default those that choose between near scores) while products round as on another processor."""
     install(session)
-    cli = [f"tests/cli/test_{name}.py" for name in ("plans", "select")]
-    unit = [f"tests/unit/test_{name}.py" for name in ("training", "precision")]
-    options = ["-n", "auto", "-p", "tests.rounding", *cli, *unit, *session.posargs]
+    chosen = ["tests/cli/test_plans.py", "tests/unit/test_training.py", "tests/unit/test_precision.py"]
+    options = ["-n", "auto", "-p", "tests.rounding", *(session.posargs or chosen)]
     run(session, "pytest", *options, env={"OMP_NUM_THREADS": "1"})
 
 
