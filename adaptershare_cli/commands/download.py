@@ -13,7 +13,7 @@ from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.reading import read_task
 from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds import KINDS, of_one_label
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.artefact import verify
@@ -61,6 +61,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
             labels=list(read.labels),
             range=list(definition.range) if definition.range else None,
             metrics=list(definition.metrics),
+            positive=definition.positive if of_one_label(definition.metrics) else None,
             rows=rows,
             rejected=read.rejected.num_rows,
             missing=list(read.missing),

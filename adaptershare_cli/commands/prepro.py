@@ -67,6 +67,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             labels=said.labels,
             range=said.range,
             metrics=said.metrics,
+            positive=said.positive,
             unseen=unseen if kind.keeps_new_labels else None,
             scored=[part for part in prepared.parts if part not in PARTS],
             counts=prepared.counts,

@@ -21,7 +21,7 @@ from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TaskKeys
 from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.kinds import KINDS, check_metrics
+from adaptershare_cli.kinds import KINDS, check_metrics, of_one_label
 from adaptershare_cli.kinds.base import Kind
 
 _SOURCES = ("hub", "files", "embedded")
@@ -29,7 +29,7 @@ _SOURCES = ("hub", "files", "embedded")
 _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
-_NEWER: dict[str, Any] = {"listed": ()}
+_NEWER: dict[str, Any] = {"listed": (), "positive": None}
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -50,9 +50,16 @@ class TaskDefinition(TaskKeys):
         return KINDS[self.kind].labelled and not self.labels
 
     @property
+    def _newly_positive(self) -> str | None:
+        """`positive`, or None where scores are those of definitions that could not say it: of two labels the second."""
+        former = not of_one_label(self.metrics) or self.labels[1:] == (self.positive,)
+        return None if former else self.positive
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of name and content; not of place, description, aliases, comments or key order."""
-        content = _without_newer({key: value for key, value in self if key not in _UNIMPORTANT})
+        content = {key: value for key, value in self if key not in _UNIMPORTANT}
+        content = _without_newer(content | {"positive": self._newly_positive})
         content["labels_from_train"] = self.labels_from_train
         for name in _SOURCES:
             if content[name] is not None:
@@ -99,6 +106,9 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
             check_one_of(kind.metric_names, metric)
     if task.labels:
         check_metrics(task.metrics, task.labels, str(file))
+    if task.positive:
+        with inside("positive"):
+            _check_positive(task, kind)
     sources: dict[str, SourceSpec | None] = {}
     for name in _SOURCES:
         with inside(name):
@@ -120,6 +130,16 @@ def _check_answers(task: TaskFile, kind: Kind) -> None:
             others = [name for name, other in KINDS.items() if getattr(other, trait)]
             fix = f"Take it out, or write kind: {others[0]}."
             raise KeyFault(f"belongs to a {' or '.join(others)}", fix, [key])
+
+
+def _check_positive(task: TaskFile, kind: Kind) -> None:
+    """It is one of the labels, as far as these are known by now, and a metric asks for it."""
+    if not of_one_label(task.metrics):
+        fitting = [name for name in kind.metric_names if of_one_label([name])]
+        fix = "Take it out" + (f", or add {' or '.join(fitting)} to metrics." if fitting else ".")
+        raise KeyFault(f"means nothing to {', '.join(task.metrics)}", fix)
+    if task.labels:
+        check_one_of(task.labels, task.positive)
 
 
 def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:

@@ -11,7 +11,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.checks import RowCheck
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.hub import read_hub_split
-from adaptershare_cli.data.names import readable
+from adaptershare_cli.data.names import near_names, readable, shortened
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
@@ -58,6 +58,10 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         _check_pairs(definition, spec, splits)
     if definition.labels_from_train:
         _check_collected_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))
+    if definition.positive and definition.positive not in labels:
+        what = f"`positive` cannot be `{definition.positive}`, a label that train does not have"
+        fix = shortened(f"{near_names(definition.positive, labels)}Labels: {', '.join(labels)}.")
+        raise UserError(what, str(definition.path), fix)
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}

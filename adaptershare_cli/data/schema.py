@@ -13,7 +13,7 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from adaptershare_cli.data.readers import OPTIONS, READERS
 from adaptershare_cli.data.task_file import FilesBlock, SplitBlock, TaskFile, TextByRole, Written
-from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds import KINDS, of_one_label
 from adaptershare_cli.kinds.base import Kind
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the one that editors' YAML extensions know best
@@ -53,6 +53,7 @@ def _where(key: str, values: list[str], rules: dict[str, Any]) -> dict[str, Any]
 def _rules_of(kind: Kind) -> dict[str, Any]:
     traits = {"labels": kind.labelled, "range": kind.ranged}
     needed = [key for key, has in traits.items() if has]
+    traits["positive"] = of_one_label(kind.metric_names)
     refused = {key: False for key, has in traits.items() if not has}
     rows = "words" if "text" in kind.listed else "texts"
     readers = [name for name, reader in READERS.items() if rows in reader.rows]

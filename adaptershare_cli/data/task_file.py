@@ -73,6 +73,10 @@ def _check_labels(labels: Iterable[str]) -> None:
             raise KeyFault(f"has a label that {fault}: {label[:40]!r}")
 
 
+def _label(written: Any) -> str:
+    return _text(written).strip()
+
+
 def _range(written: Any, info: ValidationInfo) -> tuple[float, float]:
     texts = _texts(written, info)
     try:
@@ -124,6 +128,7 @@ Labels = Annotated[
     tuple[str, ...],
     BeforeValidator(_labels, json_schema_input_type=Literal["from-train"] | Annotated[Scalars, Field(min_length=2)]),
 ]
+Label = Annotated[str, BeforeValidator(_label, json_schema_input_type=Scalar)]
 Range = Annotated[tuple[float, float], BeforeValidator(_range, json_schema_input_type=TwoNumbers)]
 
 
@@ -255,8 +260,10 @@ class TaskKeys(Written):
     aliases: Texts = Field((), description="Other names that --tasks takes for it.")
     labels: Labels = Field(
         (),
-        description="All labels in their order (of `f1` the second is the positive one), or from-train: those that "
-        "train has, sorted.",
+        description="All labels in their order, or from-train: those that train has, sorted.",
+    )
+    positive: Label = Field(
+        "", description="The label that f1 is of, against all others; left out: the mean over all labels (macro)."
     )
     range: Range | None = Field(None, description="Of a regression: the lowest and the highest number.")
     metrics: Texts = Field(description="How predictions are scored; the first is the main one.")

@@ -35,6 +35,21 @@ def check_metrics(metrics: Iterable[str], labels: Sequence[str], where: str) -> 
             raise UserError(fault[0], where, fault[1])
 
 
+def of_one_label(metrics: Iterable[str]) -> bool:
+    """Whether any of the metrics is of one label, so that it must be said of which."""
+    return any(METRICS[metric].of_one_label for metric in metrics)
+
+
+def metric_title(metric: str, positive: str | None) -> str:
+    """A metric as tables show it: one of one label with that label, "" for all labels alike.
+
+    Of what was recorded before definitions had a `positive` (None) the second label was meant.
+    """
+    if not METRICS[metric].of_one_label:
+        return metric
+    return f"{metric} ({'second label' if positive is None else positive or 'macro'})"
+
+
 def prediction_tables() -> dict[str, RunTable]:
     """The tables of predictions that runs publish, by the names of their files."""
     from adaptershare_cli.schemas import RunTable

@@ -28,6 +28,7 @@ class TaskInfo:
     """What training needs to know of a task: kind, labels, range of scores, metrics (the main one first).
 
     `unseen` are labels of words in scored splits that train never has; their numbers come after those of `labels`.
+    `positive` is the label that metrics of one label are of, "" for all labels alike.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TaskInfo:
     range: tuple[float, float] | None
     metrics: tuple[str, ...]
     unseen: tuple[str, ...] = ()
+    positive: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -80,6 +82,10 @@ class Kind(ABC):
     def metric(self, name: str) -> Metric:
         """The metric of that name."""
         return next(metric for metric in self.metrics if metric.name == name)
+
+    def metric_of(self, info: TaskInfo, name: str) -> Metric:
+        """The metric of that name as it scores a task."""
+        return self.metric(name).of_label(info.labels.index(info.positive) if info.positive else None)
 
     @property
     def metric_names(self) -> tuple[str, ...]:

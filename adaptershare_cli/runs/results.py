@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from adaptershare_cli.kinds import metric_title
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.store.artefact import Artefact, request_key
@@ -19,9 +20,14 @@ def find_run(workspace: Workspace, job: Job) -> Artefact | None:
 
 
 def run_results(run: Artefact) -> list[dict[str, Any]]:
-    """The final scores of a run on its scored splits, as rows of `schemas.METRICS`."""
+    """The final scores of a run on its scored splits, as rows of `schemas.METRICS` with the metrics' titles."""
     rows = run.table("metrics.parquet").to_pylist()
-    return [row for row in rows if row["final"] and row["split"] != "select"]
+    positive = RunRecord.of(run).positive or {}
+    return [
+        {**row, "metric": metric_title(row["metric"], positive.get(row["task"]))}
+        for row in rows
+        if row["final"] and row["split"] != "select"
+    ]
 
 
 def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.data.encoding import PARTS
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import of_one_label
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, TaskRecord
@@ -112,4 +113,9 @@ def task_info(artefact: Artefact) -> TaskInfo:
 def info_of(said: TaskRecord, unseen: Iterable[str]) -> TaskInfo:
     """The task of a record; `unseen` are labels that train never has."""
     bounds = (said.range[0], said.range[1]) if said.range else None
-    return TaskInfo(said.task, said.kind, tuple(said.labels), bounds, tuple(said.metrics), tuple(unseen))
+    positive = said.positive
+    if positive is None and of_one_label(said.metrics):
+        positive = said.labels[1]  # recorded before definitions could say it
+    return TaskInfo(
+        said.task, said.kind, tuple(said.labels), bounds, tuple(said.metrics), tuple(unseen), positive or ""
+    )

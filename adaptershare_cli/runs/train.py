@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
-from adaptershare_cli.kinds import prediction_tables
+from adaptershare_cli.kinds import of_one_label, prediction_tables
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
@@ -193,6 +193,7 @@ class _Training:
             exact=self.store.exact,
             leaked_rows=leaked,
             costs=asdict(costs),
+            positive={task: info.positive for task, info in self.infos.items() if of_one_label(info.metrics)} or None,
             heldout_rows={task: len(part.heldout) for task, part in parts.items()},
             scored_rows={task: sum(map(len, part.scored.values())) for task, part in parts.items()},
             **job.recorded_start(),

@@ -49,6 +49,8 @@ class TaskRecord(Record):
     labels: list[str]
     range: list[float] | None
     metrics: list[str]
+    # The label that metrics of one label are of, "" for all labels alike; where it is not said, the second label.
+    positive: str | None = optional()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,7 @@ class RunRecord(Record):
     exact: bool
     leaked_rows: dict[str, int]
     costs: dict[str, Any] | None = optional()  # `training.costs.Costs`
+    positive: dict[str, str] | None = optional()  # of tasks with metrics of one label, as in `TaskRecord`
     heldout_rows: dict[str, int] | None = optional()
     scored_rows: dict[str, int] | None = optional()
     # What the run started from, and a key of that which is the same for all seeds.

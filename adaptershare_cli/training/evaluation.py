@@ -61,9 +61,10 @@ def score(info: TaskInfo, outputs: np.ndarray, rows: Rows) -> dict[str, float | 
     kind, answers = KINDS[info.kind], rows.answers
     predicted = kind.predicted(info, outputs, answers)
     found: dict[str, float | None] = {}
-    for metric in map(kind.metric, info.metrics):
+    for name in info.metrics:
+        metric = kind.metric_of(info, name)
         both = (kind.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
-        found[metric.name] = metric.compute(*both)
+        found[name] = metric.compute(*both)
     return found
 
 

@@ -360,11 +360,12 @@ def test_the_config_counts_in_the_key(share: Share, encoder: Path, tmp_path: Pat
     assert "Nothing to do" in good(*share(tmp_path / "w", "--method", "shared", "--model", shallow)).stdout
 
 
-def test_f1_of_more_than_two_labels(own_project: Path, places: tuple) -> None:
+def test_a_positive_label_that_is_none(own_project: Path, places: tuple) -> None:
     for labels in (["a", "b", "c"], "from-train"):
-        content = {**definition("second", ("a", "b", "c"), metrics=["accuracy", "f1"]), "labels": labels}
+        content = {**definition("second", ("a", "b", "c"), metrics=["f1"], positive="A"), "labels": labels}
         (own_project / "tasks" / "second.yaml").write_text(json.dumps(content))
-        refused("download", "-t", "second", *places, says=("`f1` needs two labels", "macro_f1"))
+        says = ("`positive` cannot be `A`", "second.yaml", "Did you mean `a`?", "a, b, c")
+        refused("download", "-t", "second", *places, says=says)
 
 
 def test_outputs_that_are_not_finite(share: Share, tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_skipped_update_changes_nothing_but_the_place_in_the_data(method: str,
 def odd(project: Project) -> Project:
     """Tasks that give little to learn or to measure."""
     root = project.root.with_name("odd")
-    add_task(root, "one-class", ("no", "yes"), 30, metrics=["f1", "matthews", "accuracy", "macro_f1"])
+    add_task(root, "one-class", ("no", "yes"), 30, metrics=["f1", "matthews", "accuracy", "macro_f1"], positive="yes")
     add_task(root, "constant", (), 30, metrics=["pearson", "spearman"])
     add_task(root, "six-rows", ("no", "yes"), 6)
     for file in (root / "data" / "set").glob("*.csv"):

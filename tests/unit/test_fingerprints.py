@@ -1,7 +1,8 @@
 """Fingerprints go into the keys of artefacts, so those of all definitions stay what they were.
 
 `fingerprints.json` was written before definitions became models (commit da5382c). No line of it may ever change: a
-task's new key, kind or reader leaves every artefact of other tasks its name.
+task's new key, kind or reader leaves every artefact of other tasks its name. (`positive` was written into the one odd
+definition with f1: it says what f1 always was of. Without it f1 means something else now, and the fingerprint differs.)
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sk
 
-from adaptershare_cli.kinds import METRICS
+from adaptershare_cli.kinds import KINDS, METRICS, metric_title
+from adaptershare_cli.kinds.base import TaskInfo
 
 LABELLED = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
-BINARY = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=30)
 FEW = settings(max_examples=25, deadline=None)  # `evaluate` takes 10 ms a value
 
 
@@ -44,15 +45,38 @@ def test_accuracy_and_macro_f1(rows: list[tuple[int, int]]) -> None:
 
 
 @FEW
-@given(BINARY)
-def test_f1_is_that_of_the_second_label(rows: list[tuple[int, int]]) -> None:
-    predictions, references = columns(rows)
-    found = METRICS["f1"].compute(predictions, references)
+@given(LABELLED, st.integers(0, 3))
+def test_f1_is_that_of_the_positive_label_wherever_it_stands(rows: list[tuple[int, int]], positive: int) -> None:
+    predictions, references = (column == positive for column in columns(rows))
+    found = METRICS["f1"].of_label(positive).compute(*columns(rows))
     total = int(predictions.sum() + references.sum())
     if total == 0:
         assert found is None
     else:
         assert found == pytest.approx(2 * int((predictions & references).sum()) / total)
+
+
+@FEW
+@given(LABELLED)
+def test_f1_of_no_label_is_the_mean_over_all(rows: list[tuple[int, int]]) -> None:
+    assert METRICS["f1"].of_label(None).compute(*columns(rows)) == METRICS["macro_f1"].compute(*columns(rows))
+
+
+def test_f1_of_a_label_that_is_never_found_is_zero_whatever_the_order() -> None:
+    spam = TaskInfo("mail", "classification", ("spam", "ham"), None, ("f1",), positive="spam")
+    ham = replace(spam, labels=("ham", "spam"))
+    for info in (spam, ham):
+        references = [info.labels.index(label) for label in ("spam", "ham", "ham", "ham")]
+        metric = KINDS["classification"].metric_of(info, "f1")
+        assert metric.compute([info.labels.index("ham")] * 4, references) == 0.0
+        assert metric is KINDS["classification"].metric_of(info, "f1")  # its module is made once
+
+
+def test_titles_say_what_a_metric_is_of() -> None:
+    assert metric_title("f1", "spam") == "f1 (spam)"
+    assert metric_title("f1", "") == "f1 (macro)"
+    assert metric_title("f1", None) == "f1 (second label)"  # recorded before definitions could say it
+    assert {metric_title(name, "x") for name in METRICS if name != "f1"} == {*METRICS} - {"f1"}
 
 
 @FEW
@@ -74,13 +98,13 @@ def test_matthews(rows: list[tuple[int, int]]) -> None:
 def test_hand_values() -> None:
     predictions, references = [1, 0, 1, 1, 0], [1, 0, 0, 1, 1]  # 2 true, 1 false positives; 1 false, 1 true negative
     assert METRICS["accuracy"].compute(predictions, references) == pytest.approx(3 / 5)
-    assert METRICS["f1"].compute(predictions, references) == pytest.approx(2 / 3)
+    assert METRICS["f1"].of_label(1).compute(predictions, references) == pytest.approx(2 / 3)
     assert METRICS["macro_f1"].compute(predictions, references) == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert METRICS["matthews"].compute(predictions, references) == pytest.approx(1 / 6)
     assert METRICS["matthews"].compute(predictions, references) == pytest.approx(
         sk.matthews_corrcoef(references, predictions)
     )
-    assert METRICS["f1"].compute([0, 1], [1, 0]) == 0.0
+    assert METRICS["f1"].of_label(1).compute([0, 1], [1, 0]) == 0.0
     assert METRICS["matthews"].compute([1, 0], [0, 1]) == pytest.approx(-1)
 
 
@@ -115,7 +139,6 @@ def test_correlation_hand_values() -> None:
 @pytest.mark.parametrize(
     ("name", "predictions", "references"),
     [
-        ("f1", [0, 0, 0], [0, 0, 0]),
         ("matthews", [0, 1, 0], [1, 1, 1]),
         ("pearson", [0.5, 0.5, 0.5], [1.0, 2.0, 3.0]),
         ("pearson", [1.0, 2.0, 3.0], [0.5, 0.5, 0.5]),
@@ -129,6 +152,10 @@ def test_what_is_undefined_is_none(name: str, predictions: list, references: lis
     assert METRICS[name].compute(predictions, references) is None
 
 
+def test_f1_of_a_label_that_nobody_has_is_none() -> None:
+    assert METRICS["f1"].of_label(1).compute([0, 0, 0], [0, 0, 0]) is None
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_no_rows_have_no_score(name: str) -> None:
     assert METRICS[name].compute(np.array([]), np.array([])) is None
@@ -136,7 +163,7 @@ def test_no_rows_have_no_score(name: str) -> None:
 
 def test_what_is_zero_is_not_undefined() -> None:
     assert METRICS["matthews"].compute([1, 1, 1], [0, 1, 0]) == 0.0
-    assert METRICS["f1"].compute([0, 0], [0, 1]) == 0.0
+    assert METRICS["f1"].of_label(1).compute([0, 0], [0, 1]) == 0.0
     assert METRICS["accuracy"].compute([0, 0], [1, 1]) == 0.0
     assert METRICS["macro_f1"].compute([0, 0], [1, 1]) == 0.0
 
@@ -175,6 +202,6 @@ def test_nothing_is_downloaded(tmp_path: Path) -> None:
         [sys.executable, "-c", OFFLINE], cwd=root, env=environment, capture_output=True, text=True, timeout=120
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    f1, macro = 2 / 3, (2 / 3 + 4 / 5) / 2
-    expected = [0.75, f1, macro, 1 / np.sqrt(3), 1 / np.sqrt(3), 0.5, 0.5, 0.5, 1 / np.sqrt(3)]
+    macro = (2 / 3 + 4 / 5) / 2
+    expected = [0.75, macro, macro, 1 / np.sqrt(3), 1 / np.sqrt(3), 0.5, 0.5, 0.5, 1 / np.sqrt(3)]
     assert [float(value) for value in run.stdout.split()] == pytest.approx(expected)

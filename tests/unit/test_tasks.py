@@ -72,7 +72,7 @@ def test_five_lines_are_a_definition_and_keep_their_words(tmp_path: Path) -> Non
     task = parse_definition(file, "suite")
     assert (task.name, task.suite, task.description, task.aliases) == ("mine", "suite", "", ())
     assert (task.labels, task.labels_from_train, task.range) == (("no", "yes"), False, None)
-    assert task.metrics == ("f1", "accuracy")
+    assert task.metrics == ("f1", "accuracy") and task.positive == ""
     assert task.files is not None and task.hub is None and task.embedded is None
     assert dict(task.files.columns) == {"text": "text", "text_pair": "text_pair", "label": "label"}
     assert task.files.pair_if_present
@@ -179,6 +179,13 @@ OUTSIDE = [
         ({"kind": None}, ["`kind` is missing"]),
         ({"metrics": ["acuracy"]}, ["`metrics` cannot be `acuracy`", "`accuracy`"]),
         ({"metrics": ["pearson"]}, ["`metrics` cannot be `pearson`"]),
+        ({"metrics": ["f1"], "positive": "yess"}, ["`positive` cannot be `yess`", "`yes`", "no, yes"]),
+        ({"metrics": ["f1"], "positive": ["yes"]}, ["`positive` must be one piece of text"]),
+        ({"positive": "yes"}, ["`positive` means nothing to accuracy", "add f1 to metrics"]),
+        (
+            {"kind": "regression", "labels": None, "range": [0, 5], "metrics": ["pearson"], "positive": "yes"},
+            ["`positive` means nothing to pearson", "Take it out."],
+        ),
         ({"metrics": []}, ["`metrics` must be a list"]),
         ({"metrics": "accuracy"}, ["`metrics` must be a list"]),
         ({"description": ["a"]}, ["`description` must be one piece of text"]),
@@ -478,6 +485,19 @@ def test_fingerprint_sees_defaults_as_written_and_changes_as_changes(tmp_path: P
     ]
     prints = {base, *(task.fingerprint for task in others)}
     assert len(prints) == len(others) + 1
+
+
+def test_fingerprint_sees_what_f1_is_of(tmp_path: Path) -> None:
+    """Where it is the second of two labels, as it was before definitions could say it, keys stay what they were."""
+    f1, labels = {"metrics": ["accuracy", "f1"]}, ["no", "yes"]
+    former = "6adbfb7d9617b10044f0653e73478c82c75f32cea8f4e3ce45ed01eee6b9b89e"
+    assert parse_definition(write(tmp_path, **f1, positive="yes")).fingerprint == former
+    others = [
+        parse_definition(write(tmp_path, **f1)),
+        parse_definition(write(tmp_path, **f1, positive="no")),
+        *(parse_definition(write(tmp_path, **f1, labels="from-train", positive=one)) for one in (None, *labels)),
+    ]
+    assert len({former, *(task.fingerprint for task in others)}) == len(others) + 1
 
 
 def test_fingerprints_stay_what_they_were(tmp_path: Path) -> None:

@@ -19,10 +19,15 @@ class Metric:
     name: str
     of: str = "int64"
     in_lists: bool = False
+    of_one_label: bool = False  # a definition's `positive` says of which; without it, all labels count alike
 
     def value(self, predictions: Any, references: Any) -> float:
         """The metric, or nan where it is undefined. Both are arrays (N,), or lists of N lists with `in_lists`."""
         raise NotImplementedError
+
+    def of_label(self, number: int | None) -> Metric:
+        """The metric of the label with that number, where it is `of_one_label`; None for all labels."""
+        return self
 
     def label_fault(self, label: str) -> str:
         """Why one label of a task cannot be scored; "" if it can."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from adaptershare_cli.kinds.metrics.base import Metric
@@ -22,24 +22,6 @@ class Accuracy(Metric):
         return float((predictions == references).mean())
 
 
-class F1(Metric):
-    """F1 of the second label (index 1) of a two-label task; undefined if no row has it or is given it."""
-
-    name = "f1"
-
-    def value(self, predictions: np.ndarray, references: np.ndarray) -> float:
-        """See the class."""
-        from sklearn.metrics import f1_score
-
-        return f1_score(references, predictions, pos_label=1, average="binary", zero_division=math.nan)
-
-    def labels_fault(self, labels: Sequence[str]) -> tuple[str, str] | None:
-        """It is of the second of two labels."""
-        if len(labels) == 2:
-            return None
-        return f"the metric `{self.name}` needs two labels, here are {len(labels)}", "Use macro_f1."
-
-
 class MacroF1(Metric):
     """Mean F1 over the labels that occur in the references or the predictions."""
 
@@ -50,6 +32,34 @@ class MacroF1(Metric):
         from sklearn.metrics import f1_score
 
         return f1_score(references, predictions, average="macro", zero_division=0)
+
+
+class F1(MacroF1):
+    """F1 of one label against all others, undefined if no row has it or is given it; of all labels as macro_f1."""
+
+    name, of_one_label = "f1", True
+
+    def of_label(self, number: int | None) -> Metric:
+        """See the base class."""
+        return self if number is None else _f1_of(number)
+
+
+class _LabelF1(F1):
+    """F1 of one label against all others; undefined if no row has it or is given it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def value(self, predictions: np.ndarray, references: np.ndarray) -> float:
+        """See the class."""
+        from sklearn.metrics import f1_score
+
+        return f1_score(references == self.number, predictions == self.number, zero_division=math.nan)
+
+
+@cache
+def _f1_of(number: int) -> Metric:
+    return _LabelF1(number)  # one for each label: an `evaluate` module is made for each metric
 
 
 class Matthews(Metric):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 from rich.table import Table
 
+from adaptershare_cli.kinds import metric_title
 from adaptershare_cli.methods.start import PastRun
 
 
 def kept_weights(run: PastRun, title: str) -> Iterator[Table]:
     """The masks of a run."""
-    yield mask_table(run.table("masks").to_pandas(), run.table("pruning").to_pandas(), title)
+    masks, pruning = (run.table(name).to_pandas() for name in ("masks", "pruning"))
+    yield mask_table(masks, pruning, title, run.record.positive or {})
 
 
-def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str) -> Table:
+def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str, positive: Mapping[str, str]) -> Table:
     """A row a task: what its mask keeps, and of a pruned one its round and the select score that it was chosen by.
 
-    `masks` and `pruning` are tables of a run (`schemas.MASKS`, `schemas.PRUNING`).
+    `masks` and `pruning` are tables of a run (`schemas.MASKS`, `schemas.PRUNING`), `positive` what its record says.
     """
     table = Table(title=f"Masks, {title}")
     kept = masks.groupby("task", sort=False)[["kept", "weights"]].sum()
@@ -35,7 +37,8 @@ def mask_table(masks: pd.DataFrame, pruning: pd.DataFrame, title: str) -> Table:
                  f"{_percent(rates.max())}"]  # fmt: skip
         if len(chosen):
             own = chosen.loc[task]
-            score = "–" if pd.isna(own["value"]) else f"{100 * own['value']:.1f} {own['metric']}"
+            metric = "" if pd.isna(own["value"]) else metric_title(own["metric"], positive.get(str(task)))
+            score = f"{100 * own['value']:.1f} {metric}" if metric else "–"
             cells += [str(own["round"]), score, f"{own['start_overlap']:.2f}"]
         table.add_row(str(task), *cells)
     return table
