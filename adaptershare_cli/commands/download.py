@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,12 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         "settings": settings,
     }
 
+    suspicious: list[str] = []
+
     def build(folder: Path) -> dict[str, Any]:
         kind = KINDS[definition.kind]
         read = read_task(definition, source, context.download.max_rejected)
+        suspicious.extend(read.suspicious)
         if source_request(definition, source) != request["source"]:
             fix = "Run the command again when nothing writes to it."
             raise UserError(
@@ -52,7 +56,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
-        missing += _unseen(read.unseen, kind.counted)
+        missing += _unseen(read.unseen, kind.counted) + _left_out(read.left_out)
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
         record = DownloadRecord(
             task=definition.name,
@@ -66,15 +70,27 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
             rejected=read.rejected.num_rows,
             missing=list(read.missing),
             unseen=read.unseen if kind.keeps_new_labels else None,
+            left_out=read.left_out or None,
+            suspicious=read.suspicious or None,
             source=source.kind,
             summary=", ".join(f"{name} {count}" for name, count in rows.items()) + missing + rejected,
         )
         return {"content": digest.hexdigest(), "info": record.to_json()}
 
-    artefact = ensure(context, "download", definition.name, request, build, [])
+    def tell(made: bool) -> None:
+        for text in suspicious if made else ():
+            context.reporter.line(f"{definition.name}: {text}")
+
+    artefact = ensure(context, "download", definition.name, request, build, [], settle=tell)
     if context.from_folder is not None and source.kind == "folder":
         context.workspace.remember_sources([definition.name], context.from_folder)
     return artefact
+
+
+def _left_out(splits: dict[str, dict[str, int]]) -> str:
+    """What is said of what files hold beside rows, over all splits."""
+    total = sum(map(Counter, splits.values()), Counter[str]())
+    return f"; left out: {', '.join(f'{count} {what}' for what, count in total.items())}" if total else ""
 
 
 def _unseen(splits: dict[str, dict[str, int]], counted: str) -> str:

@@ -29,7 +29,7 @@ _SOURCES = ("hub", "files", "embedded")
 _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
-_NEWER: dict[str, Any] = {"listed": (), "positive": None}
+_NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": ""}
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -145,6 +145,8 @@ def _check_positive(task: TaskFile, kind: Kind) -> None:
 def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:
     """One source with its defaults filled in."""
     header, form = True, "file"
+    names: tuple[str, ...] = ()
+    defaults: Mapping[str, str] = {}
     details: dict[str, Any]
     if isinstance(block, HubBlock):
         details = {"path": block.path, "name": block.name, "revision": block.revision}
@@ -153,10 +155,15 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
         _check_reader(block, reader, kind)
         header, form = block.header and not reader.numbered_columns, reader.splits
         details = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
+        details["comment"] = block.comment or ""
+        names, defaults = reader.columns, reader.defaults
     _check_label_map(block, kind, labels)
     with inside("columns"):
         written = block.columns.only(kind.roles) if block.columns else {}
-        columns = _columns(written, kind, header)
+        columns = _columns({**defaults, **written}, kind, header)
+        for role, column in columns.items() if names else ():
+            with inside(role):
+                check_one_of(names, str(column))
     splits = []
     for split in sorted(block.splits):
         with inside("splits", split):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -16,10 +17,11 @@ from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.sources import Source, files_of, spec_of, splits_to_read
+from adaptershare_cli.data.suspicions import alike_labels, suspicious_labels
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics
 from adaptershare_cli.kinds.base import Kind
-from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, folded
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
 
 _FAULTS_TOLD = 5  # that an error message spells out
 _FAULTS_COUNTED = 10_000  # beyond --max-rejected
@@ -35,6 +37,8 @@ class ReadTask:
     labels: tuple[str, ...]  # of the definition, or collected from train in sorted order; () for a regression
     missing: tuple[str, ...]  # splits of report_on that the source does not have
     unseen: dict[str, dict[str, int]]  # by split the labels that train never has, and how many have them
+    left_out: dict[str, dict[str, int]]  # by split what its files hold beside rows, and how much of it
+    suspicious: list[str]  # what to tell of labels that were collected from train
 
 
 def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0) -> ReadTask:
@@ -44,7 +48,8 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     of them, for files whose structure is at fault, and if train or every scored split is absent or left empty.
     """
     kind, spec = KINDS[definition.kind], spec_of(definition, source)
-    splits, labels, faults = _read_splits(definition, source, spec, max_rejected + _FAULTS_COUNTED)
+    left_out: dict[str, Counter[str]] = {}
+    splits, labels, faults = _read_splits(definition, source, spec, max_rejected + _FAULTS_COUNTED, left_out)
     if len(faults) > max_rejected:
         raise _too_many(definition, source, faults, max_rejected)
     scored = [name for name in definition.report_on if name in splits]
@@ -56,7 +61,9 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
     if "text_pair" in kind.roles:
         _check_pairs(definition, spec, splits)
+    suspicious: list[str] = []
     if definition.labels_from_train:
+        suspicious = suspicious_labels(kind, splits["train"], [column for _, column in spec.columns])
         _check_collected_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))
     if definition.positive and definition.positive not in labels:
         what = f"`positive` cannot be `{definition.positive}`, a label that train does not have"
@@ -65,15 +72,20 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
-    return ReadTask(splits, _rejected_table(faults), labels, missing, unseen)
+    counted = {name: dict(+found) for name, found in left_out.items() if +found}
+    return ReadTask(splits, _rejected_table(faults), labels, missing, unseen, counted, suspicious)
 
 
 def _read_splits(
-    definition: TaskDefinition, source: Source, spec: SourceSpec, most_faults: int
+    definition: TaskDefinition,
+    source: Source,
+    spec: SourceSpec,
+    most_faults: int,
+    left_out: dict[str, Counter[str]],
 ) -> tuple[dict[str, pa.Table], tuple[str, ...], list[tuple[str, RowFault]]]:
     """The rows that can be used by split, the labels, and the other rows' faults, each with its split.
 
-    Reading ends once there are more than `most_faults` of them.
+    Reading ends once there are more than `most_faults` of them. What files hold beside rows goes to `left_out`.
     """
     splits: dict[str, pa.Table] = {}
     faults: list[tuple[str, RowFault]] = []
@@ -83,6 +95,7 @@ def _read_splits(
         if unchecked is None:
             continue
         found: list[RowFault] = []
+        left_out[split.name] = unchecked.left_out
         splits[split.name] = RowCheck(definition, spec, labels).table(unchecked, found, most_faults - len(faults))
         faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
         if len(faults) > most_faults:
@@ -133,13 +146,12 @@ def _check_collected_labels(definition: TaskDefinition, spec: SourceSpec, labels
         fix = "Is it the right column? If so, list the labels in the definition."
         counted = f"{count} {KINDS[definition.kind].counted}"
         raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
-    alike: dict[str, str] = {}
-    for label in labels:
-        other = alike.setdefault(folded(label), label)
-        if other != label:
-            what = f"the labels {other!r} and {label!r} in {task} differ only in case, white space or Unicode form"
-            fix = f"Make one of them with `label_map: {{{label}: {other}}}`, or list the labels if they are two."
-            raise UserError(what, where, fix)
+    if alike := alike_labels(labels):
+        told = "; ".join(" and ".join(map(repr, group)) for group in alike)
+        same = ", ".join(f"{label}: {first}" for first, *others in alike for label in others)
+        what = f"labels in {task} differ only in case, white space or Unicode form: {told}"
+        fix = f"Make one of them with `label_map: {{{same}}}`, or list the labels if they are different ones."
+        raise UserError(shortened(what), where, shortened(fix))
 
 
 def _whereabouts(spec: SourceSpec, name: str) -> str:

@@ -32,6 +32,7 @@ class SourceSpec:
     reader: str = ""  # of files and embedded
     quoting: str = ""  # none | standard, of readers that know quotes
     header: bool = True
+    comment: str = ""  # what comments in files begin with; "" where it is not said, none where there are none
     path: str = ""  # of the hub, with name and revision
     name: str | None = None
     revision: str | None = None

@@ -246,6 +246,11 @@ class FilesBlock(Written):
         description="standard (of csv if left out): fields may be quoted, as in RFC 4180. none (of tsv): a quote is "
         "a character like any other.",
     )
+    comment: Text | None = Field(
+        None,
+        description='How a line begins that is a comment, such as "# ": it is left out (reader `conll`: before the '
+        "first word of a sentence). none: no line is a comment.",
+    )
     header: Flag = Field(True, description="false: the first line is a row like the others, and columns have numbers.")
     label_map: LabelMap = ()
 

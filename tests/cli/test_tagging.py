@@ -329,3 +329,25 @@ def test_a_head_of_words_starts_another_run(mixed: Path, encoder: Path, trained:
     good("train-single", *again)
     _, *other = arguments(mixed, encoder, workspace, *start, tasks="first")
     refused("train-single", *other, says=("does not fit task first",))
+
+
+def test_what_is_beside_words_is_counted_and_odd_labels_are_told(tmp_path: Path) -> None:
+    """Comments are left out, counted, shown and recorded; what looks like no label is told when it is read."""
+    sentences = [f"# id {n} domain=en\nthe O\nriver{n} B-x\n" for n in range(8)]
+    odd = [*sentences, "<doc> id=1\nsea B-x\n", "<doc> id=1\nlake O\n", "a X-once\n"]
+    for split, blocks in (("train", odd), ("dev", sentences)):
+        (tmp_path / split).write_text("-DOCSTART- O\n\n" + "\n".join(blocks))
+    files = {"reader": "conll", "splits": {"train": "train", "dev": "dev"}, "columns": {"text": 0, "label": 1}}
+    task = {"kind": "tagging", "labels": "from-train", "metrics": ["accuracy"], "report_on": ["dev"]}
+    command = ("download", "-t", "odd", "--task-dir", tmp_path / "tasks", "--from", tmp_path, "-w", tmp_path / "w")
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "odd.yaml").write_text(json.dumps({**task, "files": files}))
+    refused(*command, says=("begin with a line such as `# id 0 domain=en`", '`comment: "# "`', "`comment: none`"))
+    (tmp_path / "tasks" / "odd.yaml").write_text(json.dumps({**task, "files": {**files, "comment": "# "}}))
+    text = good(*command).output
+    assert "left out: 2 -DOCSTART- lines, 16 comment lines" in text
+    assert "odd: labels of one word only: X-once" in text and "`id=1` (2 times) is only that of `<doc>`" in text
+    info = json.loads((only(tmp_path / "w", "download/odd-*") / "artefact.json").read_text())["info"]
+    assert info["left_out"] == dict.fromkeys(("train", "dev"), {"-DOCSTART- lines": 1, "comment lines": 8})
+    assert len(info["suspicious"]) == 2 and info["labels"] == ["B-x", "O", "X-once", "id=1"]
+    assert "id=1" not in good(*command).output  # it is there and was told

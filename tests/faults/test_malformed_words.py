@@ -29,13 +29,15 @@ from tests.cli.conftest import good, only, refused
 from tests.faults.malformed import Cannot, Read, Refused, Rejected, check_made, check_refused
 from tests.faults.test_any_bytes import EDIT, QUICKLY, decoded, edited
 
-FORMATS = ("conll", "lines", "jsonl", "parquet")
+FORMATS = ("conll", "conllu", "lines", "jsonl", "parquet")
 WORDS = [["a", "fine", "film"], ["die", "Suppe"], ["the", "plot", "was", "dull"], ["ivan"]]
 LABELS = [["O", "B-x", "I-x"], ["O", "B-y"], ["O", "B-x", "O", "O"], ["B-y"]]
 BAD = 2  # the third sentence is the one that is spoilt
 KNOWN = ["O", "B-x", "I-x", "B-y"]
-# The line of a sentence: in conll that of its first word (a -DOCSTART- line and an empty one stand before all).
-LINES = {"conll": (3, 7, 10, 15)}
+# The line of a sentence: in conll that of its first word (a -DOCSTART- line and an empty one stand before all), in
+# conllu too (a comment and a line of two words stand before each).
+LINES = {"conll": (3, 7, 10, 15), "conllu": (3, 9, 14, 21)}
+NAMED = {"conll": {"text": "0", "label": "2"}, "conllu": {"text": "form", "label": "upos"}}
 
 
 @pytest.fixture(autouse=True)
@@ -59,6 +61,13 @@ def write(form: str, words: list[Any], labels: list[Any]) -> dict[str, bytes]:
         sentences = (zip(*row, strict=True) for row in zip(words, labels, strict=True))
         text = "\n".join("".join(f"{word} NN {label}\n" for word, label in row) for row in sentences)
         return {"": b"-DOCSTART- -X- O\n\n" + text.encode("utf-8", "surrogateescape")}
+    if form == "conllu":
+        blocks = []
+        for of_words, of_labels in zip(words, labels, strict=True):
+            numbered = enumerate(zip(of_words, of_labels, strict=True), start=1)
+            lines = [f"{number}\t{word}\t_\t{label}\t_\t_\t0\troot\t_\t_" for number, (word, label) in numbered]
+            blocks.append("\n".join(["# sent_id = x", "1-2" + "\t_" * 9, *lines]) + "\n")
+        return {"": "\n".join(blocks).encode("utf-8", "surrogateescape")}
     if form == "lines":
         texts = {"text": words, "label": labels}
         return {
@@ -84,8 +93,7 @@ def lay_out(root: Path, form: str, defect: Spoilt) -> None:
             spoil = defect.files if split == "train" else None
             path.write_bytes(spoil(content) if spoil else content)
     files = {"reader": form, "splits": {"train": "train", "dev": "dev"}}
-    if form == "conll":
-        files["columns"] = {"text": "0", "label": "2"}
+    files |= {"columns": NAMED[form]} if form in NAMED else {}
     task = {"kind": "tagging", "labels": KNOWN, "metrics": ["span_f1"], "report_on": ["dev"], "files": files}
     (root / "spoilt.yaml").write_text(json.dumps(task))
 
@@ -116,7 +124,8 @@ Row = dict[str, tuple[Spoilt, Any]]
 
 def cells(defect: Spoilt, outcome: Any, **others: Any) -> Row:
     """A row of the table: the same in all formats but `others`, which have another outcome, or defect and outcome."""
-    found = {form: others.get(form, outcome) for form in FORMATS}
+    like_conll = {"conllu": others["conll"]} if "conll" in others else {}  # where it is not said otherwise
+    found = {form: (like_conll | others).get(form, outcome) for form in FORMATS}
     return {form: cell if isinstance(cell, tuple) else (defect, cell) for form, cell in found.items()}
 
 
@@ -149,10 +158,12 @@ TABLE: dict[str, Row] = {
     "an empty word": cells(
         Spoilt(words=["the", "plot", "", "dull"]), Word("text", "is empty (word 3 of its sentence)", place=2),
         lines=BLANKS, conll=(swap(b"was NN O", b" NN O"), Word("", "has 2 fields where 3 are expected", place=2)),
+        conllu=Word("text", "is empty (word 3 of its sentence)", place=2),
     ),
     "an empty label": cells(
         Spoilt(labels=["O", "", "O", "O"]), Word("label", "is empty (word 2 of its sentence)", place=1), lines=BLANKS,
         conll=(swap(b"plot NN B-x", b"plot NN "), Word("", "has 2 fields where 3 are expected", place=1)),
+        conllu=Word("label", "is empty (word 2 of its sentence)", place=1),
     ),
     "a word without a visible character": cells(
         Spoilt(words=["the", "plot", "\u200b", "dull"]), Word("text", "holds no visible character", place=2)
@@ -165,6 +176,7 @@ TABLE: dict[str, Row] = {
     "a column missing in one line": cells(
         swap(b"was NN O", b"was O"), Cannot("only CoNLL has columns in lines"),
         conll=Word("", "has 2 fields where 3 are expected", place=2),
+        conllu=(swap(b"was\t_", b"was"), Word("", "has 9 fields where 10 are expected, parted by tabs", place=2)),
         jsonl=(
             swap(b', "label": ["O", "B-x", "O", "O"]', b""), Rejected("label", "has no key `label`"),
         ),
@@ -172,6 +184,7 @@ TABLE: dict[str, Row] = {
     "a blank in a word": cells(
         swap(b"was NN O", b"was not NN O"), Cannot("a list's word may hold blanks"),
         conll=Word("", "has 4 fields where 3 are expected", place=2),
+        conllu=(swap(b"\twas\t", b"\twas not\t"), Read(b"the plot was not dull")),
         lines=(swap(b"was", b"was not"), Rejected("label", "has 4 labels for 5 words")),
         jsonl=(swap(b'"was"', b'"was not"'), Read(b"the plot was not dull")),
     ),
@@ -210,19 +223,30 @@ TABLE: dict[str, Row] = {
     ),
     "tabs between columns": cells(
         files(lambda data: data.replace(b" ", b"\t")), Cannot("only CoNLL and lists in lines have blanks"),
-        conll=Read(), lines=Read(),
+        conll=Read(), lines=Read(), conllu=Cannot("tabs part the columns of CoNLL-U as it is"),
     ),
     "a document's line without an empty one": cells(
-        swap(b"-DOCSTART- -X- O\n\n", b"-DOCSTART-\n"), Cannot("only CoNLL has such lines"), conll=Read()
+        swap(b"-DOCSTART- -X- O\n\n", b"-DOCSTART-\n"), Cannot("only CoNLL has such lines"), conll=Read(),
+        conllu=Cannot("a document's line is a comment in CoNLL-U"),
+    ),
+    "a word without its label": cells(
+        swap(b"plot\t_\tB-x", b"plot\t_\t_"), Cannot("only CoNLL-U has a sign for nothing"),
+        conllu=Word("", "has a word without upos (`_`)", place=1),
+    ),
+    "comments and what is no word": cells(
+        files(lambda data: data.replace(b"\n2\t", b"\n# text = x\n1.1" + b"\t_" * 9 + b"\n2\t")),
+        Cannot("only CoNLL-U has a layout for them; in conll see `comment`"), conllu=Read(),
     ),
     "an empty file": cells(files(lambda data: b""), Refused("the file is empty")),
     "no sentence": cells(
         files(lambda data: b"-DOCSTART- -X- O\n\n"), Cannot("only CoNLL has lines that are no rows"),
         conll=Refused("the file holds no rows"),
+        conllu=(files(lambda data: b"# newdoc\n\n# sent_id = x\n"), Refused("the file holds no rows")),
     ),
     "a missing column": cells(
         files(lambda data: data.replace(b" NN", b"")), Refused("is missing"),
-        conll=Refused("the column 2 (label) is missing"), lines=Cannot("a file is a column: no file, in other tests"),
+        conll=Refused("the column 2 (label) is missing"), conllu=Cannot("the columns of CoNLL-U are always the same"),
+        lines=Cannot("a file is a column: no file, in other tests"),
         jsonl=(files(lambda data: data.replace(b"label", b"labels")), Refused("the column `label` (label) is missing")),
         parquet=(
             files(lambda data: _renamed(data)), Refused("the column `label` (label) is missing"),
@@ -252,10 +276,10 @@ def test_cell(form: str, defect: str, tmp_path: Path) -> None:
         return
     expected = [" ".join(words) for words in WORDS]
     if isinstance(outcome, Rejected):
-        line = LINES.get(form, range(1, 5))[BAD] + (
-            outcome.place if form == "conll" and isinstance(outcome, Word) else 0
-        )
-        name = {"text": "0", "label": "2"}.get(outcome.column, "") if form == "conll" else outcome.column
+        # In conllu, where lines may stand between words, a word's line is named where its columns are at fault.
+        by_line = form == "conll" or (form == "conllu" and not outcome.column)
+        line = LINES.get(form, range(1, 5))[BAD] + (outcome.place if by_line and isinstance(outcome, Word) else 0)
+        name = NAMED[form].get(outcome.column, "") if form in NAMED else outcome.column
         train = check_made(tmp_path, outcome, f"train/{outcome.column}" if form == "lines" else "train", line, name)
         del expected[BAD]
     else:
@@ -285,6 +309,12 @@ def look(form: str, files: dict[str, bytes], rows: list[int], lines: dict[int, i
             tuple(re.split("[ \t\r]+", text[name][row].strip(" \t\r")) for name in ("text", "label")) for row in rows
         ]
     sentences = []
+    if form == "conllu":
+        for row in rows:
+            block = itertools.takewhile(lambda line: line.strip(" \t\r"), text[""][lines[row] - 1 :])
+            parts = [line.split("\t") for line in block if not re.match(r"#|\d+[-.]\d+\t", line)]
+            sentences.append(([fields[1] for fields in parts], [fields[3] for fields in parts]))
+        return sentences
     for row in rows:
         words = itertools.takewhile(
             lambda line: line.strip(" \t\r") and not line.startswith("-DOCSTART-"), text[""][lines[row] - 1 :]

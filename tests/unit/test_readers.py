@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -46,11 +47,12 @@ class Read:
     positions: list[int]
     faults: list[RowFault]
     files: dict[str, str]
+    left_out: Counter[str]
 
 
 def read_all(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> Read:
     unchecked = read_rows(files, split, spec)
-    done = Read({role: [] for role in unchecked.columns}, [], [], [], unchecked.files)
+    done = Read({role: [] for role in unchecked.columns}, [], [], [], unchecked.files, unchecked.left_out)
     for row in unchecked.rows:
         if isinstance(row, RowFault):
             done.faults.append(row)
@@ -59,6 +61,7 @@ def read_all(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> Read:
         done.positions.append(row[1])
         for role, value in zip(unchecked.columns, row[2], strict=True):
             done.values[role].append(value)
+    done.left_out = +done.left_out
     return done
 
 
@@ -413,3 +416,87 @@ def test_clinc(tmp_path: Path) -> None:
         assert told in str(caught.value)
     assert "not JSON" in refused(tmp_path, "clinc", content[:-5])
     assert "no list under the key" in refused(tmp_path, "clinc", "[]")
+
+
+# ---- what is beside rows ----
+
+COMMENTED = "# id a domain=en\nthe _ _ O\n# _ _ O\nriver _ _ B-LOC\n\n# id b domain=en\n# id c\nflows _ _ O\n"
+OF_CONLL = {"text": 0, "text_pair": None, "label": 3}
+
+
+def test_comments_of_conll_stand_before_a_sentences_first_word(tmp_path: Path) -> None:
+    rows = read(tmp_path, "conll", COMMENTED, OF_CONLL, comment="# ")
+    assert rows.values == {"text": [["the", "#", "river"], ["flows"]], "label": [["O", "O", "B-LOC"], ["O"]]}
+    assert rows.lines == [2, 8] and rows.left_out == {"comment lines": 3}
+
+
+def test_comments_that_nobody_has_told_of_are_refused(tmp_path: Path) -> None:
+    """They may have as many columns as a word's line, and then nothing else would tell them."""
+    same_width = COMMENTED.replace("# id c\n", "")
+    told = refused(tmp_path, "conll", same_width, columns=OF_CONLL)
+    assert "2 of the first 2 sentences begin with a line such as `# id a domain=en`" in told
+    assert '`comment: "# "`' in told and "`comment: none`" in told
+    as_words = read(tmp_path, "conll", same_width, OF_CONLL, comment="none")
+    assert as_words.values["text"] == [["#", "the", "#", "river"], ["#", "flows"]] and not as_words.left_out
+
+
+def test_a_sign_that_begins_few_sentences_is_a_word(tmp_path: Path) -> None:
+    tweets = "\n".join(f"{word} O\nnow O\n" for word in ("#", "we", "#metoo", "go"))
+    rows = read(tmp_path, "conll", tweets, {**OF_CONLL, "label": 1})
+    assert [words[0] for words in rows.values["text"]] == ["#", "we", "#metoo", "go"]
+
+
+def test_a_line_that_may_be_a_comment_is_told_so(tmp_path: Path) -> None:
+    odd = "the O\n\n# newdoc id = x\nriver O\n\nflows O\n"
+    (fault,) = read(tmp_path, "conll", odd, {**OF_CONLL, "label": 1}).faults
+    assert (fault.row, fault.column) == (3, "") and 'if it is a comment, write `comment: "#"`' in fault.reason
+
+
+def test_documents_lines_are_counted(tmp_path: Path) -> None:
+    rows = read(tmp_path, "conll", "-DOCSTART- O\n\na O\n\n-DOCSTART- O\nb O\n", {**OF_CONLL, "label": 1})
+    assert rows.values["text"] == [["a"], ["b"]] and rows.left_out == {"-DOCSTART- lines": 2}
+
+
+def conllu(*words: str, upos: str = "X") -> str:
+    """Lines of CoNLL-U, each with its number (`1=the`)."""
+    parted = (word.split("=") for word in words)
+    return "".join(f"{number}\t{form}\t_\t{upos}\t_\t_\t0\troot\t_\t_\n" for number, form in parted)
+
+
+OF_CONLLU = {"text": "form", "text_pair": None, "label": "upos"}
+
+
+def test_conllu_gives_the_syntactic_words(tmp_path: Path) -> None:
+    text = "# sent_id = 1\n" + conllu("1-2=vámonos", "1=vamos", "2=nos", "2.1=elided", "3=a\u00a0b c")
+    rows = read(tmp_path, "conllu", text + "\n# newdoc\n\n" + conllu("1=#", "2=mar"), OF_CONLLU)
+    assert rows.values["text"] == [["vamos", "nos", "a\u00a0b c"], ["#", "mar"]]
+    assert rows.values["label"] == [["X"] * 3, ["X"] * 2] and rows.lines == [3, 10]
+    assert rows.left_out == {"comment lines": 2, "lines of several words": 1, "empty nodes": 1}
+
+
+def test_conllu_without_words_or_labels(tmp_path: Path) -> None:
+    assert "every word of the file is `_`" in refused(tmp_path, "conllu", conllu("1=_", "2=_"), columns=OF_CONLLU)
+    rows = read(tmp_path, "conllu", conllu("1=a", upos="_") + "\n" + conllu("1=b"), OF_CONLLU)
+    assert rows.values["text"] == [["b"]] and "without upos" in rows.faults[0].reason
+    features = read(tmp_path, "conllu", conllu("1=a"), {**OF_CONLLU, "label": "feats"})
+    assert features.values["label"] == [["_"]]  # it has none
+
+
+def test_conllu_is_not_read_as_conll(tmp_path: Path) -> None:
+    text = conllu("1-2=vámonos", "1=vamos", "2=nos")
+    told = refused(tmp_path, "conll", text, columns={"text": 1, "text_pair": None, "label": 3}, comment="#")
+    assert "`reader: conllu`" in told and "upos" in told
+
+
+@pytest.mark.parametrize("reader", ["csv", "tsv"])
+def test_comments_of_tables_stand_between_rows(reader: str, tmp_path: Path) -> None:
+    text = '# it"s, from 2024\ntext,label\n# a, "b\nfine,yes\ndull # so,no\n#,yes\n'
+    text = text.replace(",", "," if reader == "csv" else "\t")
+    rows = read(tmp_path, reader, text, {"text_pair": None}, comment="# ")
+    assert rows.values == {"text": ["fine", "dull # so", "#"], "label": ["yes", "no", "yes"]} and not rows.faults
+    assert rows.left_out == {"comment lines": 2} and rows.lines == [4, 5, 6]
+    inside = read(tmp_path, "csv", 'text,label\n"one\n# two",yes\n# three\n', {"text_pair": None}, comment="# ")
+    assert inside.values["text"] == ["one\n# two"] and inside.left_out == {"comment lines": 1}
+    numbered = {"text": 0, "text_pair": None, "label": 1}
+    bare = read(tmp_path, "csv", "# x\nfine,yes\n", numbered, comment="#", header=False)
+    assert bare.values["text"] == ["fine"] and bare.left_out == {"comment lines": 1}

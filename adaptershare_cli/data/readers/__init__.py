@@ -7,7 +7,8 @@ afterwards, alike for all of them. Rows are read while they are asked for, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import chain
 from typing import TYPE_CHECKING, Literal
@@ -36,6 +37,8 @@ class Reader:
     )  # what it can give: one text and label a row, or lists of words and labels
     quoting: Literal["", "none", "standard"] = ""  # where a definition does not say; "" for a layout without quotes
     numbered_columns: bool = False  # there is never a header, so columns have numbers
+    columns: tuple[str, ...] = ()  # their names, where they are the same in all files
+    defaults: Mapping[str, str] = field(default_factory=dict)  # by role the column that is meant where none is written
 
 
 READERS = {
@@ -43,11 +46,11 @@ READERS = {
     for reader in (
         Reader(
             "tsv", "delimited", "one row a line, fields parted by tabs, a first line that names the columns",
-            options=("columns", "quoting", "header"), quoting="none",
+            options=("columns", "quoting", "header", "comment"), quoting="none",
         ),
         Reader(
             "csv", "delimited", "one row a line, fields parted by commas, a first line that names the columns",
-            options=("columns", "quoting", "header"), quoting="standard",
+            options=("columns", "quoting", "header", "comment"), quoting="standard",
         ),
         Reader("jsonl", "jsonl", "one JSON object a line", options=("columns",)),
         Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
@@ -61,7 +64,13 @@ READERS = {
         ),
         Reader(
             "conll", "conll", "one word a line with its labels in columns, an empty line after each sentence",
-            options=("columns",), rows=("words",), numbered_columns=True,
+            options=("columns", "comment"), rows=("words",), numbered_columns=True,
+        ),
+        Reader(
+            "conllu", "conllu", "CoNLL-U, whose columns have names; the text is `form`",
+            options=("columns",), rows=("words",),
+            columns=("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"),
+            defaults={"text": "form"},
         ),
     )
 }  # fmt: skip

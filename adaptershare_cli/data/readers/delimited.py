@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, filterfalse
 
 from adaptershare_cli.data.files import (
     DataFile,
@@ -18,13 +19,16 @@ from adaptershare_cli.data.files import (
     without_line_end,
 )
 from adaptershare_cli.data.readers.rows import (
+    COMMENT_LINES,
     FilesByRole,
     RowFault,
     UncheckedRow,
     UncheckedRows,
     columns_by_name,
     columns_by_number,
+    comment_prefix,
     fault_in,
+    maybe_comment,
     rows_of_one_file,
     wrong_width,
 )
@@ -44,34 +48,46 @@ Record = tuple[int, list[str], str]
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """The rows of a CSV or TSV file; quoting `standard` is that of RFC 4180, `none` takes quotes as characters."""
-    file = files[""]
+    file, prefix = files[""], comment_prefix(spec)
     delimiter = _DELIMITERS[spec.reader]
     lines = without_blank_lines_at_the_end(read_lines(file))
-    records_of = _quoted_records if spec.quoting == "standard" else _plain_records
+    split_up = _quoted_records if spec.quoting == "standard" else _plain_records
+    left_out: Counter[str] = Counter()
+
+    def is_comment(text: str | None) -> bool:
+        found = bool(prefix and text and text.startswith(prefix))
+        left_out[COMMENT_LINES] += found
+        return found
+
+    def records_of(lines: Iterator[Line]) -> Iterator[Record]:
+        return split_up(lines, delimiter, file, is_comment)
+
     if spec.header:
-        records = records_of(lines, delimiter, file)
+        records = records_of(lines)
         header = _header(records, file, delimiter)
         columns = columns_by_name(header, spec, str(file.path))
         names = {role: header[index] for role, index in columns.items()}
         width = len(header)
     else:
         head = first_lines(lines)
-        widths = Counter(len(fields) for _, fields, _ in records_of(iter(head), delimiter, file) if any(fields))
+        widths = Counter(len(fields) for _, fields, _ in records_of(iter(head)) if any(fields))
+        left_out.clear()
         width = widths.most_common(1)[0][0] if widths else 0
         columns = columns_by_number(width, spec, file)
         names = {role: str(index) for role, index in columns.items()}
-        records = records_of(chain(head, lines), delimiter, file)
+        records = records_of(chain(head, lines))
 
     def rows() -> Iterator[UncheckedRow | RowFault]:
         for position, (line, fields, fault) in enumerate(records):
             if not fault and len(fields) != width:
                 fault = "is an empty line" if fields in ([], [""]) else wrong_width(len(fields), width)
+                fault += maybe_comment(fields[0] if fields else "", spec)
             if fault:
                 yield fault_in(file, line, delimiter.join(fields), fault)
             else:
                 yield UncheckedRow(line, position, [fields[index] for index in columns.values()])
 
-    return rows_of_one_file(names, file, rows())
+    return replace(rows_of_one_file(names, file, rows()), left_out=left_out)
 
 
 def _header(records: Iterator[Record], file: DataFile, delimiter: str) -> list[str]:
@@ -90,9 +106,11 @@ def _header(records: Iterator[Record], file: DataFile, delimiter: str) -> list[s
     return header
 
 
-def _plain_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> Iterator[Record]:
+def _plain_records(
+    lines: Iterator[Line], delimiter: str, file: DataFile, is_comment: Callable[[str | None], bool]
+) -> Iterator[Record]:
     """One record a line, split at every delimiter."""
-    for number, text in lines:
+    for number, text in filterfalse(lambda line: is_comment(line[1]), lines):
         if text is None:
             yield number, [""], TOO_LONG
         else:
@@ -100,10 +118,13 @@ def _plain_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> Ite
 
 
 class _RecordLines:
-    """Lines for the csv module. Those of the record that it is reading are kept, so that they can be read again."""
+    """Lines for the csv module. Those of the record that it is reading are kept, so that they can be read again.
 
-    def __init__(self, lines: Iterator[Line]) -> None:
-        self.lines = lines
+    Comments between records are passed over.
+    """
+
+    def __init__(self, lines: Iterator[Line], is_comment: Callable[[str | None], bool]) -> None:
+        self.lines, self.is_comment = lines, is_comment
         self.record: list[Line] = []
         self.size = 0
         self.again: deque[Line] = deque()
@@ -113,6 +134,8 @@ class _RecordLines:
 
     def __next__(self) -> str:
         number, text = self.again.popleft() if self.again else next(self.lines)
+        while not self.record and self.is_comment(text):
+            number, text = self.again.popleft() if self.again else next(self.lines)
         self.record.append((number, text))
         self.size += len(text or "")
         if text is None or self.size > LONGEST_ROW or len(self.record) > _LONGEST_RECORD:
@@ -131,13 +154,15 @@ class _RecordLines:
         return first
 
 
-def _quoted_records(lines: Iterator[Line], delimiter: str, file: DataFile) -> Iterator[Record]:
+def _quoted_records(
+    lines: Iterator[Line], delimiter: str, file: DataFile, is_comment: Callable[[str | None], bool]
+) -> Iterator[Record]:
     """Records as in RFC 4180, whose quoted fields may hold delimiters and line ends.
 
     Where quotes are wrong, the line on which the record began is given as a faulty one, and reading goes on at the
     next line. Raises UserError where that happens too often.
     """
-    source, broken = _RecordLines(lines), 0
+    source, broken = _RecordLines(lines, is_comment), 0
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     with _fields_of_any_length():
         while True:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from adaptershare_cli.data.files import DataFile
@@ -13,6 +14,8 @@ from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
 
+COMMENT_LINES = "comment lines"
+NO_COMMENTS = "none"  # what a definition says where nothing is a comment
 _COLUMNS_TOLD = 100  # names of columns that a message lists
 
 FilesByRole = Mapping[str, DataFile]  # "" is the role of a split in one file
@@ -42,14 +45,17 @@ class UncheckedRows:
     """The rows of one split in their order, or the fault of each that cannot be read.
 
     `columns` and `files` tell, by role, how its column and file are called in messages. `rows` is read from the files
-    while it is asked for, once; it raises UserError where it finds the files' structure at fault.
+    while it is asked for, once; it raises UserError where it finds the files' structure at fault. Once it is read,
+    `left_out` tells how many lines (or whatever) are no part of a row, by what they are.
     """
 
     columns: dict[str, str]
     files: dict[str, str]
     rows: Iterator[UncheckedRow | RowFault]
     most_characters: float = math.inf  # that all texts together may have
-    word_per_line: bool = False  # each word of a row stands on a line of its own
+    # Each word of a row stands on a line of its own, and no line between them is left out.
+    word_per_line: bool = False
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def rows_of_one_file(
@@ -96,6 +102,18 @@ def columns_by_number(width: int, spec: SourceSpec, file: DataFile) -> dict[str,
             fix = f"Columns there: 0 to {width - 1} (there is no header)."
             raise UserError(f"the column {index} ({role}) is missing", str(file.path), fix)
     return found
+
+
+def comment_prefix(spec: SourceSpec) -> str:
+    """What a comment begins with; "" where there are none."""
+    return "" if spec.comment == NO_COMMENTS else spec.comment
+
+
+def maybe_comment(line: str, spec: SourceSpec) -> str:
+    """What to add to the fault of a line that may be a comment."""
+    if spec.comment or not line.startswith("#"):
+        return ""
+    return '; if it is a comment, write `comment: "#"` beside `reader`'
 
 
 def wrong_width(count: int, expected: int) -> str:

@@ -1,0 +1,75 @@
+"""Labels that can be used, but look like something else: what to tell whoever collects them from train."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.rows.texts import folded
+
+_TOLD = 8  # labels that a line names
+_HEADS = frozenset(
+    "label labels class category tag tags target gold gold_label sentiment intent upos ner ner_tags".split()
+)
+
+
+def suspicious_labels(kind: Kind, train: pa.Table, columns: Sequence[str | int | None]) -> list[str]:
+    """A line for each way in which labels of train look like no labels; `columns` are the source's, of any role.
+
+    Such are: that of one row (or word) alone, one that names a column and stands in the first row, and one that only
+    one word has, and only where it begins a sentence.
+    """
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(kind.single_labels(train)).to_pylist()}
+    heads = _HEADS | {folded(str(column)) for column in columns}
+    first = {label for label in _first_labels(train) if counts[label] == 1 and folded(label) in heads}
+    found = [
+        f"the label `{label}` of the first row looks like the name of a column: is it a header?" for label in first
+    ]
+    once = sorted(label for label, count in counts.items() if count == 1 and label not in first)
+    if once:
+        found.append(f"labels of one {kind.counted.removesuffix('s')} only: {named(once)}")
+    for label, word in sorted(_markup(train).items()):
+        found.append(
+            f"the label `{label}` ({counts[label]} times) is only that of `{word}` at the beginning of sentences: "
+            "is it markup or a comment?"
+        )
+    return found
+
+
+def alike_labels(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that differ only in case, white space or Unicode form."""
+    groups: dict[str, list[str]] = {}
+    for label in labels:
+        groups.setdefault(folded(label), []).append(label)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def named(labels: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(labels) - _TOLD} more" if len(labels) > _TOLD else ""
+    return ", ".join(labels[:_TOLD]) + more
+
+
+def _first_labels(train: pa.Table) -> Iterator[str]:
+    for label in train["label"][:1].to_pylist():
+        yield from [label] if isinstance(label, str) else label
+
+
+def _markup(train: pa.Table) -> dict[str, str]:
+    """By label the one word that has it, where that always begins a sentence, and more than once."""
+    if not pa.types.is_list(train["label"].type):
+        return {}
+    begins: dict[str, Counter[str]] = {}
+    inside: set[str] = set()
+    for words, labels in zip(train["text"].to_pylist(), train["label"].to_pylist(), strict=True):
+        begins.setdefault(labels[0], Counter())[words[0]] += 1
+        inside.update(labels[1:])
+    return {
+        label: next(iter(words))
+        for label, words in begins.items()
+        if label not in inside and len(words) == 1 and words.total() > 1
+    }
