@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from adaptershare_cli.cli.console import show_error
+from adaptershare_cli.cli.streams import loss, make_reliable
 from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
 from adaptershare_cli.settings.fields import flag, out_of_bounds
 from adaptershare_cli.signals import on_signals
@@ -32,6 +33,18 @@ DISK_ERRORS = (
 
 class Program(TyperGroup):
     """The group of all commands."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the program on streams that can be relied on; it does not end well where its output was lost."""
+        output = make_reliable()
+        try:
+            return super().main(*args, **options)
+        except SystemExit as end:
+            if end.code or not (reason := loss(output)):
+                raise
+            lost = RunError(f"Not all that was printed could be written: {reason}", where="standard output")
+            show_error(lost)
+            raise SystemExit(lost.exit_code) from end
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Keep the words of the command line for `invocation`, then go on as Typer does."""

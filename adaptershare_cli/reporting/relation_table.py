@@ -27,8 +27,10 @@ def relation_table(
     what, column = ("best source", "source") if directed else ("nearest neighbour", "nearest")
     table = Table(title=f"{measure}: each task's {what}{over}")
     shown = {head: name for head, name in COUNTED.items() if over_all[name].notna().any()}
-    for head in ("task", column, "value", *shown):
-        table.add_column(head, justify="left" if head in ("task", column) else "right")
+    table.add_column("task")
+    table.add_column(column, overflow="fold")
+    for head in ("value", *shown):
+        table.add_column(head, justify="right")
     for task in tasks:
         rows = over_all[over_all["target"] == task].dropna(subset=["value"]).sort_values("source")
         if rows.empty:

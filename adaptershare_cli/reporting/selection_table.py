@@ -13,6 +13,8 @@ from adaptershare_cli.reporting.tables import MISSING
 if TYPE_CHECKING:
     from rich.table import Table
 
+NAMES = ("target", "procedure", "chosen")  # columns that hold names; the others hold numbers, or lists
+
 
 def steps_table(selection: pd.DataFrame) -> Table:
     """A row for each step (`schemas.SELECTION`): the tasks trained along, the target's scores, whether it was chosen.
@@ -27,7 +29,7 @@ def steps_table(selection: pd.DataFrame) -> Table:
     columns = ("target", "procedure", "step", "trained along", "score", "scored splits", "chosen", "rows kept")
     for name in columns:
         right = name in ("step", "score", "scored splits")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(name, justify="right" if right else "left", overflow="ellipsis" if name in NAMES else "fold")
     selection = selection.assign(rule=selection["rule"].fillna(""))
     for (target, procedure, rule, step), rows in selection.groupby(
         ["target", "procedure", "rule", "step"], sort=False, dropna=False

@@ -1,8 +1,9 @@
-"""A sharing plan as a table of layers x tasks, for the terminal."""
+"""A sharing plan as a table of tasks x layers, for the terminal."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 
 from rich.table import Table
 
@@ -11,18 +12,23 @@ from adaptershare_cli.sharing.plan import SharingPlan
 
 
 def plan_table(plan: SharingPlan, title: str, before: SharingPlan | None = None) -> Table:
-    """The plan, top layer first; tasks with one letter in a layer share its adapter.
+    """The plan, a row a task, a column for layers that follow each other and are alike; tasks with one letter share.
 
     Layers that differ from the plan `before` are marked.
     """
     table = Table(title=f"Sharing plan, {title} ({plan.growth:.1f} groups a layer)")
-    table.add_column("layer", justify="right")
+    table.add_column("task \\ layer")
+    changed = [before is not None and before.layers[layer] != groups for layer, groups in enumerate(plan.layers)]
+    alike = [list(same) for _, same in groupby(range(len(plan.layers)), lambda at: (plan.layers[at], changed[at]))]
+    for first, *others in alike:
+        name = f"{first}-{others[-1]}" if others else str(first)
+        table.add_column(f"* {name}" if changed[first] else name, justify="center")
+    letters = [
+        {task: letter(number) for number, group in enumerate(plan.layers[first]) for task in group}
+        for first, *_ in alike
+    ]
     for task in plan.tasks:
-        table.add_column(task, justify="center")
-    for layer, groups in reversed(list(enumerate(plan.layers))):
-        letters = {task: letter(number) for number, group in enumerate(groups) for task in group}
-        changed = before is not None and before.layers[layer] != groups
-        table.add_row(f"* {layer}" if changed else str(layer), *(letters[task] for task in plan.tasks))
+        table.add_row(task, *(of_layer[task] for of_layer in letters))
     return table
 
 

@@ -1,0 +1,165 @@
+"""The view of one training: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from adaptershare_cli.cli.fitting import shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.live import Live
+
+PLAIN_EVERY_SECONDS = 15.0
+LONG_RUN_SECONDS = 3600
+WIDEST_BAR, LEAST_BAR = 40, 10
+WIDEST_TASK, LEAST_NAME = 20, 12
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a training stands: `doing` is the task that was trained, or what else goes on; times are seconds."""
+
+    name: str
+    done: int
+    total: int
+    doing: str = ""
+    loss: float | None = None
+    rate: float = 0.0  # rows a second
+    elapsed: float = 0.0
+    left: float | None = None  # not known before the first update
+
+    def line(self, width: int) -> tuple[str, int, str]:
+        """Name, length of the bar, and the rest of a line of `width` cells: bar, step and time left above all.
+
+        What gives way first is the name, then what is done a second, the time until now, the task, and the loss.
+        """
+        step = f"{self.done:>{len(str(self.total))}}/{self.total}"
+        parts = [step, f"{_clock(self.left)} left"]
+        task = shortened([self.doing], WIDEST_TASK)[self.doing]
+        wanted = {
+            "loss": "" if self.loss is None else f"loss {self.loss:.3f}",
+            "task": f"{task:<{WIDEST_TASK}}" if self.loss is not None else self.doing,
+            "elapsed": f"{_clock(self.elapsed)} so far",
+            "rate": f"{self.rate:.0f} rows/s",
+        }
+        for part in filter(None, wanted.values()):
+            if _length([*parts, part]) + 2 + LEAST_BAR > width:
+                break
+            parts.append(part)
+        room = width - _length(parts) - 2
+        bar = min(WIDEST_BAR, room if room < LEAST_BAR + 2 + LEAST_NAME else max(LEAST_BAR, room - 2 - len(self.name)))
+        name = shortened([self.name], room - bar - 2)[self.name] if room - bar - 2 >= LEAST_NAME else ""
+        return name, bar if bar >= 1 else 0, "  ".join(parts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        name, bar, rest = self.line(options.max_width)
+        line = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+        cells = [Text(name)] if name else []
+        cells += [ProgressBar(self.total, self.done, width=bar)] if bar else []  # type: ignore[list-item]
+        for _ in (*cells, rest):
+            line.add_column(no_wrap=True, overflow="crop")
+        line.add_row(*cells, Text(rest))
+        yield line
+
+
+class Teller(Protocol):
+    """What a view needs of the terminal."""
+
+    console: Console
+    has_bar: bool
+
+    def line(self, text: str) -> None: ...
+
+    def table(self, table: Table) -> None: ...
+
+
+class TrainingProgress:
+    """Task, step, loss, rows per second and time left of one training, as a bar or as lines."""
+
+    def __init__(self, terminal: Teller, name: str, total: int, done: int) -> None:
+        self.terminal, self.name, self.total, self.first, self.done = terminal, name, total, done, done
+        self.rows, self.loss = 0, 0.0
+        self.doing, self.scored = "", False
+        self.started = self.printed = time.monotonic()
+        self.warned = False
+        self.bar: Live | None = None
+        if terminal.has_bar:
+            from rich.live import Live
+
+            self.bar = Live(get_renderable=self.standing, console=terminal.console, transient=True)
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def standing(self) -> Standing:
+        """Where the training stands now."""
+        elapsed = time.monotonic() - self.started
+        made = self.done - self.first
+        left = elapsed / made * (self.total - self.done) if made else None
+        rate = self.rows / max(elapsed, 1e-9)
+        loss = None if self.scored or not self.rows else self.loss
+        return Standing(self.name, self.done, self.total, self.doing, loss, rate, elapsed, left)
+
+    def step(self, step: int, task: str, loss: float, rows: int) -> None:
+        """One update was made."""
+        self.rows += rows
+        self.done, self.doing, self.scored = step, task, False
+        if math.isfinite(loss):  # that of a skipped update is not
+            self.loss = loss if step == self.first + 1 else 0.98 * self.loss + 0.02 * loss
+        now = self.standing()
+        if not self.warned and step - self.first == 20:
+            self.warned = True
+            if now.left is not None and now.left > LONG_RUN_SECONDS:
+                self.terminal.line(
+                    f"{self.name}: about {now.left / 3600:.1f} hours to go; --max-steps, --num-train-epochs, "
+                    "--max-train-examples and --max-seq-length shorten it."
+                )
+        if self.bar is None and time.monotonic() - self.printed >= PLAIN_EVERY_SECONDS:
+            self.printed = time.monotonic()
+            self.terminal.line(
+                f"{self.name}: step {step}/{self.total}  task {task}  loss {self.loss:.3f}  {now.rate:.0f} rows/s  "
+                f"{now.left or 0:.0f} s left"
+            )
+
+    def resume(self, step: int) -> None:
+        """The training goes on after this update."""
+        self.first = self.done = step
+        self.terminal.line(f"{self.name}: goes on after update {step} of {self.total}")
+
+    def note(self, text: str) -> None:
+        """One line that stays."""
+        self.terminal.line(f"{self.name}: {text}")
+
+    def table(self, table: Table) -> None:
+        """A table that stays."""
+        self.terminal.table(table)
+
+    def scoring(self, task: str, split: str, rows: int) -> None:
+        """Scoring of a part begins."""
+        self.doing, self.scored = f"scoring {task} {split} ({rows} rows)", True
+
+
+def _clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds."""
+    if seconds is None:
+        return "-:--:--"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def _length(parts: list[str]) -> int:
+    return sum(map(len, parts)) + 2 * (len(parts) - 1)
