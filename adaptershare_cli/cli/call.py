@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.model.adapters import training_settings
+from adaptershare_cli.scratch import use_scratch
 from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Call:
         model: str = "embedded",
     ) -> StageContext:
         """The stages' context, with the settings of these options (by default the call's)."""
+        use_scratch(self.workspace)  # before anything heavy is imported
         from adaptershare_cli.runs.context import StageContext
         from adaptershare_cli.store.workspace import Workspace
 

@@ -23,8 +23,10 @@ from adaptershare_cli.methods import METHODS
 from adaptershare_cli.runs.context import library_versions
 from adaptershare_cli.screen import Screen, shown
 from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
+from adaptershare_cli.store.disk import ASIDE, PARTIAL, folder_bytes
+from adaptershare_cli.store.locks import State
 from adaptershare_cli.store.records import CheckpointRecord
-from adaptershare_cli.store.workspace import ASIDE, CHECKPOINTS, CODE_VERSIONS, PARTIAL, TRUTH, Workspace, folder_bytes
+from adaptershare_cli.store.workspace import CHECKPOINTS, CODE_VERSIONS, TRUTH, Workspace
 
 STATES = ("whole", "stale", "partial", "damaged")
 PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
@@ -89,11 +91,11 @@ class _Survey:
         return Entry(label, path, state, tuple(why), folder_bytes(path), Artefact(path, {}).command)
 
     def _state(self, path: Path) -> tuple[str, list[str]]:
-        busy = self._is_busy(path)
+        lock = self._lock(path)
         if path.name.startswith((PARTIAL, ASIDE)):
             after = "removed" if path.name.startswith(PARTIAL) else "put back, unless its successor stands,"
             left = f"left by a process that was stopped; {after} when the workspace is next written to"
-            return "partial", ["being made now" if busy else left]
+            return "partial", [{"held": "being made now", "free": left, "unknown": f"being made now, or {left}"}[lock]]
         try:
             self.workspace.inside(path)
             artefact = read_artefact(path)
@@ -103,19 +105,21 @@ class _Survey:
         except UserError as error:
             return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
         why = self._stale(artefact)
-        note = [self._progress(CheckpointRecord.of(artefact), busy)] if _is_checkpoint(artefact) else []
+        note = [self._progress(CheckpointRecord.of(artefact), lock)] if _is_checkpoint(artefact) else []
         return ("stale" if why else "whole"), [*why, *note]
 
-    def _is_busy(self, path: Path) -> bool:
+    def _lock(self, path: Path) -> State:
         """Whether a process holds the lock under which this folder is made; a checkpoint's is that of its run."""
         final = path.with_name(path.name.removeprefix(PARTIAL).removeprefix(ASIDE))
         root = self.workspace.root
-        if path.parent.parent == root / CHECKPOINTS:
-            return any(self.workspace.is_locked(root / stage / path.parent.name) for stage in PLACES)
-        return self.workspace.is_locked(final)
+        if path.parent.parent != root / CHECKPOINTS:
+            return self.workspace.lock_state(final)
+        found = {self.workspace.lock_state(root / stage / path.parent.name) for stage in PLACES}
+        return "held" if "held" in found else "unknown" if "unknown" in found else "free"
 
-    def _progress(self, checkpoint: CheckpointRecord, busy: bool) -> str:
-        way = "its run goes on now" if busy else "its run was stopped"
+    def _progress(self, checkpoint: CheckpointRecord, lock: State) -> str:
+        unknown = "its run goes on now or was stopped: its lock cannot be read"
+        way = {"held": "its run goes on now", "free": "its run was stopped", "unknown": unknown}[lock]
         return f"after update {checkpoint.step} of phase {checkpoint.phase}; {way}"
 
     def _stale(self, artefact: Artefact) -> list[str]:

@@ -30,8 +30,8 @@ from adaptershare_cli.screen import TrainingView
 from adaptershare_cli.settings import TrainingSettings, check_settings
 from adaptershare_cli.signals import on_signals
 from adaptershare_cli.store.artefact import Artefact, request_key, write_parquet
+from adaptershare_cli.store.disk import require_space
 from adaptershare_cli.store.records import PreproRecord, RunRecord
-from adaptershare_cli.store.workspace import require_space
 from adaptershare_cli.training.costs import Costs, count_costs
 from adaptershare_cli.training.loop import Hooks, Progress, TaskParts, Trainer
 from adaptershare_cli.training.protocol import Method

@@ -10,13 +10,12 @@ import errno
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 from safetensors import SafetensorError
 
 from adaptershare_cli.errors import RunError, UserError
@@ -35,14 +34,27 @@ from adaptershare_cli.store.artefact import (
     write_json,
     write_parquet,
 )
+from adaptershare_cli.store.disk import (
+    ASIDE,
+    PARTIAL,
+    begin_folder,
+    discard,
+    follow_umask,
+    publish_failure,
+    recover,
+    replace_file,
+    swap_in,
+    sync,
+    sync_tree,
+)
+from adaptershare_cli.store.locks import State, lock_state, open_lock
 
 __all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "Artefact", "Workspace", "canonical", "request_key",
            "write_json", "write_parquet"]  # fmt: skip
 
-PARTIAL, ASIDE = ".partial-", ".aside-"
 CHECKPOINTS = "checkpoints"
 LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
@@ -142,25 +154,23 @@ class Workspace:
         final = self.path(stage, name, key)
         partial = final.with_name(PARTIAL + final.name)
         try:
-            _make_folder(final.parent)
-            discard(partial)
-            partial.mkdir()
+            begin_folder(partial)
             built = build(partial)
             if built.get("timing") is not None:
                 write_json(partial / TIMING, built["timing"])
             if self.command:
                 write_json(partial / ORIGIN, {"command": self.command})
-            _follow_umask(partial)
+            follow_umask(partial)
             files = hash_files(partial)
             content = built.get("content") or digest(files)
             info = built.get("info", {})
             meta = seal({"stage": stage, "name": name, "key": key, **describe, "content": content, "info": info,
                          "files": files})  # fmt: skip
             write_json(partial / META, meta)
-            _sync_tree(partial)
-            _swap_in(partial, final)
+            sync_tree(partial)
+            swap_in(partial, final)
         except (OSError, SafetensorError) as error:
-            failure = _publish_failure(error, final, partial)
+            failure = publish_failure(error, final, partial)
             discard(partial)
             raise failure from error
         except BaseException:
@@ -178,7 +188,7 @@ class Workspace:
         is the system's: it ends with the process that holds it, however that ends.
         """
         final = self.path(stage, name, key)
-        lock = self._file_lock(final)
+        lock = self._open_lock(final)
         try:
             lock.acquire(timeout=LOCK_GRACE)
         except Timeout:
@@ -196,28 +206,20 @@ class Workspace:
         finally:
             lock.release()
 
-    def is_locked(self, path: Path) -> bool:
-        """Whether a process holds the lock of this artefact's folder now."""
-        file = self._lock_path(path)
-        if not file.is_file():
-            return False
-        try:
-            with FileLock(file).acquire(timeout=0):
-                return False
-        except (Timeout, PermissionError):
-            return True
+    def lock_state(self, path: Path) -> State:
+        """Whether a process holds the lock of this artefact's folder now, as far as that can be seen."""
+        return lock_state(self._lock_path(path))
 
     def _lock_path(self, path: Path) -> Path:
         """By the folder, not the key, as all reports share one."""
         return self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock")
 
-    def _file_lock(self, path: Path) -> FileLock:
+    def _open_lock(self, path: Path) -> BaseFileLock:
         file = self.inside(self._lock_path(path))
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            return open_lock(file)
         except OSError as error:
-            raise _unwritable(self.root, error.strerror) from error
-        return FileLock(file)
+            raise _unwritable(self.root, f"{error.strerror}: {file}") from error
 
     def _clear_leftovers(self) -> None:
         """Recover every artefact that a killed process left half-way; those that are being made now are left alone.
@@ -229,7 +231,7 @@ class Workspace:
                 for leftover in sorted(folder.glob(prefix + "*")):
                     final = self.inside(leftover.parent) / leftover.name.removeprefix(prefix)
                     try:
-                        with self._file_lock(final).acquire(timeout=0):
+                        with self._open_lock(final).acquire(timeout=0):
                             recover(final)
                     except Timeout:
                         continue
@@ -253,7 +255,7 @@ class Workspace:
 
     def remember_sources(self, tasks: list[str], folder: Path) -> None:
         """Remember that these tasks come from `folder`."""
-        with self._file_lock(self.root / "sources"):
+        with self._open_lock(self.root / "sources"):
             before = self.sources()
             known = {**before, **{task: str(folder.resolve()) for task in tasks}}
             if known == before:
@@ -261,103 +263,10 @@ class Workspace:
             temporary = self.root / ".sources.json"
             discard(temporary)
             write_json(temporary, known)
-            _sync(temporary)
-            os.replace(temporary, self.root / "sources.json")
-            _sync(self.root)
-
-
-def recover(final: Path) -> None:
-    """Put a set-aside artefact back if the rename never came, and remove what is half made. Needs the lock."""
-    aside = final.with_name(ASIDE + final.name)
-    if (aside / META).exists() and not final.exists():
-        os.replace(aside, final)
-    for leftover in (aside, final.with_name(PARTIAL + final.name)):
-        discard(leftover)
+            sync(temporary)
+            replace_file(temporary, self.root / "sources.json")
+            sync(self.root)
 
 
 def _unwritable(root: Path, reason: str | None) -> UserError:
     return UserError(f"The workspace cannot be written: {reason}", str(root), "Give another folder with --workspace.")
-
-
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-
-
-def _publish_failure(error: OSError | SafetensorError, final: Path, partial: Path) -> RunError:
-    """What to say when the disk did not take an artefact; of a full one, how much room is needed."""
-    # safetensors reports what the system says in words only.
-    found = re.search(r"\(os error (\d+)\)", str(error)) if isinstance(error, SafetensorError) else None
-    number = int(found[1]) if found else getattr(error, "errno", None)
-    reason = os.strerror(number) if number else str(error)
-    failure = RunError(f"Could not publish {final.parent.name}/{final.name}: {reason}",
-                       where=str(getattr(error, "filename", None) or final))  # fmt: skip
-    if number in FULL:
-        needed = getattr(error, "needed", 0) or folder_bytes(partial)
-        free = shutil.disk_usage(final.parent).free
-        failure.where = f"{failure.where}: at least {needed:,} bytes are needed, {free:,} are free"
-        failure.fix = "Make room, then run the same command again: what was made is kept."
-    return failure
-
-
-def require_space(folder: Path, needed: int) -> None:
-    """Raise OSError (ENOSPC, with `needed`) where the disk of `folder` has not so many bytes free.
-
-    What is known to be large is asked for before it is written, so that the error can say how much room it takes.
-    """
-    if shutil.disk_usage(folder).free < needed:
-        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-        error.needed = needed  # type: ignore[attr-defined]
-        raise error
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it so that they outlast a power failure."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
-
-
-def discard(path: Path) -> None:
-    """Remove what is there, `artefact.json` first: what is left of it if that is cut short is no artefact."""
-    link_or_file = path.is_symlink() or path.is_file()
-    with suppress(OSError):
-        (path if link_or_file else path / META).unlink()
-    shutil.rmtree(path, ignore_errors=True)
-
-
-def _follow_umask(folder: Path) -> None:
-    """Give every file the mode that the umask asks for; some libraries write files that only their owner reads."""
-    mode = folder.stat().st_mode & 0o666
-    for path in folder.rglob("*"):
-        if path.is_file() and path.stat().st_mode & 0o777 != mode:
-            path.chmod(mode)
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        _sync(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap_in(partial: Path, final: Path) -> None:
-    aside = final.with_name(ASIDE + final.name)
-    if final.exists():
-        os.replace(final, aside)
-    try:
-        os.replace(partial, final)
-    except BaseException:
-        if aside.exists():
-            os.replace(aside, final)
-        raise
-    _sync(final.parent)
-    discard(aside)

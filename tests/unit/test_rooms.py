@@ -31,7 +31,7 @@ FLOORS = (
     {"sharing", "store"},
     {"settings"},
     {"schemas", "screen", "templates"},
-    {"errors", "seeds", "signals"},
+    {"errors", "scratch", "seeds", "signals"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Takes values and gives values: it knows no workspace, no artefact, no command and no screen.

@@ -25,7 +25,8 @@ from adaptershare_cli.store.artefact import (
     write_json,
     write_parquet,
 )
-from adaptershare_cli.store.workspace import ASIDE, PARTIAL, Workspace
+from adaptershare_cli.store.disk import ASIDE, PARTIAL
+from adaptershare_cli.store.workspace import Workspace
 
 KEY = "0123abcd"
 DESCRIBE = {"request": {"a": 1}, "inputs": [], "versions": {}}

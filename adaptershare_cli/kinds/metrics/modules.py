@@ -22,6 +22,10 @@ class Module(evaluate.Metric):
         self.value, self.of, self.in_lists, self.text = value, of, in_lists, description
         super().__init__(keep_in_memory=True)
 
+    def _build_data_dir(self) -> str:
+        """The library's name for its folder, which is not made: all is kept in memory, and it would lie in HOME."""
+        return self._data_dir_root
+
     def _info(self) -> evaluate.MetricInfo:
         one = datasets.Value(self.of)
         feature = datasets.Sequence(one) if self.in_lists else one
