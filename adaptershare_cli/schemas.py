@@ -307,6 +307,7 @@ RESULTS = pa.schema(
         ("metric", pa.string()),
         ("value", pa.float64()),
         ("main", pa.bool_()),
+        ("degenerate", pa.string()),  # how the predictions tell nothing of the rows, such as "always yes"; else null
         ("trained_parameters", pa.int64()),  # of the run, heads included (`methods.counting`; null in older runs)
         ("stored_parameters", pa.int64()),  # of the run: to serve all its tasks, heads included
         ("trained_share", pa.float64()),  # trained / tasks / parameters of the encoder, without heads

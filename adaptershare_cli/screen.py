@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 LONGEST_TEXT = 4000  # characters of a text that are shown
+DEGENERATE = "*"  # marks a score of predictions that tell nothing of the rows
 
 
 def shown(text: str) -> str:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 import pandas as pd
+
+from adaptershare_cli.screen import DEGENERATE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,13 +49,15 @@ class Cell:
     mean: float | None = None
     deviation: float | None = None  # sample standard deviation; None for fewer than two seeds
     undefined: bool = False
+    degenerate: bool = False  # some seed's predictions tell nothing of the rows
 
     @property
     def text(self) -> str:
+        mark = DEGENERATE if self.degenerate else ""
         if self.mean is None:
-            return UNDEFINED if self.undefined else MISSING
+            return (UNDEFINED if self.undefined else MISSING) + mark
         deviation = "" if self.deviation is None else f" ± {self.deviation:.1f}"
-        return f"{_rounded(self.mean):.1f}{deviation}"
+        return f"{_rounded(self.mean):.1f}{mark}{deviation}"
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,9 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
     cells = []
     for column in columns:
         of_seeds = [values.get((seed, (column.task, column.split, column.metric))) for seed in seeds]
-        cells.append(_cell(of_seeds))
+        odd = _degenerate(runs, column)
+        notes += [f"{DEGENERATE} {label}: {column.label}, {words}" for words in odd]
+        cells.append(replace(_cell(of_seeds), degenerate=bool(odd)))
         counted, undefined = sum(value is not None for value in of_seeds), sum(value != value for value in of_seeds)
         if 0 < counted < len(seeds):
             notes.append(f"{label}: {column.label} has {counted} of {len(seeds)} seeds.")
@@ -173,6 +179,17 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
         seconds=_cost(runs, "seconds"),
         seeds=len(seeds),
     )
+
+
+def _degenerate(runs: pd.DataFrame, column: Column) -> list[str]:
+    """How the predictions of some seeds tell nothing of the column's rows, and of which seeds, if not of all."""
+    own = runs[(runs["task"] == column.task) & (runs["split"] == column.split)]
+    found = own.dropna(subset=["degenerate"])
+    notes = []
+    for words, seeds in found.groupby("degenerate")["seed"]:
+        which = f" (seed {', '.join(map(str, seeds))})" if len(seeds) < len(own) else ""
+        notes.append(f"{words}{which}")
+    return notes
 
 
 def _cell(of_seeds: list[float | None]) -> Cell:
@@ -215,7 +232,8 @@ def _percent(runs: pd.DataFrame, column: str, beyond: float = 0) -> float | None
 def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Shown]]]:
     """The group as text: headers (name, metric or unit), and rows of cells with the best of each score marked.
 
-    The best is the highest at the shown precision, all of equals, and only where two rows can be compared.
+    The best is the highest at the shown precision, if it stands alone there and its predictions tell something of the
+    rows, and only where two rows can be compared.
     """
     averaged = len(group.columns) > 1
     headers = [("method", "")] + [(column.label, column.metric) for column in group.columns]
@@ -226,20 +244,19 @@ def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Show
     best = [_best(column) for column in zip(*scores, strict=True)]
     body = []
     for row, cells in zip(group.rows, scores, strict=True):
-        marked = [Shown(cell.text, _is(cell, top)) for cell, top in zip(cells, best, strict=True)]
+        marked = [Shown(cell.text, cell is top) for cell, top in zip(cells, best, strict=True)]
         sizes = [_count(row.parameters), _share(row.trained_share), _count(row.stored), _share(row.inference)]
         costs = [Shown(text) for text in (*sizes, _count(row.seconds), str(row.seeds))]
         body.append([Shown(row.label), *marked, *costs])
     return headers, body
 
 
-def _best(cells: Iterable[Cell]) -> float | None:
-    known = [_rounded(cell.mean) for cell in cells if cell.mean is not None]
-    return max(known) if len(known) > 1 else None
-
-
-def _is(cell: Cell, best: float | None) -> bool:
-    return cell.mean is not None and best is not None and _rounded(cell.mean) == best
+def _best(cells: Iterable[Cell]) -> Cell | None:
+    """The one cell that is better than all others as they are shown; None where there is none."""
+    known = sorted((_rounded(cell.mean), number, cell) for number, cell in enumerate(cells) if cell.mean is not None)
+    if len(known) < 2 or known[-1][0] == known[-2][0] or known[-1][2].degenerate:
+        return None
+    return known[-1][2]
 
 
 def _rounded(value: float) -> float:

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.table import Table
 
-from adaptershare_cli.kinds import metric_title
+from adaptershare_cli.kinds import METRICS, metric_title, prediction_tables
 from adaptershare_cli.runs.job import Job
-from adaptershare_cli.screen import Screen
+from adaptershare_cli.screen import DEGENERATE, Screen
 from adaptershare_cli.store.artefact import Artefact, request_key
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Workspace
@@ -30,16 +30,37 @@ def run_results(run: Artefact) -> list[dict[str, Any]]:
     ]
 
 
+def degenerate_scores(run: Artefact) -> dict[tuple[str, str], str]:
+    """By task and scored split how its predictions tell nothing of the rows, in words; those that do are left out."""
+    rows = run.table("metrics.parquet").to_pylist()
+    main = {row["task"]: METRICS[row["metric"]] for row in rows if row["main"]}
+    answers: dict[tuple[str, str], dict[tuple[str, str], int]] = {}
+    for file in (f"{name}.parquet" for name in prediction_tables()):
+        if file in run.meta["files"]:
+            columns = ["task", "split", "label", "prediction"]
+            counts = run.table(file, columns).group_by(columns).aggregate([([], "count_all")])
+            for row in counts.to_pylist():
+                of_split = answers.setdefault((row["task"], row["split"]), {})
+                of_split[row["label"], row["prediction"]] = row["count_all"]
+    found = {place: main[place[0]].degenerate(of_split) for place, of_split in answers.items()}
+    return {place: words for place, words in found.items() if words}
+
+
 def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:
     """A table of the main scores of runs: a column a method and seed, a row for each task and scored split.
 
     Runs of single tasks stand in one column, as those of a seed belong together.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {}
+    notes = []
     for run in runs:
-        record = RunRecord.of(run)
-        column = scores.setdefault(f"{record.method} seed {record.seed}", {})
+        record, degenerate = RunRecord.of(run), degenerate_scores(run)
+        name = f"{record.method} seed {record.seed}"
+        column = scores.setdefault(name, {})
         column |= {f"{row['task']} {row['split']}": row for row in run_results(run) if row["main"]}
+        for (task, split), words in degenerate.items():
+            column[f"{task} {split}"]["mark"] = DEGENERATE
+            notes.append(f"{DEGENERATE} {name}, {task} {split}: {words}")
     table = Table(title=title)
     table.add_column("task and split")
     for name in scores:
@@ -48,6 +69,13 @@ def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:
     for line in dict.fromkeys(line for column in scores.values() for line in column):
         found = [column.get(line) for column in scores.values()]
         metric = next(row["metric"] for row in found if row is not None)
-        cells = ["–" if r is None else "n/a" if r["value"] is None else f"{100 * r['value']:.1f}" for r in found]
-        table.add_row(line, *cells, metric)
+        table.add_row(line, *map(_cell, found), metric)
     screen.table(table)
+    for note in notes:
+        screen.line(note)
+
+
+def _cell(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    return ("n/a" if row["value"] is None else f"{100 * row['value']:.1f}") + row.get("mark", "")

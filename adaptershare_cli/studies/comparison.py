@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adaptershare_cli.runs.choose import settings_key
-from adaptershare_cli.runs.results import run_results
+from adaptershare_cli.runs.results import degenerate_scores, run_results
 from adaptershare_cli.store.artefact import Artefact, canonical, request_key
 from adaptershare_cli.store.records import RunRecord
 
@@ -22,13 +22,14 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
             names = [comparison_of(record)]
         else:
             names = [name for name, other in comparisons.items() if _fits(record, other)] or [comparison_of(record)]
-        seconds = run.timing().get("training_seconds")
+        seconds, degenerate = run.timing().get("training_seconds"), degenerate_scores(run)
         for name in names:
             rows += [
                 {
                     "comparison": name, "method": record.method, "key": labels[run.label],
                     "seed": record.seed, "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
+                    "degenerate": degenerate.get((row["task"], row["split"])),
                     "trained_parameters": record.trained_parameters, **_costs(record, row["task"]),
                     "seconds": seconds,
                 }

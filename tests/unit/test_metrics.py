@@ -176,6 +176,30 @@ def test_one_value_does_not_depend_on_those_before() -> None:
     assert METRICS["accuracy"].compute([0, 1, 1], [0, 1, 0]) == first == pytest.approx(2 / 3)
 
 
+# ---------------------------------------------------------------------------------------------------------- degenerate
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_constant_predictions_tell_nothing(name: str) -> None:
+    constant = {("1", "2"): 3, ("2", "2"): 7}
+    assert METRICS[name].degenerate(constant) == "always 2"
+    assert METRICS[name].degenerate({("2", "2"): 7}) == ""  # there is nothing to tell
+    assert METRICS[name].degenerate({("1", "1"): 3, ("2", "2"): 7}) == ""
+
+
+def test_an_accuracy_that_the_most_frequent_label_alone_would_have() -> None:
+    rows = {("ham", "ham"): 80, ("ham", "spam"): 10, ("spam", "spam"): 10}
+    assert METRICS["accuracy"].degenerate(rows) == "no better than always ham"
+    assert METRICS["accuracy"].degenerate({**rows, ("spam", "spam"): 11}) == ""
+    assert METRICS["f1"].degenerate(rows) == METRICS["matthews"].degenerate(rows) == ""  # they may be high there
+
+
+def test_scores_that_differ_by_rounding_are_constant() -> None:
+    rows = {("1.0", "2.5000001"): 1, ("2.0", "2.5"): 1, ("3.0", "2.5000002"): 1}
+    assert METRICS["pearson"].degenerate(rows) == "always 2.5"
+    assert METRICS["spearman"].degenerate({**rows, ("4.0", "2.501"): 1}) == ""
+
+
 # ---------------------------------------------------------------------------------------------------------- no network
 
 OFFLINE = """

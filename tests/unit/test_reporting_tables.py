@@ -22,6 +22,7 @@ def result(method, task, value, seed=0, key="k0", split="dev", **other) -> dict:
     row = {"comparison": "glue, MiniLM", "method": method, "key": key, "seed": seed, "task": task, "split": split}
     row |= {"metric": "accuracy", "value": value, "main": True, "trained_parameters": 1000, "seconds": 60.0}
     row |= {"stored_parameters": 3000, "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02}
+    row |= {"degenerate": None}
     return row | other
 
 
@@ -217,8 +218,8 @@ class TestMarkdown:
             "| method | cola [accuracy] | rte [accuracy] | average | trained parameters "
             "| trained a task [% of encoder] | stored parameters | inference [+ % of encoder] | time [s] | seeds |",
             "| :-- | --: | --: | --: | --: | --: | --: | --: | --: | --: |",
-            "| private | **60.0** | **70.0** | **65.0** | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
-            "| shared | 50.0 | **70.0** | 60.0 | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
+            "| private | **60.0** | 70.0 | **65.0** | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
+            "| shared | 50.0 | 70.0 | 60.0 | 1,000 | 1.23 | 3,000 | 2.00 | 60 | 1 |",
         ]
 
     def test_names_cannot_break_the_table(self):
@@ -227,6 +228,41 @@ class TestMarkdown:
 
     def test_one_row_has_no_best(self):
         assert "**" not in to_markdown([only_group(result("shared", "cola", 0.5))])
+
+
+class TestDegenerate:
+    """Scores of predictions that tell nothing are marked, named, and never the best."""
+
+    def test_marked_and_named_and_not_the_best(self):
+        group = only_group(
+            result("private", "mrpc", 0.68, key="k1", degenerate="always no"),
+            result("private", "rte", 0.5, key="k1"),
+            result("shared", "mrpc", 0.6),
+            result("shared", "rte", 0.7),
+        )
+        assert texts(group) == {"private": ["68.0*", "50.0", "59.0"], "shared": ["60.0", "70.0", "65.0"]}
+        assert group.notes == ("* private: mrpc, always no",)
+        text = to_markdown([group])
+        assert "68.0\\* | 50.0 |" in text and "| 60.0 | **70.0** | **65.0** |" in text
+        assert "68.0*" in TestRich.printed(to_rich(group))
+
+    def test_of_some_seeds(self):
+        reasons = ["always no", None, "no better than always no", "always no"]
+        group = only_group(*(result("shared", "rte", 0.5, seed=s, degenerate=words) for s, words in enumerate(reasons)))
+        assert texts(group)["shared"][0] == "50.0* ± 0.0"
+        notes = ("* shared: rte, always no (seed 0, 3)", "* shared: rte, no better than always no (seed 2)")
+        assert group.notes == notes
+
+    def test_of_all_seeds_and_undefined(self):
+        rows = [result("shared", "stsb", None, seed=seed, degenerate="always 2.5") for seed in (0, 1)]
+        group = only_group(*rows)
+        assert texts(group)["shared"][0] == "n/a*" and group.notes == ("* shared: stsb, always 2.5",)
+
+    def test_a_worse_one_takes_nothing_from_the_best(self):
+        group = only_group(
+            result("shared", "rte", 0.5, degenerate="always no"), result("private", "rte", 0.7, key="k1")
+        )
+        assert "| **70.0** |" in to_markdown([group])
 
 
 class TestRich:
@@ -279,7 +315,7 @@ class TestPage:
         assert [tag for tag, _ in page.tags].count("table") == 1
         assert [attrs["src"] for tag, attrs in page.tags if tag == "img"] == ["plots/a%20b.svg", "plots/c.png"]
         assert [attrs["href"] for tag, attrs in page.tags if tag == "a"] == ["plots/a%20b.png"]
-        assert sum(attrs.get("class") == "best" for tag, attrs in page.tags if tag == "td") == 4
+        assert sum(attrs.get("class") == "best" for tag, attrs in page.tags if tag == "td") == 2
         assert "one note" in page.text and "65.0" in page.text
 
     def test_names_are_escaped(self):

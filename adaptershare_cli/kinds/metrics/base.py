@@ -5,7 +5,7 @@ Nothing heavy is imported here, nor where metrics are defined.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -36,6 +36,15 @@ class Metric:
     def labels_fault(self, labels: Sequence[str]) -> tuple[str, str] | None:
         """What about a task's labels keeps them from being scored, and how to mend it; None if nothing does."""
         return None
+
+    def degenerate(self, answers: Mapping[tuple[str, str], int]) -> str:
+        """How predictions tell nothing of the rows, in words; "" if they tell something, or there is nothing to tell.
+
+        `answers`: of how many rows (or words) the label and the prediction are these, as tables of predictions have
+        them.
+        """
+        labels, predictions = {label for label, _ in answers}, {prediction for _, prediction in answers}
+        return f"always {next(iter(predictions))}" if len(predictions) == 1 < len(labels) else ""
 
     def compute(self, predictions: Any, references: Any) -> float | None:
         """The metric of N predictions and references; None where it is undefined, and for N = 0."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,16 @@ class Accuracy(Metric):
     def value(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """See the class."""
         return float((predictions == references).mean())
+
+    def degenerate(self, answers: Mapping[tuple[str, str], int]) -> str:
+        """Also those that are right no more often than the most frequent label alone would be."""
+        counts: Counter[str] = Counter()
+        for (label, _), count in answers.items():
+            counts[label] += count
+        right = sum(count for (label, prediction), count in answers.items() if label == prediction)
+        label, most = counts.most_common(1)[0]
+        no_better = f"no better than always {label}" if right <= most and len(counts) > 1 else ""
+        return super().degenerate(answers) or no_better
 
 
 class MacroF1(Metric):
