@@ -11,6 +11,7 @@ import typer
 from adaptershare_cli import __version__
 from adaptershare_cli.cli import arguments as a
 from adaptershare_cli.cli.call import Artefacts, Call, folders
+from adaptershare_cli.cli.help import BASIC, Command
 from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
@@ -37,6 +38,7 @@ app = typer.Typer(
     "Missing inputs are made first, so one command is enough to begin:\n\n"
     "[bold]adaptershare train-share --tasks tiny[/bold]",
 )
+command = partial(app.command, cls=Command)
 
 
 def _version(value: bool) -> None:
@@ -54,7 +56,7 @@ def _root(
     pass
 
 
-@app.command()
+@command()
 @with_options(DownloadSettings)
 def download(
     call: Call, tasks: a.Tasks = "", task_dir: a.TaskDir = None, from_folder: a.FromFolder = None
@@ -69,7 +71,7 @@ def download(
     return [download_task(context, definition) for definition in context.tasks(a.named(tasks))]
 
 
-@app.command()
+@command()
 @with_options(PreproSettings, DownloadSettings)
 def prepro(
     call: Call,
@@ -88,7 +90,7 @@ def prepro(
     return [prepare(context, definition) for definition in context.tasks(a.named(tasks))]
 
 
-@app.command("train-single")
+@command("train-single")
 @with_options(StartSettings, training_options(), RuntimeSettings, PreproSettings, DownloadSettings)
 def train_single(
     call: Call,
@@ -109,7 +111,7 @@ def train_single(
     return train_single(context, context.tasks(a.named(tasks)), a.seed_list(seed, seeds), call.settings(StartSettings))
 
 
-@app.command("train-share")
+@command("train-share")
 @with_options(
     ("Method", [spec.settings for spec in METHODS.values()]),
     training_options(),
@@ -176,7 +178,7 @@ def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
             )
 
 
-@app.command()
+@command()
 @with_options(
     ("Measure", [spec.settings for spec in MEASURES.values()]),
     ("Selection", [SelectionSettings]),
@@ -216,7 +218,7 @@ def correlate(
     return correlate_runs(context, run_spec, names, options, plot, chosen_seeds, model, runtime, against, selection)
 
 
-@app.command()
+@command()
 @with_options()
 def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
     """Compare all runs (or those that --run names): methods x tasks, as a table, Markdown, HTML and Parquet.
@@ -229,11 +231,13 @@ def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
     return [make_report(context, run_spec)]
 
 
-@app.command()
+@command()
 @with_options(makes=False)
 def status(
     call: Call,
-    verify: Annotated[bool, typer.Option("--verify", help="Read every byte, and the tasks' source files.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte, and the tasks' source files."), BASIC
+    ] = False,
     task_dir: a.TaskDir = None,
 ) -> None:
     """List every artefact and checkpoint: whole, stale, partial or damaged, and why. Exit code 1 if one is damaged.

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Optional
 import typer
 
 from adaptershare_cli.cli.config import read_config
+from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.methods import METHODS, PRESETS
@@ -15,47 +16,58 @@ from adaptershare_cli.methods import METHODS, PRESETS
 LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
 Workspace = Annotated[
-    Path, typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts.")
+    Path,
+    typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts."),
+    BASIC,
 ]
 Tasks = Annotated[
-    str, typer.Option("--tasks", "-t", help="Task names, suites and globs, comma-separated.", show_default=False)
+    str,
+    typer.Option("--tasks", "-t", help="Task names, suites and globs, comma-separated.", show_default=False),
+    BASIC,
 ]
 TaskDir = Annotated[
-    Optional[str], typer.Option(help="Folders with your own task definitions, comma-separated.")  # noqa: UP045
+    Optional[str],  # noqa: UP045
+    typer.Option(help="Folders with your own task definitions, comma-separated."),
+    BASIC,
 ]
 FromFolder = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace)."),
+    BASIC,
 ]
-Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id.")]
+Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id."), BASIC]
 Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0, max=LARGEST_SEED)]
-Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each.")]  # noqa: UP045
-Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again.")]
+Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each."), BASIC]  # noqa: UP045
+Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again."), BASIC]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail at once where another process is making what is needed.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one JSON object on stdout."), BASIC]
 Config = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
         help="TOML file of option names and values; the command line wins.", callback=read_config, is_eager=True
     ),
+    BASIC,
 ]
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
+    BASIC,
 ]
 
 # Of train-share.
 Method = Annotated[
     Literal[*METHODS],  # type: ignore[valid-type]
-    typer.Option(help="; ".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
+    typer.Option(help=";\n".join(f"{name}: {spec.summary}" for name, spec in METHODS.items()) + "."),
+    BASIC,
 ]
 Preset = Annotated[
     Optional[Literal[*PRESETS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option(
-        help="Settings of a publication; options that you give win. "
-        + "; ".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
+        help="Settings of a publication; options that you give win.\n"
+        + ";\n".join(f"{name}: {preset.help}" for name, preset in PRESETS.items())
         + "."
     ),
+    BASIC,
 ]
 Selection = Annotated[
     Optional[str],  # noqa: UP045
@@ -63,6 +75,7 @@ Selection = Annotated[
         help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
         "prefix, glob or path. Its tasks' rows are taken as they were selected."
     ),
+    BASIC,
 ]
 Target = Annotated[
     Optional[str],  # noqa: UP045
@@ -73,10 +86,11 @@ Target = Annotated[
 Measures = Annotated[
     str,
     typer.Option(
-        help="Measures, comma-separated: "
-        + "; ".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
+        help="Measures, comma-separated:\n"
+        + ";\n".join(f"{name} ({spec.summary})" for name, spec in MEASURES.items())
         + "."
     ),
+    BASIC,
 ]
 Against = Annotated[
     Optional[Literal[*TRUTHS]],  # type: ignore[valid-type]  # noqa: UP045
@@ -85,6 +99,7 @@ Against = Annotated[
         "ceiling. Where the truth is missing it is measured first, as by --measure, after a line on what that will "
         "cost; it may be stopped and goes on. popularity is taken from the same truth (without this: transfer)."
     ),
+    BASIC,
 ]
 TruthSeeds = Annotated[
     Optional[str],  # noqa: UP045
@@ -93,6 +108,7 @@ TruthSeeds = Annotated[
         help="Seeds of the trainings that a measure, --against or --select makes, comma-separated; by default the "
         "runs' seeds.",
     ),
+    BASIC,
 ]
 RunsModel = Annotated[
     Optional[str],  # noqa: UP045
@@ -101,6 +117,7 @@ RunsModel = Annotated[
 Plot = Annotated[
     bool,
     typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
+    BASIC,
 ]
 
 

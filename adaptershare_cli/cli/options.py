@@ -16,6 +16,7 @@ from adaptershare_cli.cli import arguments as a
 from adaptershare_cli.cli.call import Call
 from adaptershare_cli.cli.config import option_type
 from adaptershare_cli.cli.console import Terminal
+from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.cli.program import invocation, write_out_workspace
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import flag, joint_settings
@@ -132,4 +133,5 @@ def _parameter(name: str, item: Field, hint: Any, panel: str) -> inspect.Paramet
         max=high,
         callback=finite if kind is float else None,
     )
-    return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[Optional[kind], option])  # noqa: UP045
+    mark = BASIC if item.metadata["basic"] else ""
+    return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[Optional[kind], option, mark])  # noqa: UP045

@@ -50,14 +50,19 @@ class Standing:
             "elapsed": f"{_clock(self.elapsed)} so far",
             "rate": f"{self.rate:.0f} rows/s",
         }
-        for part in filter(None, wanted.values()):
-            if _length([*parts, part]) + 2 + LEAST_BAR > width:
+        fitting: list[str] = []
+        for what, part in wanted.items():
+            room = width - LEAST_BAR - _length([*parts, *fitting]) - 4
+            if what == "task" and WIDEST_TASK <= room < len(part):
+                part = shortened([part], room)[part]
+            if len(part) > room:
                 break
-            parts.append(part)
-        room = width - _length(parts) - 2
-        bar = min(WIDEST_BAR, room if room < LEAST_BAR + 2 + LEAST_NAME else max(LEAST_BAR, room - 2 - len(self.name)))
-        name = shortened([self.name], room - bar - 2)[self.name] if room - bar - 2 >= LEAST_NAME else ""
-        return name, bar if bar >= 1 else 0, "  ".join(parts)
+            fitting += [part] if part else []
+        room = width - _length([*parts, *fitting]) - 2
+        has_name = len(fitting) == len(list(filter(None, wanted.values()))) and room >= LEAST_BAR + 2 + LEAST_NAME
+        bar = max(0, min(WIDEST_BAR, max(LEAST_BAR, room - 2 - len(self.name)) if has_name else room))
+        name = shortened([self.name], room - bar - 2)[self.name] if has_name else ""
+        return name, bar, "  ".join([*parts, *fitting])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         name, bar, rest = self.line(options.max_width)

@@ -29,6 +29,7 @@ class TunedSettings(SeededMeasureSettings):
         "Updates on each task in the trainings that a measure or --select makes; by default the run's updates divided "
         "by its tasks.",
         1,
+        basic=True,
     )
 
 

@@ -17,14 +17,16 @@ def option(
     maximum: float | None = None,
     needs: tuple[str, Any] | None = None,
     names_artefact: bool = False,
+    basic: bool = False,
 ) -> Any:
     """A field with the help text and the bounds (both included) of its command-line option.
 
     It `needs` another field to have a certain value: without it, it would have no effect. A value that
     `names_artefact` (a run, a folder) counts by what it names, so the word itself stands in no key and no record.
+    The short help shows those that are `basic`: what most people need.
     """
     metadata = {"help": help, "min": minimum, "max": maximum, "needs": needs, "names_artefact": names_artefact}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={**metadata, "basic": basic})
 
 
 def valued_fields(settings: Any) -> list[str]:

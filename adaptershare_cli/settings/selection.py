@@ -19,8 +19,9 @@ class SelectionSettings:
         "source first, until the target's score on select rows falls; threshold: all with at least --threshold; fg: of "
         "the tasks that one of these selects, the rows that go well with the target by gradts-instance. What it will "
         "cost is said first.",
+        basic=True,
     )
-    target: str | None = option(None, "Of --select: the task to select for, or several, comma-separated.")
+    target: str | None = option(None, "Of --select: the task to select for, or several, comma-separated.", basic=True)
     threshold: float | None = option(
         None, "Of --select threshold: a source's least value. With fg it takes the place of the trial.", -1e30, 1e30
     )

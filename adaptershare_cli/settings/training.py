@@ -15,17 +15,19 @@ MAX_NONFINITE = 10
 class DownloadSettings:
     """How strictly a source is read."""
 
-    max_rejected: int = option(0, "Let up to this many malformed rows of a task go to rejected.parquet.", 0)
+    max_rejected: int = option(0, "Let up to this many malformed rows of a task go to rejected.parquet.", 0, basic=True)
 
 
 @dataclass(frozen=True)
 class PreproSettings:
     """How rows become token ids and parts."""
 
-    max_seq_length: int = option(128, "Longest input in tokens; longer ones are truncated and counted.", 8, 8192)
+    max_seq_length: int = option(
+        128, "Longest input in tokens; longer ones are truncated and counted.", 8, 8192, basic=True
+    )
     heldout_size: int = option(64, "Rows cut from train for the gradients of checks (at most a fifth of train).", 2)
     select_size: int = option(128, "Rows cut from train for every choice (at most a fifth of train).", 1)
-    max_train_examples: int | None = option(None, "Keep at most this many train rows a task.", 1)
+    max_train_examples: int | None = option(None, "Keep at most this many train rows a task.", 1, basic=True)
     max_eval_examples: int | None = option(None, "Keep at most this many rows of each scored split.", 1)
 
 
@@ -35,11 +37,11 @@ class TrainingSettings:
 
     optim: Literal["adamw_torch", "adamax"] = option("adamw_torch", "The optimizer: AdamW, or Adamax.")
     learning_rate: float = option(
-        1e-3, "Peak learning rate; some methods have another default (see --method).", 0, 1e30
+        1e-3, "Peak learning rate; some methods have another default (see --method).", 0, 1e30, basic=True
     )
-    num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001)
-    max_steps: int | None = option(None, "Number of updates (over all tasks).", 1)
-    per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1)
+    num_train_epochs: float = option(3.0, "Passes over the train rows, unless --max-steps is given.", 0.001, basic=True)
+    max_steps: int | None = option(None, "Number of updates (over all tasks).", 1, basic=True)
+    per_device_train_batch_size: int = option(32, "Rows of a training batch (one task a batch).", 1, basic=True)
     per_device_eval_batch_size: int = option(64, "Rows of a scoring batch.", 1)
     warmup_ratio: float = option(0.1, "Share of the updates with a rising learning rate.", 0, 1)
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = option(
@@ -72,7 +74,7 @@ class TrainingSettings:
 class RuntimeSettings:
     """Where and how exactly a run computes; resolved values count in the key, never `auto`."""
 
-    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.")
+    device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.", basic=True)
     precision: Precision = option("auto", "Of the frozen weights in training; scores and exports are fp32.")
     threads: int | None = option(None, "CPU threads (all cores of this process if not given).", 1)
     checkpoint_steps: int | None = option(
@@ -100,11 +102,14 @@ class StartSettings:
     """Where a single task's adapter starts."""
 
     from_run: str | None = option(
-        None, "Start from an adapter of this earlier run (name, key prefix, glob or path), not from random weights."
+        None,
+        "Start from an adapter of this earlier run (name, key prefix, glob or path), not from random weights.",
+        basic=True,
     )
     init: str | None = option(
         None,
         "The task of --from-run whose adapter it is (for a group, any of its tasks); not needed if it has one task, "
         "nor of a HyperFormer run, whose generators then write one from a new task embedding.",
+        basic=True,
     )
     init_head: bool = option(False, "Start from that task's head too; the two tasks' labels must be the same.")

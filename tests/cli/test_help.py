@@ -9,6 +9,7 @@ from dataclasses import fields
 
 import pytest
 import typer.main
+from typer.testing import CliRunner
 
 from adaptershare_cli import __version__
 from adaptershare_cli.cli.app import app
@@ -23,7 +24,7 @@ from adaptershare_cli.settings import (
     TrainingSettings,
 )
 from adaptershare_cli.store.artefact import STAGES
-from tests.cli.conftest import call, good
+from tests.cli.conftest import ENVIRONMENT, call, good
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 HEAVY = (
@@ -40,6 +41,14 @@ SETTINGS = {
     "correlate": [RuntimeSettings, SelectionSettings, *(spec.settings for spec in MEASURES.values())],
     "report": [],
 }
+
+
+def written(name: str, option: str, width: int) -> list[str]:
+    """The lines of a command's help in a terminal of that width, without frames."""
+    environment = {**ENVIRONMENT, "COLUMNS": str(width)}
+    result = CliRunner().invoke(app, [name, option], env=environment, prog_name="adaptershare")
+    assert result.exit_code == 0, result.output
+    return [line.replace("│", " ").rstrip() for line in result.stdout.splitlines() if not line.startswith("╭─")]
 
 
 def test_there_is_a_command_for_each_stage() -> None:
@@ -61,13 +70,45 @@ def test_no_argument_shows_the_help() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_a_command(name: str) -> None:
-    text = " ".join(good(name, "--help").stdout.replace("│", " ").split())
+    text = " ".join(good(name, "--help-all").stdout.replace("│", " ").split())
     assert f"Example: adaptershare {name}" in text
     for parameter in COMMANDS[name].params:
         for option in (*parameter.opts, *parameter.secondary_opts):
             assert f"{option} " in text, f"{option} is not in the help of {name}"
         assert parameter.help and parameter.help.strip().endswith((".", "exit")), f"{parameter.name}: {parameter.help}"
         assert parameter.help.split()[0] in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_options_are_never_cut(name: str, width: int) -> None:
+    lines = written(name, "--help-all", width)
+    assert max(map(len, lines)) <= width
+    words = " ".join(lines).split()
+    for parameter in COMMANDS[name].params:
+        for option in (*parameter.opts, *parameter.secondary_opts, "--help", "--help-all"):
+            assert option in words, f"{option} is not whole in the help of {name} at {width}"
+    assert "…" not in " ".join(lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_a_command_shows_what_most_people_need_and_that_there_is_more(name: str) -> None:
+    lines = written(name, "--help", 80)
+    shown = {line.split()[0] for line in lines if line.startswith("  --")}
+    known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
+    basic, more = shown & known, f"adaptershare {name} --help-all"
+    assert {"--workspace", "--json", "--config"} <= basic and len(shown) <= 24
+    assert any(more in line for line in lines) == any(option.startswith("--") for option in known - basic)
+    if name.startswith("train"):
+        assert {"--tasks", "--from", "--model", "--seeds", "--max-steps", "--learning-rate", "--device"} <= basic
+    if name == "train-share":
+        assert "--method" in basic and "--entropy-angle" not in shown
+
+
+def test_a_choice_is_listed_or_explained() -> None:
+    text = " ".join(" ".join(written("train-share", "--help-all", 80)).split())
+    assert "--fusion-head <fresh | copied> Stage two" in text
+    assert "--method adapterfusion: train" in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -85,7 +126,7 @@ def test_every_setting_is_an_option(name: str) -> None:
 
 
 def test_methods_and_measures_are_explained() -> None:
-    share, correlate = (" ".join(good(name, "--help").stdout.replace("│", " ").split()) for name in
+    share, correlate = (" ".join(good(name, "--help-all").stdout.replace("│", " ").split()) for name in
                         ("train-share", "correlate"))  # fmt: skip
     for method, spec in METHODS.items():
         assert f"{method}: {spec.summary.split()[0]}" in share
@@ -98,7 +139,7 @@ def test_help_imports_nothing_heavy() -> None:
 import json, sys
 from adaptershare_cli.cli.app import app
 found = {{}}
-for arguments in {[["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)]!r}:
+for arguments in {[["--help"], ["--version"], *([name, "--help-all"] for name in COMMANDS)]!r}:
     try:
         app(arguments)
     except SystemExit as end:

@@ -280,7 +280,7 @@ def test_bounds_are_those_of_the_settings(share: Share, tmp_path: Path) -> None:
     ):  # fmt: skip
         text = refused(*share(tmp_path / "w"), option, value, says=(option, bounds, f"got {value}"))
         assert text.startswith("error: ")
-    text = " ".join(good("train-share", "--help").stdout.split())
+    text = " ".join(good("train-share", "--help-all").stdout.split())
     for bounds in ("[8<=x<=8192]", "[-1<=x<=1]", "[x>=0.001]"):
         assert bounds in text
 

@@ -64,4 +64,5 @@ class PlanSettings(LookaheadSettings):
         None,
         "An earlier run (name, key prefix, glob or path) whose sharing plan is taken; weights are fresh.",
         names_artefact=True,
+        basic=True,
     )
