@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
 from typing import Annotated, Any
@@ -15,7 +16,7 @@ from adaptershare_cli.cli.help import BASIC, Command
 from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.program import Program
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures import MEASURES, measure_settings, wanted_measures
+from adaptershare_cli.measures import MEASURES, has_use, measure_settings, takes_option, wanted_measures
 from adaptershare_cli.methods import METHODS, method_settings, preset_values
 from adaptershare_cli.model.adapters import training_options
 from adaptershare_cli.settings import (
@@ -139,10 +140,19 @@ def train_share(
     Train what was selected: [bold]adaptershare train-share --selection trial --target mrpc --method shared[/bold]
     """
     of_methods = joint_settings([spec.settings for spec in METHODS.values()])
+    call, _ = call.passing_over(of_methods.keys() - METHODS[method].options, f"--method {method}")
     options = {name: value for name, value in call.options.items() if name in of_methods}
     settings = method_settings(method, options)  # a wrong option is refused before torch is imported
-    if target is not None and selection is None:
-        raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
+    if selection is None and target is not None:
+        if "target" not in call.offered:
+            raise UserError("--target belongs to --selection", fix="Name the selection, or leave it out.")
+        call, _ = call.passing_over(["target"], "a call without --selection")
+        target = None
+    if selection is not None:
+        call, passed = call.passing_over(OF_DATA, "--selection")
+        data = {"tasks": tasks, "from_folder": from_folder, "task_dir": task_dir}
+        _refuse_data_options({n: v for n, v in data.items() if v and n not in passed} | {**call.options})
+        from_folder = task_dir = None
     defaults = settings.training_defaults
     context_with = partial(call.context, task_dir=task_dir, from_folder=from_folder, model=model)
     context = context_with({**defaults, **call.options})
@@ -150,7 +160,6 @@ def train_share(
         chosen: Any = context.tasks(a.named(tasks))
         count = len(chosen)
     else:
-        _refuse_data_options({"tasks": tasks, "from": from_folder, "task_dir": task_dir, **call.options})
         from adaptershare_cli.studies.selected import find_selection
 
         chosen = find_selection(context, selection, target)
@@ -166,13 +175,16 @@ def train_share(
     return train_share(context, chosen, method, options, a.seed_list(seed, seeds))
 
 
-def _refuse_data_options(values: dict[str, Any], where: str = "") -> None:
+_SETTINGS_OF_DATA = [item.name for cls in (DownloadSettings, PreproSettings) for item in fields(cls)]
+OF_DATA = ("tasks", "from_folder", "task_dir", *_SETTINGS_OF_DATA)
+
+
+def _refuse_data_options(values: Collection[str], where: str = "") -> None:
     """Refuse options beside --selection that say which rows to train on."""
-    of_data = {item.name for cls in (DownloadSettings, PreproSettings) for item in fields(cls)}
     for name in values:
-        if name in of_data or (name in ("tasks", "from", "task_dir") and values[name]):
+        if name in OF_DATA:
             raise UserError(
-                f"{flag(name)} has no effect beside --selection",
+                f"{flag(name.removesuffix('_folder'))} has no effect beside --selection",
                 where=where,
                 fix="Leave it out: the selection says which rows to train on.",
             )
@@ -203,14 +215,21 @@ def correlate(
 
     Select tasks: [bold]adaptershare correlate --measure gradts --select trial --target mrpc[/bold]
     """
+    of_selection, of_runtime = ({item.name for item in fields(cls)} for cls in (SelectionSettings, RuntimeSettings))
+    if "select" not in call.options:
+        call, _ = call.passing_over(of_selection, "a call without --select")
     selection = call.settings(SelectionSettings)
-    others = {item.name for cls in (RuntimeSettings, SelectionSettings) for item in fields(cls)}
-    options = {name: value for name, value in call.options.items() if name not in others}
     names = wanted_measures(measure, against, selection)
+    useless = {name for name in ("seeds", "model", *of_runtime) if not has_use(names, name, selection)}
+    of_measures = call.options.keys() - of_selection - of_runtime
+    useless |= {name for name in of_measures if not takes_option(names, name, selection)}
+    call, passed = call.passing_over(useless, f"--measure {','.join(names)}")
+    seeds, model = (None if name in passed else value for name, value in (("seeds", seeds), ("model", model)))
+    options = {name: value for name, value in call.options.items() if name not in of_selection | of_runtime}
     if against is not None and any("against" in MEASURES[name].options for name in names):
         options["against"] = against
     measure_settings(names, options, selection)  # a wrong option is refused before torch is imported
-    runtime = {item.name: call.options[item.name] for item in fields(RuntimeSettings) if item.name in call.options}
+    runtime = {name: value for name, value in call.options.items() if name in of_runtime}
     context = call.context(runtime)
     from adaptershare_cli.commands.correlate import correlate_runs
 

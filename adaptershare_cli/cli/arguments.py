@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from adaptershare_cli.cli import paths
 from adaptershare_cli.cli.config import read_config
 from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.errors import UserError
@@ -17,7 +18,7 @@ LARGEST_SEED = 2**32 - 1
 # Optional[...] rather than X | None: Typer evaluates these annotations.
 Workspace = Annotated[
     Path,
-    typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts."),
+    typer.Option("--workspace", "-w", envvar="ADAPTERSHARE_WORKSPACE", help="Folder of all artefacts.", **paths.ONE),
     BASIC,
 ]
 Tasks = Annotated[
@@ -27,15 +28,15 @@ Tasks = Annotated[
 ]
 TaskDir = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(help="Folders with your own task definitions, comma-separated."),
+    typer.Option(help="Folders with your own task definitions, comma-separated.", callback=paths.folders),
     BASIC,
 ]
 FromFolder = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace)."),
+    typer.Option("--from", help="Read the tasks' files from this folder (remembered by the workspace).", **paths.ONE),
     BASIC,
 ]
-Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id."), BASIC]
+Model = Annotated[str, typer.Option(help="Encoder: `embedded`, a folder, or a hub id.", callback=paths.folder), BASIC]
 Seed = Annotated[int, typer.Option(help="Random seed of a run.", min=0, max=LARGEST_SEED)]
 Seeds = Annotated[Optional[str], typer.Option(help="Several seeds, comma-separated: one run each."), BASIC]  # noqa: UP045
 Force = Annotated[bool, typer.Option("--force", help="Make this stage's artefacts again."), BASIC]
@@ -44,13 +45,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as one J
 Config = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(
-        help="TOML file of option names and values; the command line wins.", callback=read_config, is_eager=True
+        help="TOML file of option names and values; the command line wins.",
+        callback=read_config,
+        is_eager=True,
+        **paths.ONE,
     ),
     BASIC,
 ]
 RunSpec = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated."),
+    typer.Option("--run", help="Runs by name, method, key prefix, glob or path, comma-separated.", callback=paths.runs),
     BASIC,
 ]
 
@@ -73,7 +77,8 @@ Selection = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
         help="Train on what `correlate --select` selected, instead of --tasks: a selection by name, procedure, key "
-        "prefix, glob or path. Its tasks' rows are taken as they were selected."
+        "prefix, glob or path. Its tasks' rows are taken as they were selected.",
+        callback=paths.runs,
     ),
     BASIC,
 ]
@@ -112,7 +117,11 @@ TruthSeeds = Annotated[
 ]
 RunsModel = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--model", help="The runs' encoder, where its name alone does not find it (it was a folder)."),
+    typer.Option(
+        "--model",
+        help="The runs' encoder, where its name alone does not find it (it was a folder).",
+        callback=paths.folder,
+    ),
 ]
 Plot = Annotated[
     bool,

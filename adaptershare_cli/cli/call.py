@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,8 +23,9 @@ Artefacts: TypeAlias = "list[Artefact]"  # so that annotations are evaluated wit
 class Call:
     """A command as it was called.
 
-    `options` are the options of settings that were set, by name; `invocation` is the shell command that repeats the
-    call (without --force).
+    `options` are the options of settings that were set, by name; `offered` are those, and other parameters, that
+    shared keys of --config set, with the keys: they count only where there is a use for them. `invocation` is the shell
+    command that repeats the call (without --force, and without the workspace).
     """
 
     command: str
@@ -34,10 +35,23 @@ class Call:
     screen: Terminal
     force: bool = False
     no_wait: bool = False
+    offered: Mapping[str, str] = field(default_factory=dict)
 
     def settings(self, cls: type) -> Any:
         """An instance of a settings class."""
         return settings_from(cls, self.options)
+
+    def passing_over(self, useless: Collection[str], user: str) -> tuple[Call, Collection[str]]:
+        """The call without those of the `useless` parameters that were only offered, and which these are.
+
+        A line says so: `user` has no use for them.
+        """
+        passed = [name for name in self.offered if name in useless]
+        if passed:
+            keys = ", ".join(self.offered[name] for name in passed)
+            self.screen.line(f"--config: {keys} passed over, as {user} has no use for it")
+        options = {name: value for name, value in self.options.items() if name not in passed}
+        return replace(self, options=options), passed
 
     def context(
         self,

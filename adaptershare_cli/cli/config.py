@@ -1,20 +1,29 @@
-"""`--config FILE.toml`: options from a file. Typer parses and checks them as those of the command line, which wins."""
+"""`--config FILE.toml`: options from a file. Typer parses and checks them as those of the command line, which wins.
+
+Keys at the top level are shared by all commands; those of a section named by a command (`[train-share]`) are its own,
+and win. A shared key is an offer: a command without such an option passes it over, and so does one whose method or
+measures have no use for it (`ctx.meta[SHARED]`: parameter to key). What a command's own section says is meant for it,
+so it is refused where the command line would be.
+"""
 
 from __future__ import annotations
 
 import difflib
 import inspect
-import re
-import tomllib
 import unicodedata
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional, get_args
 
 import typer
 
+from adaptershare_cli.cli.config_file import ConfigFile, Entry, read_config_file
 from adaptershare_cli.cli.program import bounds_error
 from adaptershare_cli.errors import UserError
+
+SHARED = "adaptershare.shared"
+ALTERNATIVES = (("seed", "seeds"), ("num_train_epochs", "max_steps"))  # one of each pair would have no effect
 
 # What TOML may give for an option of each type, and how an error calls it. An option of any other type is a choice.
 TOML_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
@@ -29,25 +38,24 @@ TOML_TYPES: dict[Any, tuple[tuple[type, ...], str]] = {
 def read_config(ctx: typer.Context, path: Optional[Path]) -> Path | None:  # noqa: UP045
     """Make the file's values the defaults of the command: the callback of --config, which precedes other options.
 
-    Raises UserError, naming file and line, for a key that is no option of the command or stands there twice, and for a
-    value that the option refuses, even if the command line has a better one.
+    Raises UserError, naming file and line, for a section that is no command's, for a key that no command knows, or not
+    that of its section, or that stands there twice, and for a value that the option refuses, even if the command line
+    has a better one.
     """
     if path is not None:
-        text, content = _read(path)
-        options = {_written(option): option for option in ctx.command.params if option.name != "config"}
-        values: dict[str, Any] = {}
-        for key, value in content.items():
-            name = key.replace("_", "-")
-            line = _line_of(key, text)
-            where = f"--config {path}" + (f", line {line}" if line else "")
-            if name not in options:
-                near = difflib.get_close_matches(name, sorted(options), n=3)
-                fix = f"Did you mean {', '.join(near)}?" if near else ""
-                raise UserError(f"This command has no option {name!r}", where, fix)
-            if options[name].name in values:
-                raise UserError(f"The config file gives {key!r} twice, once with `_`", where)
-            values[options[name].name] = _checked(ctx, options[name], name, value, where)
-        ctx.default_map = values
+        commands = {name: options_of(command) for name, command in ctx.find_root().command.commands.items()}  # type: ignore[attr-defined]
+        file = read_config_file(path, commands)
+        _check_names(file, {name: list(options) for name, options in commands.items()}, str(ctx.info_name))
+        options = commands[str(ctx.info_name)]
+        own = {options[name].name: name for name in file.sections.get(str(ctx.info_name), {})}
+        displaced = {one for pair in ALTERNATIVES if own.keys() & {*pair} for one in pair} | own.keys()
+        shared = {options[name].name: name for name in file.shared if name in options}
+        shared = {parameter: name for parameter, name in shared.items() if parameter not in displaced}
+        entries = {**file.shared, **file.sections.get(str(ctx.info_name), {})}
+        ctx.default_map = {
+            parameter: _checked(ctx, options[name], name, entries[name]) for parameter, name in (shared | own).items()
+        }
+        ctx.meta[SHARED] = shared
     return path
 
 
@@ -57,53 +65,52 @@ def option_type(annotation: Any) -> Any:
     return next(part for part in get_args(hint) if part is not type(None)) if type(None) in get_args(hint) else hint
 
 
-def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        return text, tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise UserError("The config file does not exist", where=f"--config {path}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UserError(f"The config file cannot be read: {error}", where=f"--config {path}") from error
+def options_of(command: Any) -> dict[str, Any]:
+    """A command's options by their long names, but for --config itself."""
+    return {written(option): option for option in command.params if option.name != "config"}
 
 
-def _written(option: Any) -> str:
+def written(option: Any) -> str:
     """An option's long name, which is not always its parameter's (`from` cannot be one)."""
-    return next(written for written in option.opts if written.startswith("--")).removeprefix("--")
+    return next(name for name in option.opts if name.startswith("--")).removeprefix("--")
 
 
-def _checked(ctx: typer.Context, option: Any, name: str, value: Any, where: str) -> Any:
+def _check_names(file: ConfigFile, commands: dict[str, Collection[str]], command: str) -> None:
+    """Raise UserError for a key of the top level that no command knows, and for one that its section's does not."""
+    known = {name for options in commands.values() for name in options}
+    for name, entry in file.shared.items():
+        if name not in known:
+            raise _unknown(f"There is no option {name!r}", entry, name, [*commands[command], *sorted(known), *commands])
+    for section, entries in file.sections.items():
+        for name, entry in entries.items():
+            if name not in commands[section]:
+                raise _unknown(f"{section} has no option {name!r}", entry, name, commands[section])
+
+
+def _unknown(what: str, entry: Entry, name: str, known: Collection[str]) -> UserError:
+    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
+    return UserError(what, entry.where, f"Did you mean {', '.join(near)}?" if near else "")
+
+
+def _checked(ctx: typer.Context, option: Any, name: str, entry: Entry) -> Any:
     """The value as Typer takes it, after Typer has checked it; lists become comma-separated text."""
     signature = inspect.signature(ctx.command.callback)  # type: ignore[arg-type]
+    value = entry.value
     types, expected = TOML_TYPES.get(
         option_type(signature.parameters[option.name].annotation), ((type(value),), "a choice")
     )
     if type(value) not in types:
-        raise UserError(f"{name} must be {expected}, got {value!r}", where)
+        raise UserError(f"{name} must be {expected}, got {value!r}", entry.where)
     if isinstance(value, list):
         value = ",".join(map(str, value))
     # Control characters (NUL among them) never belong into a name or path; TOML can hold them.
     if isinstance(value, str) and any(unicodedata.category(sign) == "Cc" for sign in value):
-        raise UserError(f"{name} holds a control character: {value!r}", where)
+        raise UserError(f"{name} holds a control character: {value!r}", entry.where)
     try:
         option.process_value(ctx, value)
     except typer.BadParameter as error:
         refused = bounds_error(error) or UserError(f"{name}: {error.message.removeprefix('Value error, ')}")
-        raise replace(refused, where=where) from error
+        raise replace(refused, where=entry.where) from error
     except UserError as error:
-        raise replace(error, where=where) from error
+        raise replace(error, where=entry.where) from error
     return value
-
-
-def _line_of(key: str, text: str) -> int | None:
-    """The line on which a key of the file's top level stands: what precedes it is TOML by itself."""
-    lines = text.split("\n")
-    start = re.compile(rf"""\s*\[*\s*["']?{re.escape(key)}["']?\s*[\].=]""")
-    for number, line in enumerate(lines, 1):
-        if start.match(line):
-            try:
-                tomllib.loads("\n".join(lines[: number - 1]))
-            except tomllib.TOMLDecodeError:  # inside a text or list of several lines
-                continue
-            return number
-    return None

@@ -13,17 +13,19 @@ from typing import Annotated, Any, Optional
 import typer
 
 from adaptershare_cli.cli import arguments as a
+from adaptershare_cli.cli import paths
 from adaptershare_cli.cli.call import Call
-from adaptershare_cli.cli.config import option_type
+from adaptershare_cli.cli.config import ALTERNATIVES, SHARED, option_type
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.cli.help import BASIC
-from adaptershare_cli.cli.program import invocation, write_out_workspace
+from adaptershare_cli.cli.invocation import invocation
+from adaptershare_cli.cli.program import INVOCATION
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import flag, joint_settings
 from adaptershare_cli.settings.fields import out_of_bounds
 
-ALTERNATIVES = (("seed", "seeds"), ("num_train_epochs", "max_steps"))  # one of each pair would have no effect
 KEYWORD = inspect.Parameter.KEYWORD_ONLY
+_PATHS = {"runs": paths.runs, "folder": paths.folder}
 
 
 def _common(makes: bool) -> list[inspect.Parameter]:
@@ -55,15 +57,20 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
             displaced = _displaced(ctx)
             chosen = {name: value for name, value in values.items() if _is_set(ctx, name) and name not in displaced}
             value = {p.name: chosen.get(p.name, p.default) for p in parameters}
-            write_out_workspace(ctx, value["workspace"])
+            ctx.meta[INVOCATION] = invocation(ctx, parameters, chosen, value["workspace"])
             call = Call(
                 command=str(ctx.info_name),
-                invocation=invocation(ctx, leave_out="--force"),
+                invocation=invocation(ctx, parameters, chosen, leave_out="force"),
                 options={name: value for name, value in chosen.items() if name in settings},
                 workspace=value["workspace"],
                 screen=Terminal(value["as_json"]),
                 force=value.get("force", False),
                 no_wait=value.get("no_wait", False),
+                offered={
+                    name: key
+                    for name, key in ctx.meta.get(SHARED, {}).items()
+                    if name in chosen and _source(ctx, name) == "DEFAULT_MAP"
+                },
             )
             artefacts = command(call, **{name: value[name] for name in own})
             if artefacts is not None:
@@ -131,7 +138,7 @@ def _parameter(name: str, item: Field, hint: Any, panel: str) -> inspect.Paramet
         show_default=str(default).lower() if kind is bool else str(default) if default is not None else False,
         min=low,
         max=high,
-        callback=finite if kind is float else None,
+        callback=finite if kind is float else _PATHS.get(item.metadata["names"]),
     )
     mark = BASIC if item.metadata["basic"] else ""
     return inspect.Parameter(name, KEYWORD, default=None, annotation=Annotated[Optional[kind], option, mark])  # noqa: UP045

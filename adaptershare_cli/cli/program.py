@@ -9,7 +9,6 @@ program and keeps its traceback.
 from __future__ import annotations
 
 import errno
-import shlex
 import signal
 from dataclasses import replace
 from typing import Any, NoReturn
@@ -23,7 +22,7 @@ from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, Us
 from adaptershare_cli.settings.fields import flag, out_of_bounds
 from adaptershare_cli.signals import on_signals
 
-_WORDS = "adaptershare.words"
+INVOCATION = "adaptershare.invocation"  # in the context's `meta`: the command that goes on where this one stopped
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
@@ -46,11 +45,6 @@ class Program(TyperGroup):
             show_error(lost)
             raise SystemExit(lost.exit_code) from end
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Keep the words of the command line for `invocation`, then go on as Typer does."""
-        ctx.meta[_WORDS] = list(args)
-        return super().parse_args(ctx, args)
-
     def invoke(self, ctx: Any) -> Any:
         """Parse the command's options and run it; a known error is shown and ends with its exit code."""
         try:
@@ -58,7 +52,8 @@ class Program(TyperGroup):
                 return super().invoke(ctx)
         except (Interrupted, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Interrupted) else Interrupted("Stopped; what was made is kept")
-            _end(replace(stopped, fix=f"Run the same command again to go on: {invocation(ctx)}"))
+            again = f": {ctx.meta[INVOCATION]}" if INVOCATION in ctx.meta else ""
+            _end(replace(stopped, fix=f"Run the same command again to go on{again or '.'}"))
         except AdapterShareError as error:
             _end(error)
         except typer.BadParameter as error:
@@ -70,19 +65,6 @@ class Program(TyperGroup):
             if error.errno not in DISK_ERRORS:
                 raise
             _end(RunError(f"A file cannot be read or written: {error.strerror}", where=str(error.filename or "")))
-
-
-def invocation(ctx: typer.Context, leave_out: str = "") -> str:
-    """The command line that was given, as it can be given again; a workspace from the environment is written out."""
-    words = [word for word in ctx.meta.get(_WORDS, []) if word != leave_out]
-    return f"{ctx.find_root().info_name} {shlex.join(words)}"
-
-
-def write_out_workspace(ctx: typer.Context, workspace: Any) -> None:
-    """Let `invocation` name the workspace where the environment did: it may be another one next time."""
-    source = ctx.get_parameter_source("workspace")
-    if source is not None and source.name == "ENVIRONMENT":
-        ctx.meta[_WORDS] += ["--workspace", str(workspace)]
 
 
 def bounds_error(error: typer.BadParameter) -> UserError | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.measures import MEASURES, NO_SELECTION, measure_settings
+from adaptershare_cli.measures import NO_SELECTION, has_use, measure_settings
 from adaptershare_cli.measures.settings import TunedSettings
 from adaptershare_cli.reporting.relation_table import cost_line, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
@@ -47,7 +47,7 @@ def correlate_runs(
     steps = options.get("target_steps")
     for checked in (*settings.values(), selection, TunedSettings(target_steps=steps)):
         check_settings(checked)
-    _refuse_useless(names, seeds, model, runtime or {}, selection.trains)
+    _refuse_useless(names, seeds, model, runtime or {}, selection)
     runs = select_runs(context.workspace, run_spec, newest_only=True)
     tasks = _common_tasks(runs)
     check_targets(selection, tasks)
@@ -85,20 +85,21 @@ def correlate_runs(
 
 
 def _refuse_useless(
-    names: list[str], seeds: Sequence[int] | None, model: str | None, runtime: Mapping[str, Any], selecting: bool
+    names: list[str],
+    seeds: Sequence[int] | None,
+    model: str | None,
+    runtime: Mapping[str, Any],
+    selection: SelectionSettings,
 ) -> None:
     """Refuse options that have no effect on any of the chosen measures, nor on the trainings of a selection."""
-    if selecting:
-        return
-    needs = [MEASURES[name].needs for name in names]
-    if seeds is not None and not any(need.takes_seeds for need in needs):
+    if seeds is not None and not has_use(names, "seeds", selection):
         raise UserError(
             f"--seeds has no effect on --measure {','.join(names)}",
             fix="It is for measures that make trainings; name runs of several seeds with --run.",
         )
     for option in (*(["model"] if model else []), *runtime):
         training_only = option in ("precision", "checkpoint_steps")
-        if not any(need.makes_trainings if training_only else need.runs_encoder for need in needs):
+        if not has_use(names, option, selection):
             raise UserError(
                 f"--{option.replace('_', '-')} has no effect on --measure {','.join(names)}",
                 fix=f"It is for measures that {'make trainings' if training_only else 'run the encoder'}.",

@@ -15,11 +15,12 @@ from adaptershare_cli.data.reading import read_task
 from adaptershare_cli.data.sources import Source, resolve_source, source_request
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, of_one_label
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.records import DownloadRecord
-from adaptershare_cli.store.workspace import Artefact, canonical, write_parquet
+from adaptershare_cli.store.workspace import Artefact, canonical
 
 _BATCH = 10_000  # rows that are text at once
 _TOLD = 8  # labels that a line names

@@ -13,11 +13,12 @@ from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.encoding import PARTS, Prepared, load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.rows import info_of
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.records import DownloadRecord, PreproRecord
-from adaptershare_cli.store.workspace import Artefact, write_parquet
+from adaptershare_cli.store.workspace import Artefact
 
 
 def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:

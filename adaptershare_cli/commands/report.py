@@ -9,13 +9,14 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli import schemas
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.records import ReportRecord, StudyRecord
-from adaptershare_cli.store.workspace import Artefact, write_parquet
+from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.comparison import result_rows
 
 TITLE = "AdapterShare report"

@@ -7,7 +7,7 @@ pandas and torch inside their functions, so that looking at the registry costs n
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -75,13 +75,29 @@ def wanted_measures(text: str, against: str | None, selection: SelectionSettings
     return list(dict.fromkeys([*names, *further]))
 
 
+def takes_option(names: Collection[str], option: str, selection: SelectionSettings = NO_SELECTION) -> bool:
+    """Whether any of the measures has an option, or the selection by them."""
+    known = any(option in MEASURES[name].options for name in names)
+    return known or (option == "target_steps" and selection.trains)
+
+
+def has_use(names: Collection[str], option: str, selection: SelectionSettings = NO_SELECTION) -> bool:
+    """Whether an option of trainings or of the encoder (seeds, model, runtime) has an effect on any of the measures."""
+    needs = [MEASURES[name].needs for name in names]
+    if option == "seeds":
+        return selection.trains or any(need.takes_seeds for need in needs)
+    if option in ("precision", "checkpoint_steps"):
+        return selection.trains or any(need.makes_trainings for need in needs)
+    return selection.trains or any(need.runs_encoder for need in needs)
+
+
 def measure_settings(
-    names: Iterable[str], options: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
+    names: Collection[str], options: Mapping[str, Any], selection: SelectionSettings = NO_SELECTION
 ) -> dict[str, MeasureSettings]:
     """Each measure's settings from the options that the user chose; one that none of them knows is refused."""
     chosen = [MEASURES[name] for name in names]
     for option in options:
-        if not any(option in spec.options for spec in chosen) and not (option == "target_steps" and selection.trains):
+        if not takes_option(names, option, selection):
             users = [name for name, spec in MEASURES.items() if option in spec.options]
             raise UserError(
                 f"--measure {','.join(spec.name for spec in chosen)} does not know {flag(option)}",

@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import library_versions, recorded_inputs
-from adaptershare_cli.store.artefact import Artefact, damaged, verify, write_parquet
+from adaptershare_cli.store.artefact import Artefact, damaged, verify
 from adaptershare_cli.store.disk import ASIDE, PARTIAL, discard, recover, require_space
 from adaptershare_cli.store.records import CheckpointRecord
 from adaptershare_cli.store.workspace import CHECKPOINTS, Workspace

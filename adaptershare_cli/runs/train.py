@@ -21,6 +21,7 @@ from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
 from adaptershare_cli.methods.start import Start
 from adaptershare_cli.model.encoder import check_inputs, load_encoder
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.job import Job
@@ -29,7 +30,7 @@ from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.screen import TrainingView
 from adaptershare_cli.settings import TrainingSettings, check_settings
 from adaptershare_cli.signals import on_signals
-from adaptershare_cli.store.artefact import Artefact, request_key, write_parquet
+from adaptershare_cli.store.artefact import Artefact, request_key
 from adaptershare_cli.store.disk import require_space
 from adaptershare_cli.store.records import PreproRecord, RunRecord
 from adaptershare_cli.training.costs import Costs, count_costs

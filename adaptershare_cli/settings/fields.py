@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container
 from dataclasses import Field, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from adaptershare_cli.errors import UserError
 
@@ -16,22 +16,22 @@ def option(
     minimum: float | None = None,
     maximum: float | None = None,
     needs: tuple[str, Any] | None = None,
-    names_artefact: bool = False,
+    names: Literal["", "runs", "folder"] = "",
     basic: bool = False,
 ) -> Any:
     """A field with the help text and the bounds (both included) of its command-line option.
 
-    It `needs` another field to have a certain value: without it, it would have no effect. A value that
-    `names_artefact` (a run, a folder) counts by what it names, so the word itself stands in no key and no record.
-    The short help shows those that are `basic`: what most people need.
+    It `needs` another field to have a certain value: without it, it would have no effect. A value that `names` runs or
+    a folder counts by what it names, so the word itself stands in no key and no record. The short help shows those that
+    are `basic`: what most people need.
     """
-    metadata = {"help": help, "min": minimum, "max": maximum, "needs": needs, "names_artefact": names_artefact}
-    return field(default=default, metadata={**metadata, "basic": basic})
+    metadata = {"help": help, "min": minimum, "max": maximum, "needs": needs, "names": names, "basic": basic}
+    return field(default=default, metadata=metadata)
 
 
 def valued_fields(settings: Any) -> list[str]:
-    """The names of the fields whose values count in keys and records: not those that only name an artefact."""
-    return [item.name for item in fields(settings) if not item.metadata.get("names_artefact")]
+    """The names of the fields whose values count in keys and records: not those that only name runs or a folder."""
+    return [item.name for item in fields(settings) if not item.metadata.get("names")]
 
 
 def flag(name: str, value: Any = None) -> str:

@@ -104,6 +104,7 @@ class StartSettings:
     from_run: str | None = option(
         None,
         "Start from an adapter of this earlier run (name, key prefix, glob or path), not from random weights.",
+        names="runs",
         basic=True,
     )
     init: str | None = option(

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.parquet_files import read_parquet
 
 FORMAT = 2
 META, TIMING, ORIGIN = "artefact.json", "timing.json", "origin.json"
+PARTIAL, ASIDE = ".partial-", ".aside-"
+CHECKPOINTS = "checkpoints"
+TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
 UNHASHED = frozenset({META, TIMING, ORIGIN})
 STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
+FOLDERS = (*STAGES, TRUTH, CHECKPOINTS)  # of a workspace
 FIELDS: dict[str, type] = {
     "stage": str, "name": str, "key": str, "request": dict, "inputs": list, "content": str, "info": dict,
     "files": dict,
@@ -70,12 +75,14 @@ class Artefact:
 
     @property
     def command(self) -> str:
-        """The command that made it, without --force; "" where that is not known any more."""
+        """The command that makes it anew where it lies now; "" where that is not known any more."""
         try:
             command = json.loads((self.path / ORIGIN).read_text(encoding="utf-8"))["command"]
         except (OSError, ValueError, KeyError, TypeError):
             return ""
-        return command if isinstance(command, str) else ""
+        # One that an earlier version recorded names the workspace as it was then; what stands last counts.
+        workspace = shlex.join(["--workspace", str(workspace_of(self.path).absolute())])
+        return f"{command} {workspace}" if command and isinstance(command, str) else ""
 
     def file(self, name: str) -> Path:
         """The path of one of its files. Raises UserError for a name that `artefact.json` does not list."""
@@ -86,7 +93,7 @@ class Artefact:
     def table(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """Read one Parquet file (or some of its columns), its page checksums verified."""
         try:
-            return pq.read_table(self.file(name), columns=columns, page_checksum_verification=True, partitioning=None)
+            return read_parquet(self.file(name), columns)
         except (OSError, pa.ArrowException) as error:
             raise damaged(self, f"{name}: {error}") from error
 
@@ -97,6 +104,14 @@ class Artefact:
             return {str(part): float(seconds) for part, seconds in timing.items()}
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise damaged(self, f"{TIMING} cannot be read ({error})") from error
+
+
+def workspace_of(path: Path) -> Path:
+    """The workspace that the folder of an artefact, half made perhaps, or of a checkpoint lies in."""
+    for folder in (path, *path.parents):
+        if folder.name.removeprefix(PARTIAL).removeprefix(ASIDE) in FOLDERS:
+            return folder.parent
+    return path.parent.parent
 
 
 def read_artefact(path: Path) -> Artefact | None:
@@ -171,7 +186,7 @@ def damaged(artefact: Artefact, what: str) -> UserError:
     if artefact.command:
         fix = f"Delete the folder, then run: {artefact.command}"
     elif stage in STAGES:
-        fix = f"Make it anew with `adaptershare {stage} --force`, or delete the folder."
+        fix = "Delete the folder, then give the command that made it once more."
     else:  # a checkpoint
         fix = "Delete the folder to go on from an earlier checkpoint."
     return UserError(f"The artefact {artefact.label} is damaged: {what}", where=str(artefact.path), fix=fix)
@@ -204,11 +219,6 @@ def seal(meta: dict[str, Any]) -> dict[str, Any]:
     """The content of an `artefact.json` as it will be read back, with format and checksum."""
     meta = json.loads(canonical({**meta, "format": FORMAT}))
     return {**meta, "checksum": checksum(meta)}
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write one Parquet file: zstd, page checksums; the same table gives the same bytes."""
-    pq.write_table(table, path, compression="zstd", write_page_checksum=True)
 
 
 def write_json(path: Path, value: Any) -> None:

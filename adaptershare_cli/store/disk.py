@@ -16,9 +16,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from adaptershare_cli.errors import RunError
-from adaptershare_cli.store.artefact import META
+from adaptershare_cli.store.artefact import ASIDE, META, PARTIAL
 
-PARTIAL, ASIDE = ".partial-", ".aside-"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What a file system says of what it does not know, or does not let this user do.
 UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EBADF)

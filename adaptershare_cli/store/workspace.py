@@ -20,10 +20,12 @@ from safetensors import SafetensorError
 
 from adaptershare_cli.errors import RunError, UserError
 from adaptershare_cli.store.artefact import (
+    CHECKPOINTS,
     META,
     ORIGIN,
     STAGES,
     TIMING,
+    TRUTH,
     Artefact,
     canonical,
     digest,
@@ -32,7 +34,6 @@ from adaptershare_cli.store.artefact import (
     request_key,
     seal,
     write_json,
-    write_parquet,
 )
 from adaptershare_cli.store.disk import (
     ASIDE,
@@ -49,15 +50,12 @@ from adaptershare_cli.store.disk import (
 )
 from adaptershare_cli.store.locks import State, lock_state, open_lock
 
-__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "Artefact", "Workspace", "canonical", "request_key",
-           "write_json", "write_parquet"]  # fmt: skip
+__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "TRUTH", "Artefact", "Workspace", "canonical", "request_key",
+           "write_json"]  # fmt: skip
 
-CHECKPOINTS = "checkpoints"
 LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
-
-TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
 # `selection` are artefacts of correlate that are no measure.
@@ -68,8 +66,8 @@ CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3
 class Workspace:
     """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind.
 
-    `command` is recorded as the origin of what is published. With `writing=False` nothing is touched: what a killed
-    process left behind can be looked at, and the folder may be read-only.
+    `command`, which does not name the workspace, is recorded as the origin of what is published. With `writing=False`
+    nothing is touched: what a killed process left behind can be looked at, and the folder may be read-only.
     """
 
     def __init__(self, root: Path, command: str = "", writing: bool = True) -> None:

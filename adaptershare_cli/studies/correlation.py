@@ -18,11 +18,12 @@ from adaptershare_cli.measures.settings import MeasureSettings, TunedSettings
 from adaptershare_cli.measures.spec import Measure
 from adaptershare_cli.measures.trainings import Training
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.parquet_files import read_parquet, write_parquet
 from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.statistics.matrices import answer_of
 from adaptershare_cli.statistics.summary import summarise
-from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import CorrelationRecord, RunRecord
 from adaptershare_cli.studies.pictures import ensure_drawn
 from adaptershare_cli.studies.replicates import Replicates
@@ -69,7 +70,7 @@ def correlate(
         ).to_json()
 
     def draw(folder: Path) -> list[Path]:
-        return _draw(replicates, measure, answer_of(pd.read_parquet(folder / "correlation.parquet")), folder)
+        return _draw(replicates, measure, answer_of(read_parquet(folder / "correlation.parquet").to_pandas()), folder)
 
     return ensure_drawn(replicates.context, name, request, build, draw, list(supply.sources), plot)
 

@@ -13,10 +13,11 @@ import pandas as pd
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.measures.base import cost_share
+from adaptershare_cli.parquet_files import read_parquet, write_parquet
 from adaptershare_cli.statistics.matrices import answer_of, known_pairs, seed_matrices, task_matrix
 from adaptershare_cli.statistics.missing import known_mean
 from adaptershare_cli.statistics.scores import score_measures
-from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import CorrelationRecord, ScoresRecord
 from adaptershare_cli.store.workspace import CODE_VERSIONS
 from adaptershare_cli.studies.pictures import ensure_drawn
@@ -70,7 +71,7 @@ def judge(replicates: Replicates, against: str, correlations: Mapping[str, Artef
 
     def draw(folder: Path) -> list[Path]:
         answers, _, values = read()
-        scores = pd.read_parquet(folder / "scores.parquet")
+        scores = read_parquet(folder / "scores.parquet").to_pandas()
         drawn = [_draw(replicates, measure, answers[measure], values, against, scores, folder) for measure in answers]
         return [path for paths in drawn for path in paths]
 

@@ -17,10 +17,11 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures.gradts import GradTSSettings
 from adaptershare_cli.measures.settings import MeasureSettings
 from adaptershare_cli.measures.trainings import Training
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import ensure
 from adaptershare_cli.settings import SelectionSettings, non_default
 from adaptershare_cli.statistics.matrices import answer_of, task_matrix
-from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import SelectionRecord
 from adaptershare_cli.store.workspace import CODE_VERSIONS
 from adaptershare_cli.studies.procedures import (

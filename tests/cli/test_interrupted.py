@@ -72,9 +72,10 @@ def test_a_damaged_checkpoint_is_refused(share: Share, tmp_path: Path, monkeypat
     folder = only(tmp_path, "w/checkpoints/*/*5")
     flip_byte(folder / "tensors.safetensors", -3)
     text = refused(*arguments, says=("tensors.safetensors", str(folder), "Delete the folder, then run: "))
-    assert shlex.split(text.partition("then run: ")[2])[1:] == [str(argument) for argument in arguments]
+    words = shlex.split(text.partition("then run: ")[2])[1:]
+    assert words[-2:] == ["--workspace", str(tmp_path / "w")]
     shutil.rmtree(folder)
-    assert "goes on after update 4 of 10" in good(*arguments).stdout
+    assert "goes on after update 4 of 10" in good(*words).stdout
 
 
 def test_ctrl_c_outside_training(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

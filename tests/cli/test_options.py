@@ -221,7 +221,7 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("max-growth = 0", ("--max-growth", "at least 1")),
         ("method = 'nonsense'", ("method", "'nonsense'", "'adapterfusion', 'adaptershare', 'given-plan'")),
         ("method = 3", ("method", "adaptershare")),
-        ("method = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
+        ("[train-share]\nmethod = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
         ("seed = 'one'", ("seed", "whole number", "'one'")),
         ("seed = 1.5", ("seed", "whole number", "1.5")),
         ("seed = -1", ("seed", "-1")),
@@ -290,11 +290,6 @@ def test_config_that_cannot_be_read(share: Share, tmp_path: Path) -> None:
     refused(*share(tmp_path / "w"), "--config", tmp_path, says=("--config", str(tmp_path)))
     (tmp_path / "latin.toml").write_bytes("model = 'schön'".encode("latin-1"))
     refused(*share(tmp_path / "w"), "--config", tmp_path / "latin.toml", says=("latin.toml", "cannot be read"))
-
-
-def test_config_of_a_command_that_lacks_the_option(tmp_path: Path) -> None:
-    file = config_file(tmp_path, "learning-rate = 1.0")
-    refused("report", "--config", file, "-w", tmp_path / "w", says=("no option 'learning-rate'",))
 
 
 # ---- options without effect ----

@@ -15,8 +15,9 @@ import torch
 
 from adaptershare_cli.cli.program import DISK_ERRORS
 from adaptershare_cli.errors import AdapterShareError
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
-from adaptershare_cli.store.artefact import Artefact, read_artefact, verify, write_parquet
+from adaptershare_cli.store.artefact import Artefact, read_artefact, verify
 from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
 from tests.faults.conftest import leftovers

@@ -12,8 +12,9 @@ from rich.table import Table
 
 from adaptershare_cli import schemas
 from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.results import degenerate_scores, print_run, run_results
-from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
 
 # Of each task its main metric, its score, and (label, prediction) of its rows.

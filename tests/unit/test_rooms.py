@@ -30,7 +30,7 @@ FLOORS = (
     {"statistics"},
     {"sharing", "store"},
     {"settings"},
-    {"schemas", "screen", "templates"},
+    {"parquet_files", "schemas", "screen", "templates"},
     {"errors", "scratch", "seeds", "signals"},
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from adaptershare_cli.errors import RunError, UserError
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.store.artefact import (
     META,
     Artefact,
@@ -23,7 +24,6 @@ from adaptershare_cli.store.artefact import (
     request_key,
     verify,
     write_json,
-    write_parquet,
 )
 from adaptershare_cli.store.disk import ASIDE, PARTIAL
 from adaptershare_cli.store.workspace import Workspace

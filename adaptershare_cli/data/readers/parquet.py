@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adaptershare_cli.data.files import DataFile, check_file
 from adaptershare_cli.data.names import first_line
@@ -24,6 +23,7 @@ from adaptershare_cli.data.readers.rows import (
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.parquet_files import open_parquet
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # rows that are decoded at once, at least, and their bytes
 # Characters that a file may unpack to: so many, or so many times its bytes, whichever is more.
@@ -35,7 +35,8 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     file = files[""]
     check_file(file)
     with _parquet_errors(file):
-        schema = pq.read_schema(file.path)
+        with open_parquet(file.path) as parquet:
+            schema = parquet.schema_arrow
         most = max(_UNPACKED, _UNPACKED_TIMES * file.path.stat().st_size)
     found = columns_by_name(schema.names, spec, str(file.path))
     columns = {role: schema.names[index] for role, index in found.items()}
@@ -93,7 +94,7 @@ def _batches(file: DataFile, columns: Mapping[str, str]) -> Iterator[pa.RecordBa
     """
     names = list(dict.fromkeys(columns.values()))
     with _parquet_errors(file):
-        with pq.ParquetFile(file.path) as parquet:
+        with open_parquet(file.path) as parquet:
             groups = [parquet.metadata.row_group(number) for number in range(parquet.metadata.num_row_groups)]
             texts = [name for name in names if pa.types.is_string(parquet.schema_arrow.field(name).type)]
         sizes = [(group.total_byte_size, group.num_rows) for group in groups]
@@ -101,7 +102,7 @@ def _batches(file: DataFile, columns: Mapping[str, str]) -> Iterator[pa.RecordBa
         repeated = compressed or any(size < max(16 * rows, 2**23) for size, rows in sizes)
         rows = min(_BATCH, max(_FEWEST, _BATCH_BYTES // max([1, *(size for size, _ in sizes)])))
         dictionaries = texts if repeated else None
-        with pq.ParquetFile(file.path, page_checksum_verification=True, read_dictionary=dictionaries) as parquet:
+        with open_parquet(file.path, read_dictionary=dictionaries) as parquet:
             for batch in parquet.iter_batches(batch_size=_BATCH if repeated else rows, columns=names):
                 _check_indices(batch)
                 yield batch

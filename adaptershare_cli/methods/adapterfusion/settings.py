@@ -25,12 +25,12 @@ class AdapterFusionSettings(MethodSettings):
         None,
         "The adapters to attend over: those of train-single (not given), of a method of joint training (for example "
         "private), both made when missing, or of an earlier train-share run (name, key prefix, glob or path).",
-        names_artefact=True,
+        names="runs",
     )
     adapters: str | None = option(
         None,
         "Attend over the adapters in the sub-folders of this folder (AdapterHub layout, safetensors).",
-        names_artefact=True,
+        names="folder",
     )
     fusion_head: Literal["fresh", "copied"] = option(
         "fresh", "Stage two starts with fresh heads, or with those that were trained with the adapters."

@@ -63,6 +63,6 @@ class PlanSettings(LookaheadSettings):
     init_plan: str | None = option(
         None,
         "An earlier run (name, key prefix, glob or path) whose sharing plan is taken; weights are fresh.",
-        names_artefact=True,
+        names="runs",
         basic=True,
     )

@@ -33,7 +33,7 @@ class SparseSharingSettings(MethodSettings):
     mask_run: str | None = option(
         None,
         "Of --masks random and given: an earlier sparse-sharing run (name, key prefix, glob or path).",
-        names_artefact=True,
+        names="runs",
     )
     rounds: int = option(8, "Rounds of pruning; each follows a training of the task alone.", 1, 100,
                          needs=("masks", "pruned"))  # fmt: skip

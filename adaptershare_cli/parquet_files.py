@@ -1,0 +1,35 @@
+"""Parquet files by their path: the one place that tells pyarrow where a file lies.
+
+pyarrow takes a relative path for a remote address if it begins as one does (`run:1/x.parquet`), and a folder
+`a=1` for a column of a data set. A path here is a path of this machine, whatever signs it has.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """A file's table, or some of its columns; page checksums are verified where it has them."""
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path.absolute(), columns=columns, page_checksum_verification=True, partitioning=None)
+
+
+def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
+    """A file to read in pieces; page checksums are verified where it has them."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(path.absolute(), page_checksum_verification=True, **options)
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write one file: zstd, page checksums; the same table gives the same bytes."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path.absolute(), compression="zstd", write_page_checksum=True)
