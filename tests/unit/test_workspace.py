@@ -211,7 +211,7 @@ def test_damage_is_found_and_the_file_is_named(space: Workspace, damage: Callabl
     with pytest.raises(UserError, match=says) as caught:
         verify(artefact)
     assert "b.parquet" in caught.value.what and artefact.label in caught.value.what
-    assert caught.value.where == str(artefact.path) and "adaptershare prepro --force" in caught.value.fix
+    assert caught.value.where == str(artefact.path) and "give the command" in caught.value.fix
 
 
 def test_page_checksums_are_read(space: Workspace) -> None:
@@ -238,7 +238,7 @@ def test_spoilt_json_is_refused(space: Workspace, text: str, says: str) -> None:
     (artefact.path / META).write_text(text)
     with pytest.raises(UserError, match=says) as caught:
         space.find("prepro", "task", KEY)
-    assert caught.value.where == str(artefact.path) and "prepro --force" in caught.value.fix
+    assert caught.value.where == str(artefact.path) and "give the command" in caught.value.fix
 
 
 def test_artefacts_come_oldest_first(space: Workspace) -> None:
