@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,10 +20,27 @@ WORDS = (
     "quite i we they liked hated loved it and but with more less than bank card pay lost help open close"
 ).split()
 ENCODER_TYPES = ("bert", "roberta", "distilbert", "electra")
+WITH_SEGMENTS = ["input_ids", "token_type_ids", "attention_mask"]
+# Encoders whose tokenizers say more or less than they take: type, options of the tokenizer, of the configuration.
+ODD_ENCODERS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "distilbert-segments": ("distilbert", {"model_input_names": WITH_SEGMENTS}, {}),
+    "roberta-segments": ("roberta", {"model_input_names": WITH_SEGMENTS}, {"type_vocab_size": 1}),
+    "bert-without-segments": ("bert", {"model_input_names": ["input_ids", "attention_mask"]}, {}),
+    "bert-five-segments": ("bert", {}, {"type_vocab_size": 5}),
+    "bert-without-mask": ("bert", {"model_input_names": ["input_ids", "token_type_ids"]}, {}),
+    "electra-padded-left": ("electra", {"padding_side": "left"}, {}),
+}
 
 
-def make_encoder(folder: Path, model_type: str, layers: int = 2, hidden: int = 32) -> Path:
-    """Save a random encoder of `model_type` and a tokenizer into `folder`."""
+def make_encoder(
+    folder: Path,
+    model_type: str,
+    layers: int = 2,
+    hidden: int = 32,
+    of_tokenizer: Mapping[str, Any] | None = None,
+    of_config: Mapping[str, Any] | None = None,
+) -> Path:
+    """Save a random encoder of `model_type` and a tokenizer into `folder`, made with further options."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
@@ -41,13 +60,19 @@ def make_encoder(folder: Path, model_type: str, layers: int = 2, hidden: int = 3
         names.insert(1, "token_type_ids")
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
-        model_max_length=64, model_input_names=names,
+        model_max_length=64, **{"model_input_names": names, **(of_tokenizer or {})},
     )  # fmt: skip
-    sizes = {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes: dict[str, Any] = {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     if model_type == "distilbert":
         sizes = {"n_layers": layers, "dim": hidden, "n_heads": 2, "hidden_dim": 64}
     if model_type == "electra":
         sizes["embedding_size"] = 16
+    sizes |= of_config or {}
     # RoBERTa counts positions from padding_idx + 1
     config = AutoConfig.for_model(
         model_type, vocab_size=len(vocabulary), max_position_embeddings=66, pad_token_id=0, **sizes
@@ -67,6 +92,16 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folder of a small random encoder by type."""
     root = tmp_path_factory.mktemp("encoders")
     return {kind: make_encoder(root / kind, kind) for kind in ENCODER_TYPES}
+
+
+@pytest.fixture(scope="session")
+def odd_encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder of each of `ODD_ENCODERS`."""
+    root = tmp_path_factory.mktemp("odd-encoders")
+    return {
+        name: make_encoder(root / name, kind, of_tokenizer=of_tokenizer, of_config=of_config)
+        for name, (kind, of_tokenizer, of_config) in ODD_ENCODERS.items()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,14 @@ import pyarrow as pa
 import torch
 
 from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.data.encoding import load_tokenizer
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, StartWeights, TaskData, Updates
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.inputs import tokenizer_call
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.history import PlanHistory
@@ -129,6 +131,12 @@ def build_method(
         for head in built.model.heads.values():
             head.double()
     return built, parts
+
+
+def learn_tokenizer(method: Any, folder: Path) -> None:
+    """Let the folders that the method exports say of the encoder's tokenizer what a run's do."""
+    tokenizer = load_tokenizer(folder, "classification")
+    method.context.tokenizer_call = tokenizer_call(method.context.encoder, tokenizer)
 
 
 def random_sources(

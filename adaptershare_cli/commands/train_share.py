@@ -19,7 +19,7 @@ from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.results import print_run
-from adaptershare_cli.runs.rows import WHOLE
+from adaptershare_cli.runs.rows import WHOLE, check_fit
 from adaptershare_cli.settings import check_settings
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.studies.selected import Selected
@@ -49,6 +49,7 @@ def train_share(
         prepared, limits = chosen.prepared, chosen.limits
     else:
         prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
+    check_fit(context.encoder, prepared)
     starts = {seed: start_of(prepared, seed) for seed in seeds}
     pending = [
         executor.submit(

@@ -14,6 +14,7 @@ from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.from_run import starts_from_run
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.results import print_run
+from adaptershare_cli.runs.rows import check_fit
 from adaptershare_cli.settings import StartSettings
 from adaptershare_cli.store.artefact import Artefact
 
@@ -28,6 +29,7 @@ def train_single(
         check_adapter_name(definition.name)
     starts = starts_from_run(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
+    check_fit(context.encoder, prepared)
     executor = open_executor(context)
     pending = [
         executor.submit(

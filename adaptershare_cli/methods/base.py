@@ -62,8 +62,9 @@ class StartWeights:
 class MethodContext:
     """All that a method may use.
 
-    `start` is what the method's own `start` module read of what the run builds on (None: nothing). `plan_changed(step,
-    before, after)` shows the user a new plan; `records` go into the run's tables.
+    `start` is what the method's own `start` module read of what the run builds on (None: nothing), `tokenizer_call`
+    what exported folders say of the tokenizer (`model.inputs`). `plan_changed(step, before, after)` shows the user a
+    new plan; `records` go into the run's tables.
     """
 
     encoder: PreTrainedModel
@@ -74,6 +75,7 @@ class MethodContext:
     seed: int
     weights: StartWeights = field(default_factory=StartWeights)
     start: Any = None
+    tokenizer_call: Mapping[str, Any] = field(default_factory=dict)
     plan_changed: Callable[[int, SharingPlan, SharingPlan], None] = lambda step, before, after: None
     records: Records = field(default_factory=dict)
     encoder_parameters: int = field(init=False)  # of the encoder as it was loaded: no method has added to it yet

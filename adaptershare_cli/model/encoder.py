@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,7 +13,6 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.families import FAMILIES, EncoderFamily, Projection
 from adaptershare_cli.model.source import EncoderSource
@@ -63,35 +61,6 @@ def family_of(encoder: PreTrainedModel) -> EncoderFamily:
 def layers_of(encoder: PreTrainedModel) -> list[nn.Module]:
     """The encoder's layers, in order."""
     return list(cast(nn.ModuleList, encoder.get_submodule(family_of(encoder).layer_list)))
-
-
-def knows_segments(encoder: PreTrainedModel) -> bool:
-    """Whether the encoder tells segments (`token_type_ids`) apart."""
-    return family_of(encoder).segments(encoder) > 0
-
-
-def check_inputs(encoder: PreTrainedModel, tasks: Mapping[str, Sequence[Rows]], pad_token: int) -> None:
-    """Raise UserError where rows of a task do not fit `encoder`: too many tokens, unknown tokens or segments."""
-    family = family_of(encoder)
-    known = cast(nn.Embedding, encoder.get_input_embeddings()).num_embeddings
-    positions, segments = family.positions(encoder), family.segments(encoder)
-    for task, parts in tasks.items():
-        longest = max(int(rows.lengths.max(initial=0)) for rows in parts)
-        if positions is not None and longest > positions:
-            raise UserError(
-                f"Task {task} has inputs of {longest} tokens, the encoder takes {positions}",
-                where="--model",
-                fix=f"Use --max-seq-length {positions} or less.",
-            )
-        token = max(pad_token, *(int(rows.tokens.max(initial=0)) for rows in parts))
-        segment = max(0 if rows.types is None else int(rows.types.max(initial=0)) for rows in parts)
-        for what, found, size in [("token", token, known)] + ([("segment", segment, segments)] if segments else []):
-            if found >= size:
-                raise UserError(
-                    f"Task {task} has the {what} number {found}, the encoder knows 0 to {size - 1}",
-                    where="--model",
-                    fix="Tokenizer and weights of the encoder's folder must belong together.",
-                )
 
 
 @dataclass(frozen=True)

@@ -29,24 +29,31 @@ _TEMPLATES = "model/templates"
 
 
 def export_task(
-    model: MultiTaskModel, task: str, folder: Path, matrices: Mapping[str, torch.Tensor] | None = None
+    model: MultiTaskModel,
+    task: str,
+    folder: Path,
+    tokenizer_call: Mapping[str, Any],
+    matrices: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write adapter (`adapter_config.json`, `adapter.safetensors`), head (`head.safetensors`, `head.json`), README.md.
 
     A model with fusion has a folder `adapters/<name>/` for each adapter, and `fusion/`, instead of the one adapter;
     one without adapters has `matrices` of the encoder, by their names in it, in `encoder.safetensors`.
     Where the encoder's layer norms were trained, they stand in `layer_norms.safetensors`. Same weights, same bytes.
+    README.md calls the tokenizer with `tokenizer_call` (`model.inputs`) beyond the usual.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    call = "".join(f", {name}={value!r}" for name, value in tokenizer_call.items())
     if matrices is not None:
         _save(matrices, folder / ENCODER_FILE)
-        _export_head(model, task, folder, f"{_TEMPLATES}/load_encoder.j2")
+        _export_head(model, task, folder, f"{_TEMPLATES}/load_encoder.j2", tokenizer_call=call)
     elif model.fusion is None:
         model.bank.export(task, folder)
-        _export_head(model, task, folder, f"{_TEMPLATES}/load_adapter.j2")
+        _export_head(model, task, folder, f"{_TEMPLATES}/load_adapter.j2", tokenizer_call=call)
     else:
         _export_fusion(model.fusion, task, folder)
-        _export_head(model, task, folder, f"{_TEMPLATES}/load_fusion.j2", sources=model.fusion.sources())
+        sources = model.fusion.sources()
+        _export_head(model, task, folder, f"{_TEMPLATES}/load_fusion.j2", tokenizer_call=call, sources=sources)
 
 
 def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
@@ -64,7 +71,7 @@ def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
 def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: str, **values: Any) -> None:
     """Head, trained layer norms and README.md; `adapter_lines` is the template of how to load the rest of the folder.
 
-    `values` are what that template needs besides the task.
+    `values` are what that template needs besides the task, and what all of them say of the tokenizer.
     """
     info = model.infos[task]
     linear = model.heads[task].linear

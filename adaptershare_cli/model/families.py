@@ -28,18 +28,17 @@ class Projection:
         return slice(self.part * size, (self.part + 1) * size)
 
 
-def _position_embeddings(encoder: Any) -> int | None:
-    return encoder.embeddings.position_embeddings.num_embeddings
+def _position_embeddings(config: Any) -> int | None:
+    return config.max_position_embeddings
 
 
-def _positions_after_padding(encoder: Any) -> int | None:
+def _positions_after_padding(config: Any) -> int | None:
     """RoBERTa counts positions from the number of the padding token + 1."""
-    return encoder.embeddings.position_embeddings.num_embeddings - (encoder.embeddings.padding_idx + 1)
+    return config.max_position_embeddings - (config.pad_token_id + 1)
 
 
-def _token_type_embeddings(encoder: Any) -> int:
-    segments = getattr(encoder.embeddings, "token_type_embeddings", None)
-    return 0 if segments is None else segments.num_embeddings
+def _token_types(config: Any) -> int:
+    return getattr(config, "type_vocab_size", 0)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class EncoderFamily:
         activation_inputs       Linears whose output goes into an activation: it stays in bf16 (`model.precision`)
         attention_dropout       the dropout between softmax and product where attention can run written out (not as
                                 one fused operation), or None
-    What it takes, each a function of the loaded encoder:
+    What it takes, each a function of its configuration as `transformers` reads it:
         positions               the longest input in tokens, or None where it has no limit
         segments                how many segments it tells apart; 0 where it knows none
     """
@@ -78,7 +77,7 @@ class EncoderFamily:
     activation_inputs: tuple[str, ...] = ("intermediate.dense",)
     attention_dropout: str | None = "attention.self.dropout"
     positions: Callable[[Any], int | None] = _position_embeddings
-    segments: Callable[[Any], int] = _token_type_embeddings
+    segments: Callable[[Any], int] = _token_types
 
 
 WITHOUT_POOLER = {"add_pooling_layer": False}

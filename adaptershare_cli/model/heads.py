@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
-from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from adaptershare_cli.data.batches import Batch
@@ -15,8 +14,9 @@ from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.answers import Targets
 from adaptershare_cli.model.adapters.bank import AdapterBank
-from adaptershare_cli.model.encoder import knows_segments, pool
+from adaptershare_cli.model.encoder import pool
 from adaptershare_cli.model.fusion import Fusion
+from adaptershare_cli.model.inputs import run_encoder
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.sharing.plan import SharingPlan
 
@@ -58,8 +58,6 @@ class MultiTaskModel:
         self.encoder, self.bank, self.pooling, self.fusion = encoder, bank, pooling, fusion
         self.infos = {info.name: info for info in infos}
         self.device = next(encoder.parameters()).device
-        # A tokenizer may give segments to an encoder that knows none.
-        self.segments = knows_segments(encoder)
         hidden_size = encoder.config.hidden_size
         self.heads = {i.name: Head(i, hidden_size, head_dropout, seed).to(self.device) for i in infos}
         for task, tensors in (initial_heads or {}).items():
@@ -83,10 +81,7 @@ class MultiTaskModel:
 
         `weights`, by their names in the encoder, stand in for its own tensors in this pass.
         """
-        inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
-        if weights:
-            return functional_call(self.encoder, dict(weights), (), inputs, tie_weights=False).last_hidden_state
-        return self.encoder(**inputs).last_hidden_state
+        return run_encoder(self.encoder, inputs, weights).last_hidden_state
 
     def read(self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
         """The outputs (A, outputs) of the task's head for the answers to hidden states (B, S, H)."""

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.data.encoding import PARTS
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import of_one_label
 from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.model.inputs import SEGMENTS, Extent, check_inputs
+from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, TaskRecord
 from adaptershare_cli.training.loop import TaskParts
@@ -64,6 +67,27 @@ def _contents(prepared: Iterable[Artefact], parts: Callable[[Artefact], Iterable
 
 def _column(artefact: Artefact, part: str) -> list[str]:
     return artefact.table(f"{part}.parquet", ["content"])["content"].to_pylist()
+
+
+def check_fit(encoder: EncoderSource, prepared: Sequence[Artefact]) -> None:
+    """Raise UserError where rows of a task do not fit the encoder. To be called before the first of several trainings.
+
+    Looked at is what the tables' footers say, so that it takes no time.
+    """
+    check_inputs(encoder.folder, {artefact.name: _extent(artefact) for artefact in prepared})
+
+
+def _extent(artefact: Artefact) -> Extent:
+    record, largest = PreproRecord.of(artefact), dict.fromkeys(("length", "input_ids", SEGMENTS), 0)
+    largest["input_ids"] = record.pad_token
+    for part in (*PARTS, *record.scored):
+        footer = pq.read_metadata(artefact.file(f"{part}.parquet"))
+        groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
+        for column in (group.column(place) for group in groups for place in range(group.num_columns)):
+            name, statistics = column.path_in_schema.partition(".")[0], column.statistics
+            if name in largest and statistics is not None and statistics.has_min_max:
+                largest[name] = max(largest[name], statistics.max)
+    return Extent(*largest.values())
 
 
 def read_parts(

@@ -15,12 +15,14 @@ import torch
 from transformers import PreTrainedModel
 
 from adaptershare_cli import schemas
+from adaptershare_cli.data.encoding import load_tokenizer
 from adaptershare_cli.kinds import of_one_label, prediction_tables
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
 from adaptershare_cli.methods.start import Start
-from adaptershare_cli.model.encoder import check_inputs, load_encoder
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.inputs import tokenizer_call
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext, ensure
@@ -88,7 +90,6 @@ class _Training:
         with self.context.reporter.training(name, updates.total) as view:
             encoder = load_encoder(job.encoder, device)
             pad_token = PreproRecord.of(job.prepared[0]).pad_token
-            check_inputs(encoder, {task: part.all() for task, part in parts.items()}, pad_token)
             method = self._method(encoder, parts, updates, pad_token, view)
             trainer = Trainer(
                 method, parts, job.training, precision, job.runtime.checkpoint_steps,
@@ -138,9 +139,14 @@ class _Training:
                 seed=job.seed,
                 weights=beginning.weights,
                 start=beginning.own,
+                tokenizer_call={} if job.lean else self._tokenizer_call(encoder),
                 plan_changed=lambda step, before, after: view.table(plan_table(after, f"step {step}", before)),
             )
         )
+
+    def _tokenizer_call(self, encoder: PreTrainedModel) -> dict[str, Any]:
+        kind = next(iter(self.infos.values())).kind
+        return tokenizer_call(encoder, load_tokenizer(self.job.encoder.folder, kind))
 
     def _train(self, trainer: Trainer, view: TrainingView) -> None:
         checkpoint = self.store.load(self.job.runtime.inexact, view.note)

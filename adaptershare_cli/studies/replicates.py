@@ -18,6 +18,7 @@ from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.model.inputs import run_encoder
 from adaptershare_cli.model.stored import load_task
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
@@ -152,9 +153,8 @@ class Replicates:
         encoder = self._encoder()
 
         def encode(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            inputs = {name: tensor.to(encoder.device) for name, tensor in inputs.items()}
-            hidden = encoder(**inputs).last_hidden_state
-            return pool(hidden, inputs["attention_mask"], self.context.training.pooling)
+            hidden = run_encoder(encoder, inputs).last_hidden_state
+            return pool(hidden, inputs["attention_mask"].to(hidden.device), self.context.training.pooling)
 
         return encode
 

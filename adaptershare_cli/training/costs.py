@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from adaptershare_cli.data.batches import Batch
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.adapters.bank import no_adapter
+from adaptershare_cli.model.inputs import run_encoder
 from adaptershare_cli.training.protocol import Method
 
 HEAD = "head/"  # how every method names the tensors of heads
@@ -78,10 +79,8 @@ def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], 
     inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
     targets = KINDS[method.context.data.infos[task].kind].cost_targets(length)
     example = Batch(task, inputs, targets, np.zeros(1, dtype=np.int64))
-    encoder = method.context.encoder
-    on_device = {name: tensor.to(encoder.device) for name, tensor in inputs.items()}
     with no_adapter():
-        bare = multiply_adds(lambda: encoder(**on_device))
+        bare = multiply_adds(lambda: run_encoder(method.context.encoder, inputs))
     return TaskCosts(
         stored=count_values(serving.values()),
         heads=_heads(serving),

@@ -12,6 +12,7 @@ from adaptershare_cli.data.batches import Batch, Rows, ordered_batches
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.model.inputs import run_encoder
 
 
 @torch.inference_mode()
@@ -39,9 +40,9 @@ def attention_rows(
     model.eval()
     sums: dict[tuple[int, str], np.ndarray] = {}
     for batch in ordered_batches(task, rows, batch_size, pad_token):
-        inputs = {name: tensor.to(model.device) for name, tensor in batch.inputs.items()}
         with model.active(task):
-            found = model.encoder(**inputs, output_adapter_fusion_attentions=True)["adapter_fusion_attentions"]
+            given = run_encoder(model.encoder, batch.inputs, output_adapter_fusion_attentions=True)
+        found = given["adapter_fusion_attentions"]
         weight = batch.inputs["attention_mask"].double().numpy()
         weight /= weight.sum(1, keepdims=True)
         for layer, sites in found.get(fusion.names[task], {}).items():

@@ -33,10 +33,6 @@ class TaskParts:
     select: Rows
     scored: dict[str, Rows]
 
-    def all(self) -> list[Rows]:
-        """The rows of every part."""
-        return [self.train, self.heldout, self.select, *self.scored.values()]
-
 
 @dataclass(frozen=True)
 class Progress:

@@ -94,24 +94,58 @@ def test_rows_that_the_encoder_cannot_take(
     refused(*share(tmp_path / "w2", "--model", few), says=says)
     if kind not in ("bert", "electra"):
         return
-    file = own_project / "data" / "set" / "second-train.csv"
-    for name in (file, file.with_name("second-dev.csv")):
-        lines = name.read_text().splitlines()
-        name.write_text("\n".join(["text,text_pair,label", *(f"the film,{line}" for line in lines[1:])]) + "\n")
-    single = smaller(encoders[kind], tmp_path / "single", type_vocab_size=1)
-    says = ("Task second has the segment number 1, the encoder knows 0 to 0",)
-    refused(*share(tmp_path / "w3", "--model", single, root=own_project), says=says)
+    add_pairs(own_project, "second")
+    three = rewritten(encoders[kind], tmp_path / "three", "tokenizer.json", third_segment)
+    says = ("Task second has the segment number 2, the encoder knows 0 to 1", "belong together")
+    refused(*share(tmp_path / "w3", "--model", three, root=own_project), says=says)
 
 
-def test_segments_for_an_encoder_that_knows_none(share: Share, encoders: dict[str, Path], tmp_path: Path) -> None:
-    names = ["input_ids", "token_type_ids", "attention_mask"]
-    model = rewritten(
-        encoders["distilbert"], tmp_path / "e", "tokenizer_config.json", lambda c: c.update(model_input_names=names)
-    )
-    good(*share(tmp_path / "w", "--model", model, "--method", "shared"))
-    good(*share(tmp_path / "w2", "--model", encoders["distilbert"], "--method", "shared"))
-    one, other = (only(tmp_path, f"{w}/train-share/*/predictions.parquet").read_bytes() for w in ("w", "w2"))
-    assert one == other  # segments are left out
+def add_pairs(root: Path, task: str) -> None:
+    """Make the task's rows pairs of texts."""
+    for file in (root / "data" / "set").glob(f"{task}-*.csv"):
+        lines = file.read_text().splitlines()
+        file.write_text("\n".join(["text,text_pair,label", *(f"the film,{line}" for line in lines[1:])]) + "\n")
+
+
+def third_segment(tokenizer: dict[str, Any]) -> None:
+    """Second texts are segment 2."""
+    for part in tokenizer["post_processor"]["pair"][3:]:
+        next(iter(part.values()))["type_id"] = 2
+
+
+def test_a_task_that_does_not_fit_is_told_before_others_are_trained(
+    share: Share, encoder: Path, tmp_path: Path, own_project: Path
+) -> None:
+    """Trainings of tasks one after the other: all of them are looked at before the first."""
+    file = own_project / "data" / "set" / "second-dev.csv"
+    file.write_text(f"{file.read_text()}{'good ' * 40},a\n")
+    short = smaller(encoder, tmp_path / "short", max_position_embeddings=30)
+    for command in ((), ("--method", "adapterfusion")):
+        arguments = share(tmp_path / "w", "--model", short, *command, root=own_project)
+        if not command:
+            arguments = ("train-single", *arguments[1:])
+        refused(*arguments, says=("Task second has inputs of 42 tokens, the encoder takes 30", "--max-seq-length 30"))
+        assert not made_by(tmp_path / "w", "train-single")
+
+
+@pytest.mark.parametrize(("kind", "odd"), [("distilbert", "distilbert-segments"), ("roberta", "roberta-segments")])
+def test_segments_for_an_encoder_that_knows_none(
+    kind: str, odd: str, share: Share, odd_encoders: dict[str, Path], tmp_path: Path, own_project: Path
+) -> None:
+    """They are left out, of pairs too, and by all that runs the encoder: training, fusion, measures."""
+    add_pairs(own_project, "second")
+    silent = rewritten(
+        odd_encoders[odd], tmp_path / "e", "tokenizer_config.json",
+        lambda c: c.update(model_input_names=["input_ids", "attention_mask"]),
+    )  # fmt: skip
+    few = ("--max-steps", "3", "--task-sampling", "uniform", "--method", "adapterfusion")
+    good(*share(tmp_path / "w", *few, "--model", odd_encoders[odd], root=own_project))
+    good(*share(tmp_path / "w2", *few, "--model", silent, root=own_project))
+    for table in ("predictions", "attention"):
+        one, other = (only(tmp_path, f"{w}/train-share/*/{table}.parquet").read_bytes() for w in ("w", "w2"))
+        assert one == other
+    measures = ("correlate", "--measure", "text,fisher,gradts", "--samples", "8", "--target-steps", "1", "--model")
+    good(*measures, odd_encoders[odd], "-w", tmp_path / "w")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"version": "1.0", "model": {"type": "no such"}}'])

@@ -26,7 +26,8 @@ from adaptershare_cli.methods.planned.method import PlannedMethod
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.core import INFOS, build_method, outputs_of, random_parts, random_sources, scramble
+from tests.conftest import ODD_ENCODERS
+from tests.core import INFOS, build_method, learn_tokenizer, outputs_of, random_parts, random_sources, scramble
 
 TASKS = ("first", "score", "first-2")
 GENERATED = ("hyperformer", "hyperformer++")
@@ -126,9 +127,12 @@ def rows_of(folder: Path, texts: list) -> Rows:
 
 
 @pytest.fixture(scope="module")
-def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str, str], Case]:
+def cases(
+    encoders: dict[str, Path], odd_encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str, str], Case]:
     """Every exported task of (encoder, pooling or method, task), loaded in one other process."""
     root = tmp_path_factory.mktemp("exported")
+    encoders = {**encoders, **odd_encoders}
     orders, made = [], {}
     methods: dict[tuple[str, str], Any] = {
         (kind, way): scrambled(encoders[kind], *(("mean", way) if way in GENERATED else (way,)))
@@ -136,13 +140,16 @@ def cases(encoders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     }
     methods |= {(kind, "adapterfusion"): attending(encoders[kind], kind == "bert") for kind in ("bert", "distilbert")}
     methods["bert", "fuse"] = fused(encoders["bert"])
+    methods |= {(kind, way): scrambled(encoders[kind], way) for kind, way in ODD if way in ("mean", "cls")}
+    methods |= {(kind, "adapterfusion"): attending(encoders[kind]) for kind, way in ODD if way == "adapterfusion"}
     methods |= {(kind, variant): sparse(encoders[kind], variant.partition("-")[2]) for kind, variant in SPARSE}
     for (kind, pooling), method in methods.items():
         method.eval_mode()
+        learn_tokenizer(method, encoders[kind])
         for task in TASKS:
             folder = root / f"{kind}-{pooling}" / task
             method.export(task, folder)
-            texts = PAIRS if (kind, task) == ("bert", "first-2") else TEXTS
+            texts = PAIRS if task == "first-2" and kind in ("bert", *odd_encoders) else TEXTS
             batch = make_batch(task, rows_of(encoders[kind], texts), np.arange(len(texts)), 0)
             with torch.no_grad():
                 made[kind, pooling, task] = Case(folder, method.logits(batch), batch.inputs["input_ids"], {})
@@ -172,10 +179,15 @@ SPARSE = [
     ("distilbert", "sparse-encoder"), ("electra", "sparse-encoder"),
 ]  # fmt: skip
 FUSED = [("bert", "adapterfusion"), ("distilbert", "adapterfusion"), ("bert", "fuse")]
+# `cls` reads the first token, which is padding where that stands on the left.
+ODD = [
+    *((kind, "cls" if "left" in kind else "mean") for kind in ODD_ENCODERS),
+    ("distilbert-segments", "adapterfusion"),
+]
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED, *SPARSE])
+@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED, *SPARSE, *ODD])
 def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     cases: dict[tuple[str, str, str], Case], kind: str, variant: str, task: str
 ) -> None:
@@ -195,7 +207,7 @@ def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
 
 def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path]) -> None:
     for (kind, variant, task), case in cases.items():
-        if (kind, variant) in FUSED:
+        if variant in ("adapterfusion", "fuse"):
             names = {path.relative_to(case.folder).as_posix() for path in case.folder.rglob("*") if path.is_file()}
             assert names == fused_files(variant)
         else:
@@ -209,11 +221,11 @@ def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Ca
             if path.suffix == ".safetensors":
                 with safe_open(path, "pt") as file:
                     assert len(file.metadata() or {}) <= 1  # several would be written in a random order
-        if (kind, variant) in FUSED or variant == "sparse-encoder":
+        if variant in ("adapterfusion", "fuse", "sparse-encoder"):
             continue
         config = json.loads((case.folder / "adapter_config.json").read_text())
         assert "model_name" not in config
-        assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind, 32)
+        assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind.partition("-")[0], 32)
         assert config["config"]["reduction_factor"] == 4
 
 

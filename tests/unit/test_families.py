@@ -15,13 +15,13 @@ from torch import nn
 from adaptershare_cli.model.encoder import (
     attention_sites,
     family_of,
-    knows_segments,
     layer_matrices,
     layers_of,
     load_encoder,
     pool,
 )
 from adaptershare_cli.model.families import FAMILIES, Projection
+from adaptershare_cli.model.inputs import knows_segments
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.loop import Hooks, Trainer
@@ -50,7 +50,7 @@ def test_a_record_fits_its_encoder(encoders: dict[str, Path], model_type: str) -
         assert len(paths) == 4 and paths | set(family.activation_inputs) < linears
         assert family.attention_dropout is None or isinstance(named[family.attention_dropout], nn.Dropout)
     # Tokens beyond the last position fail, those up to it do not.
-    positions = family.positions(encoder)
+    positions = family.positions(encoder.config)
     assert positions == (65 if model_type == "roberta" else 66)
     assert encoder(torch.full((1, positions), 5)).last_hidden_state.shape == (1, positions, 32)
     with pytest.raises((IndexError, RuntimeError)):

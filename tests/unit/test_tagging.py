@@ -26,7 +26,7 @@ from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.interference import unit_rows
 from adaptershare_cli.training.costs import count_costs
 from adaptershare_cli.training.evaluation import predict
-from tests.core import MIXED, WORD_INFOS, build_method, random_parts, random_sources, scramble
+from tests.core import MIXED, WORD_INFOS, build_method, learn_tokenizer, random_parts, random_sources, scramble
 from tests.unit.test_words import save_tokenizer, table
 
 TAGS = WORD_INFOS["tags"]
@@ -137,13 +137,14 @@ SENTENCES = [
 
 @pytest.mark.parametrize(
     ("model_type", "method_name"),
-    [("bert", "shared"), ("bert", "adapterfusion"), ("roberta", "shared"), ("bytes", "shared")],
-)
+    [("bert", "shared"), ("bert", "adapterfusion"), ("roberta", "shared"), ("bytes", "shared"),
+     ("distilbert-segments", "shared"), ("electra-padded-left", "shared")],
+)  # fmt: skip
 def test_the_readme_snippet_gives_our_logits_bit_for_bit(
-    encoders: dict[str, Path], tmp_path: Path, model_type: str, method_name: str
+    encoders: dict[str, Path], odd_encoders: dict[str, Path], tmp_path: Path, model_type: str, method_name: str
 ) -> None:
     """What stands in an exported folder loads with plain `adapters` and torch alone."""
-    encoder = encoders.get(model_type)
+    encoder = {**encoders, **odd_encoders}.get(model_type)
     if encoder is None:  # a RoBERTa with a byte-level tokenizer, to which a blank before a word matters
         encoder = Path(shutil.copytree(encoders["roberta"], tmp_path / "encoder"))
         save_tokenizer(encoder, "bytes")
@@ -155,6 +156,7 @@ def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     method, _ = build_method(encoder, method_name, parts, training, **stage_one)
     scramble(method.names(), 6)
     method.eval_mode()
+    learn_tokenizer(method, encoder)
     method.export("tags", tmp_path / "exported")
     splits = {"train": table([]), "dev": table(SENTENCES)}
     tokenizer = load_tokenizer(encoder, "tagging")

@@ -34,7 +34,7 @@ def _beginning(text: str | None, tokenizer: Any, max_length: int) -> str | None:
     """Of a very long text enough whole words to fill an input and more; the tokens of what follows would be cut off."""
     most = BEGINNING * max_length
     end = text.find(" ", most) if text is not None and len(text) > most else -1
-    if text is None or end < 0:
+    if text is None or end < 0 or tokenizer.truncation_side == "left":  # the end is kept of it
         return text
     found = tokenizer(text[:end], add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
     return text[:end] if len(found) > max_length else text

@@ -122,7 +122,7 @@ class AdapterFusion:
 
     def export(self, task: str, folder: Path) -> None:
         """Write all adapters that the task attends over, its fusion modules and its head into `folder`."""
-        export_task(self.model, task, folder)
+        export_task(self.model, task, folder, self.context.tokenizer_call)
 
     def finish(self, folder: Path) -> None:
         """Record what each target attends to on its select rows."""

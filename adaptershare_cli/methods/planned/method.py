@@ -242,7 +242,7 @@ class PlannedMethod:
     def export(self, task: str, folder: Path) -> None:
         """Write the task's adapter and head into `folder`."""
         self.model.eval()
-        export_task(self.model, task, folder)
+        export_task(self.model, task, folder, self.context.tokenizer_call)
 
     def finish(self, folder: Path) -> None:
         """Record what each task attends to, where layers are fused; nothing is kept beside the tasks' folders."""

@@ -265,7 +265,8 @@ class SparseSharing:
         """Write the task's adapter (or its encoder matrices), with its mask multiplied in, and its head."""
         self.model.eval()
         with self.model.only_subnet(task) as matrices:
-            export_task(self.model, task, folder, matrices if self.settings.prune == "encoder" else None)
+            of_encoder = matrices if self.settings.prune == "encoder" else None
+            export_task(self.model, task, folder, self.context.tokenizer_call, of_encoder)
 
     def finish(self, folder: Path) -> None:
         """Record every task's masks, packed, with their rates."""
