@@ -34,13 +34,11 @@ def test_nothing_else_runs_an_encoder() -> None:
     """A call with unpacked inputs stands in `model.inputs` alone, so that no other place decides what is given."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and any(keyword.arg is None for keyword in node.keywords):
-                name = ast.unparse(node.func).rpartition(".")[2]
-                if name in ("encoder", "functional_call"):
-                    found.add(path.relative_to(PACKAGE).as_posix())
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "functional_call":
-                found.add(path.relative_to(PACKAGE).as_posix())
+        text = path.read_text(encoding="utf-8")
+        calls = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)) if "(**" in text else ()
+        unpacked = [node for node in calls if any(keyword.arg is None for keyword in node.keywords)]
+        if "functional_call(" in text or any(ast.unparse(call.func).endswith("encoder") for call in unpacked):
+            found.add(path.relative_to(PACKAGE).as_posix())
     assert found == {"model/inputs.py"}
 
 
@@ -80,9 +78,8 @@ def test_a_users_call_gives_what_training_gave(odd_encoders: dict[str, Path], na
     pairs = [("the film was good", "a dull plot"), ("i", "the awful service but it was cheap")]
     rows = rows_of(pairs, tokenizer)
     ours = pad([(rows, np.arange(2))], tokenizer.pad_token_id)
-    theirs = tokenizer(
-        *zip(*pairs, strict=True), padding=True, return_tensors="pt", **tokenizer_call(encoder, tokenizer)
-    )
+    call = tokenizer_call(encoder, tokenizer)
+    theirs = tokenizer(*zip(*pairs, strict=True), padding=True, return_tensors="pt", **call)
     with torch.inference_mode():
         expected = run_encoder(encoder, ours).last_hidden_state
         assert torch.equal(encoder(**theirs).last_hidden_state, expected)
@@ -108,19 +105,20 @@ def test_a_very_long_text_is_cut_where_the_tokenizer_cuts(encoder: Path, side: s
     assert rows.tokens.tolist() == [2, *[word] * 4, 3]
 
 
-@pytest.mark.parametrize("name", ["distilbert-segments", "roberta-segments"])
 @pytest.mark.parametrize("method_name", METHODS)
 def test_every_method_trains_on_segments_that_its_encoder_does_not_know(
-    odd_encoders: dict[str, Path], tmp_path: Path, name: str, method_name: str
+    odd_encoders: dict[str, Path], tmp_path: Path, method_name: str
 ) -> None:
     """To the end, with what it records and exports."""
-    folder, tasks = odd_encoders[name], ("first", "score")
+    folder, tasks = odd_encoders["distilbert-segments"], ("first", "score")
     training = TrainingSettings(max_steps=2, per_device_train_batch_size=4, reduction_factor=4)
     options: dict[str, Any] = {}
     if method_name == "adapterfusion":
         options = {"start": random_sources(folder, tasks, training), "task_steps": dict.fromkeys(tasks, 1)}
     if method_name == "adaptershare":
         options = {"fuse": True, "guard": "none", "max_interference": -1.0, "check_every": 1, "first_check": 1}
+    if method_name == "sparse-sharing":
+        options = {"rounds": 1, "round_epochs": 0.4}
     if METHODS[method_name].needs_plan:
         options["plan_history"] = given_plans(tasks)
     method, parts = build_method(folder, method_name, random_parts(tasks, 12), training, **options)
