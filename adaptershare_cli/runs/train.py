@@ -106,7 +106,7 @@ class _Training:
         timing = {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()}
         timing["training_seconds"] += job.start.seconds
         record = self._record(trainer, costs, parts, leaked, updates, precision)
-        return {"info": record.to_json(), "timing": timing}
+        return {"info": record.to_json(), "timing": timing, "origin": {"encoder": str(job.encoder.folder.resolve())}}
 
     def _tell_leaks(self, leaked: Mapping[str, int]) -> None:
         for task, count in leaked.items() if not self.job.lean else ():

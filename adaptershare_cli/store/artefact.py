@@ -1,8 +1,8 @@
 """One artefact: what its `artefact.json` says, whether that holds, and its files.
 
 `artefact.json` has the SHA-256 of every file and, as `checksum`, of itself: a byte that changed anywhere is found.
-Beside the hashed files lie `timing.json` (durations) and `origin.json` (the command that made it): they may differ
-between two makings of the same artefact.
+Beside the hashed files lie `timing.json` (durations) and `origin.json` (the command that made it, and where its encoder
+lay): they may differ between two makings of the same artefact.
 """
 
 from __future__ import annotations
@@ -76,13 +76,22 @@ class Artefact:
     @property
     def command(self) -> str:
         """The command that makes it anew where it lies now; "" where that is not known any more."""
-        try:
-            command = json.loads((self.path / ORIGIN).read_text(encoding="utf-8"))["command"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
         # One that an earlier version recorded names the workspace as it was then; what stands last counts.
         workspace = shlex.join(["--workspace", str(workspace_of(self.path).absolute())])
-        return f"{command} {workspace}" if command and isinstance(command, str) else ""
+        command = self._origin("command")
+        return f"{command} {workspace}" if command else ""
+
+    @property
+    def encoder_folder(self) -> str:
+        """Where the encoder lay that a run was trained on, on the machine that made it; "" where that is not known."""
+        return self._origin("encoder")
+
+    def _origin(self, name: str) -> str:
+        try:
+            found = json.loads((self.path / ORIGIN).read_text(encoding="utf-8"))[name]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return found if isinstance(found, str) else ""
 
     def file(self, name: str) -> Path:
         """The path of one of its files. Raises UserError for a name that `artefact.json` does not list."""

@@ -145,9 +145,9 @@ class Workspace:
     ) -> Artefact:
         """Build an artefact in a partial folder, then rename it into place; an older one stands until then.
 
-        `build(folder)` writes the files and returns `{"content": …, "info": …, "timing": …}` (content: by default the
-        hash of all files); `describe` goes into `artefact.json` (request, inputs, versions). Raises RunError where the
-        disk does not take it.
+        `build(folder)` writes the files and returns `{"content": …, "info": …, "timing": …, "origin": …}` (content: by
+        default the hash of all files; timing and origin are not hashed); `describe` goes into `artefact.json` (request,
+        inputs, versions). Raises RunError where the disk does not take it.
         """
         final = self.path(stage, name, key)
         partial = final.with_name(PARTIAL + final.name)
@@ -156,8 +156,9 @@ class Workspace:
             built = build(partial)
             if built.get("timing") is not None:
                 write_json(partial / TIMING, built["timing"])
-            if self.command:
-                write_json(partial / ORIGIN, {"command": self.command})
+            origin = {**({"command": self.command} if self.command else {}), **built.get("origin", {})}
+            if origin:
+                write_json(partial / ORIGIN, origin)
             follow_umask(partial)
             files = hash_files(partial)
             content = built.get("content") or digest(files)

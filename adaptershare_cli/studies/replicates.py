@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.inputs import run_encoder
+from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
 from adaptershare_cli.model.stored import load_task
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
@@ -36,8 +38,8 @@ from adaptershare_cli.training.loop import TaskParts
 class Replicates:
     """Runs that differ in nothing but their seeds, and how to train and compute as they did.
 
-    `runs` are by seed; `context` has their training and runtime settings, and the encoder: the one that they name, or
-    the one that --model names.
+    `runs` are by seed; `context` has their training and runtime settings, and what --model named ("": nothing, so it is
+    the encoder that they recorded).
     """
 
     context: StageContext
@@ -126,14 +128,31 @@ class Replicates:
 
     @cached_property
     def checked_context(self) -> StageContext:
-        """The context, once it is sure that --model names the encoder that the runs used."""
-        if self.context.encoder.weights != self.record.encoder_weights:
+        """The context, with the encoder that the runs used: that of --model, or the one that they recorded.
+
+        A name that may be a folder's is never asked of the hub. Raises UserError where it is another encoder, or the
+        runs' own is not found again.
+        """
+        context, name, weights = self.context, self.record.encoder_name, self.record.encoder_weights
+        if not context.model:
+            places = [Path(run.encoder_folder) for run in self.runs.values() if run.encoder_folder]
+            found = find_encoder(name, weights, places)
+            if found is None and not is_hub_id(name):
+                there = [str(place) for place in places if place.is_dir()]
+                raise UserError(
+                    f"The encoder {name!r} of {self.first.label} is not found again: it was a folder, or is a model of "
+                    "the hub that is not in this machine's cache",
+                    where=f"{there[0]} holds another one now" if there else "--model",
+                    fix=f"Give its folder: --model FOLDER. (Of the hub: --model {name}.)",
+                )
+            context = replace(context, located=found, model=name)
+        if context.encoder.weights != weights:
             raise UserError(
-                f"--model {self.context.model} is not the encoder that {self.first.label} was trained on",
-                where=f"it was trained on {self.record.encoder_name}",
-                fix="Name that encoder with --model.",
+                f"--model {context.model} is not the encoder that {self.first.label} was trained on",
+                where=f"it was trained on {name}",
+                fix=NAME_IT,
             )
-        return self.context
+        return context
 
     def model(self, seed: int, trained: Mapping[str, Artefact]) -> MultiTaskModel:
         """All tasks on one encoder, each with its own adapter and head: those of `trained`, or fresh ones."""
@@ -211,7 +230,7 @@ def _as_recorded(context: StageContext, run: Artefact, model: str | None, runtim
     recorded = {name: request[name] for name in ("device", "precision", "threads")}
     return replace(
         context,
-        model=model or record.encoder_name,
+        model=model or "",
         training=training_settings(record.training),
         runtime=RuntimeSettings(**{**recorded, **runtime}),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.model.source import NAME_IT
 from adaptershare_cli.runs.choose import matches
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import Limits
@@ -36,7 +37,7 @@ def find_selection(context: StageContext, spec: str, target: str | None) -> Sele
         raise UserError(
             f"{artefact.path.name} was selected for another encoder ({record.encoder['name']})",
             where=f"--selection, --model {context.model}",
-            fix="Name that encoder with --model.",
+            fix=NAME_IT,
         )
     if not record.auxiliaries:
         raise UserError(

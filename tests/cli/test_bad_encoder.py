@@ -138,7 +138,7 @@ def test_segments_for_an_encoder_that_knows_none(
         odd_encoders[odd], tmp_path / "e", "tokenizer_config.json",
         lambda c: c.update(model_input_names=["input_ids", "attention_mask"]),
     )  # fmt: skip
-    few = ("--max-steps", "3", "--task-sampling", "uniform", "--method", "adapterfusion")
+    few = ("--max-steps", "6", "--task-sampling", "uniform", "--method", "adapterfusion")
     good(*share(tmp_path / "w", *few, "--model", odd_encoders[odd], root=own_project))
     good(*share(tmp_path / "w2", *few, "--model", silent, root=own_project))
     for table in ("predictions", "attention"):

@@ -205,7 +205,10 @@ def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
         assert not torch.equal(cases[kind, "mean", "first"].expected, cases[kind, "cls", "first"].expected)
 
 
-def test_only_safetensors_and_no_local_path(cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path]) -> None:
+def test_only_safetensors_and_no_local_path(
+    cases: dict[tuple[str, str, str], Case], encoders: dict[str, Path], odd_encoders: dict[str, Path]
+) -> None:
+    encoders = {**encoders, **odd_encoders}
     for (kind, variant, task), case in cases.items():
         if variant in ("adapterfusion", "fuse"):
             names = {path.relative_to(case.folder).as_posix() for path in case.folder.rglob("*") if path.is_file()}
