@@ -20,6 +20,7 @@ WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"  # names the shards
 SHARDS = "model-*.safetensors"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+CONVERTIBLE = ("pytorch_model.bin", "pytorch_model.bin.index.json")  # pickles that transformers knows
 WHOLE = "Download or save the encoder again, into an empty folder."
 BLOCK = 2**20  # bytes that are read at once
 # In the order in which safetensors writes them, the last first.
@@ -42,10 +43,13 @@ def weights_hash(folder: Path, model: str) -> str:
         return _hash_as_one(*((str(shard), *_stamp(shard)) for shard in shards))
     others = ", ".join(sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES))
     if others:
+        fix = f"If you trust whoever made it, convert it once: {_conversion(folder)}"
+        if not any((folder / name).is_file() for name in CONVERTIBLE):
+            fix = "Give a folder that save_pretrained of transformers wrote: it writes safetensors."
         raise UserError(
-            f"There is no {WEIGHTS} in the encoder's folder, only {others}, which is not read: it may be a pickle",
+            f"There is no {WEIGHTS} in the encoder's folder, only {others}, which may be a pickle and is not unpickled",
             where=f"--model {model}",
-            fix=f"If you trust whoever made it, convert it once: {_conversion(folder)}",
+            fix=fix,
         )
     raise UserError(
         f"There is no {WEIGHTS} in the encoder's folder, nor {INDEX}",
@@ -83,9 +87,10 @@ def _check_start(file: Path) -> None:
         start = opened.read(9)
     if len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") <= file.stat().st_size - 8:
         return
-    kind, fix = "no safetensors file", WHOLE
+    kind, fix = "no safetensors file", f"Nothing else is read, nor unpickled. {WHOLE}"
     if start.startswith((b"\x80", b"PK")):
-        kind, fix = "a pickle", f"If you trust it, rename it to pytorch_model.bin and run: {_conversion(file.parent)}"
+        kind = "a pickle, which is not unpickled"
+        fix = f"If you trust it, rename it to pytorch_model.bin and run: {_conversion(file.parent)}"
     elif start.startswith(b"version "):
         kind, fix = "a pointer of Git LFS, not the file itself", f"Run `git lfs pull` in {file.parent}."
     raise UserError(f"{file.name} is {kind}", where=str(file), fix=fix)

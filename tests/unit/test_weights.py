@@ -137,7 +137,7 @@ def test_a_pickle_is_converted_as_told(encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(encoder, folder)
     torch.save(AutoModel.from_pretrained(encoder).state_dict(), folder / "pytorch_model.bin")
     (folder / WEIGHTS).unlink()
-    with pytest.raises(UserError, match="only pytorch_model.bin, which is not read: it may be a pickle") as error:
+    with pytest.raises(UserError, match="only pytorch_model.bin, which may be a pickle and is not unpickled") as error:
         locate_encoder(str(folder))
     command = error.value.fix.partition(": ")[2]
     assert command.startswith("python -c ")
@@ -148,6 +148,15 @@ def test_a_pickle_is_converted_as_told(encoder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"{WEIGHTS} is a pickle") as error:
         locate_encoder(str(folder))
     assert error.value.fix.endswith(f"rename it to pytorch_model.bin and run: {command}")
+
+
+def test_a_pickle_that_nothing_converts(encoder: Path, tmp_path: Path) -> None:
+    """`transformers` reads no weights of this name, so no command is told that would end in an error."""
+    folder = Path(shutil.copytree(encoder, tmp_path / "e"))
+    (folder / WEIGHTS).rename(folder / "weights.ckpt")
+    with pytest.raises(UserError, match="only weights.ckpt") as error:
+        locate_encoder(str(folder))
+    assert "python" not in error.value.fix
 
 
 def follow(command: str, folder: Path) -> None:
