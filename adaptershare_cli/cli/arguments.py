@@ -118,7 +118,9 @@ TruthSeeds = Annotated[
 RunsModel = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
-        "--model", help="The runs' encoder, where it is not found again (a folder that was moved).", callback=paths.folder
+        "--model",
+        help="The runs' encoder, where it is not found again (a folder that was moved).",
+        callback=paths.folder,
     ),
 ]
 Plot = Annotated[
