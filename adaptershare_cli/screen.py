@@ -51,6 +51,9 @@ class Screen(Protocol):
     def made_artefact(self, label: str, detail: str = "", quiet: bool = False) -> None:
         """An artefact was made (`quiet`: it stands in the summary only)."""
 
+    def taken(self, what: str, how: str) -> None:
+        """What the command chose where the user did not, and how to choose otherwise; said once."""
+
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""
 

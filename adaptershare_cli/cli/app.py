@@ -86,6 +86,7 @@ def prepro(
     Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
     """
     context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
+    call.say_taken(model=model)
     from adaptershare_cli.commands.prepro import prepare
 
     return [prepare(context, definition) for definition in context.tasks(a.named(tasks))]
@@ -107,6 +108,7 @@ def train_single(
     Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
     """
     context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
+    call.say_taken(model=model)
     from adaptershare_cli.commands.train_single import train_single
 
     return train_single(context, context.tasks(a.named(tasks)), a.seed_list(seed, seeds), call.settings(StartSettings))
@@ -170,6 +172,7 @@ def train_share(
             _refuse_data_options(values, where=f"--preset {preset}")
         options = {name: value for name, value in values.items() if name in METHODS[method].options} | options
         context = context_with({**defaults, **values})
+    call.say_taken(method=method, model=model)
     from adaptershare_cli.commands.train_share import train_share
 
     return train_share(context, chosen, method, options, a.seed_list(seed, seeds))
@@ -231,6 +234,7 @@ def correlate(
     measure_settings(names, options, selection)  # a wrong option is refused before torch is imported
     runtime = {name: value for name, value in call.options.items() if name in of_runtime}
     context = call.context(runtime)
+    call.say_taken(measure=measure)
     from adaptershare_cli.commands.correlate import correlate_runs
 
     chosen_seeds = a.seed_list(0, seeds) if seeds is not None else None

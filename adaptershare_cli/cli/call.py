@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.scratch import use_scratch
-from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings
+from adaptershare_cli.settings import DownloadSettings, PreproSettings, RuntimeSettings, flag
 
 if TYPE_CHECKING:
     from adaptershare_cli.runs.context import StageContext
@@ -23,9 +23,9 @@ Artefacts: TypeAlias = "list[Artefact]"  # so that annotations are evaluated wit
 class Call:
     """A command as it was called.
 
-    `options` are the options of settings that were set, by name; `offered` are those, and other parameters, that
-    shared keys of --config set, with the keys: they count only where there is a use for them. `invocation` is the shell
-    command that repeats the call (without --force, and without the workspace).
+    `options` are the options of settings that were set, by name; `given` are the names of all that were set. `offered`
+    are options, and other parameters, that shared keys of --config set, with the keys: they count only where there is a
+    use for them. `invocation` is the shell command that repeats the call (without --force, and without the workspace).
     """
 
     command: str
@@ -36,6 +36,7 @@ class Call:
     force: bool = False
     no_wait: bool = False
     offered: Mapping[str, str] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
 
     def settings(self, cls: type) -> Any:
         """An instance of a settings class."""
@@ -80,6 +81,12 @@ class Call:
             runtime=settings_from(RuntimeSettings, values),
             chosen=frozenset(self.options),
         )
+
+    def say_taken(self, **defaults: str) -> None:
+        """Say which of the command's own options were not given, with the defaults that hold."""
+        for name, value in defaults.items():
+            if name not in self.given:
+                self.screen.taken(f"{flag(name)} {value}", f"the default; {flag(name)} names others")
 
     def finish(self, artefacts: Artefacts) -> None:
         """The summary: where things are, and as JSON what programs need."""

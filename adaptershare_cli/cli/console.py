@@ -48,6 +48,7 @@ class Terminal:
         self.has_bar = interactive and not self.console.is_dumb_terminal
         self.made: list[str] = []
         self.kept: list[str] = []
+        self.choices: list[str] = []
 
     def line(self, text: str) -> None:
         """One plain line."""
@@ -65,6 +66,12 @@ class Terminal:
         if not quiet:
             self.console.print(f"[green]made[/green]  {shown(label)}{'  ' + shown(detail) if detail else ''}")
 
+    def taken(self, what: str, how: str) -> None:
+        """What the command chose where the user did not, and how to choose otherwise; said once."""
+        if what not in self.choices:
+            self.choices.append(what)
+            self.console.print(f"[dim]taken[/dim] {shown(what)}  [dim]({shown(how)})[/dim]")
+
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""
         self.console.print(f"  {shown(text)}", style="cyan")
@@ -77,7 +84,7 @@ class Terminal:
     def finish(self, summary: dict[str, Any]) -> None:
         """The end of a command: the summary as JSON if that was asked for, else a line if nothing was to do."""
         if self.as_json:
-            print(json.dumps({**summary, "made": self.made, "kept": self.kept}))
+            print(json.dumps({**summary, "made": self.made, "kept": self.kept, "taken": self.choices}))
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
 

@@ -71,6 +71,7 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
                     for name, key in ctx.meta.get(SHARED, {}).items()
                     if name in chosen and _source(ctx, name) == "DEFAULT_MAP"
                 },
+                given=frozenset(chosen),
             )
             artefacts = command(call, **{name: value[name] for name in own})
             if artefacts is not None:

@@ -8,10 +8,10 @@ from typing import Any
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import NO_SELECTION, has_use, measure_settings
 from adaptershare_cli.measures.settings import TunedSettings
-from adaptershare_cli.reporting.relation_table import cost_line, relation_table
+from adaptershare_cli.reporting.relation_table import cost_line, indifference, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import steps_table
-from adaptershare_cli.runs.choose import select_runs
+from adaptershare_cli.runs.choose import newest_run, select_runs
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.settings import SelectionSettings, check_settings
 from adaptershare_cli.statistics.matrices import answer_of
@@ -48,12 +48,15 @@ def correlate_runs(
     for checked in (*settings.values(), selection, TunedSettings(target_steps=steps)):
         check_settings(checked)
     _refuse_useless(names, seeds, model, runtime or {}, selection)
-    runs = select_runs(context.workspace, run_spec, newest_only=True)
+    if run_spec is None:
+        runs = [newest_run(context.workspace, context.reporter)]
+    else:
+        runs = select_runs(context.workspace, run_spec)
+        context.reporter.line(f"from {', '.join(run.label for run in runs)}")
     tasks = _common_tasks(runs)
     check_targets(selection, tasks)
     if against is not None:
         check_rankable(tasks)
-    context.reporter.line(f"from {', '.join(run.label for run in runs)}")
     made: dict[str, Artefact] = {}  # what does not depend on the runs is the same for all of them
     groups = replicates_of(context, runs, model, runtime or {})
     for replicates in groups:
@@ -128,6 +131,8 @@ def print_correlation(context: StageContext, artefact: Artefact) -> None:
     """Each task's nearest neighbour, what it cost to find out, and where the pictures are."""
     answer, record = answer_of(artefact.table("correlation.parquet").to_pandas()), CorrelationRecord.of(artefact)
     context.reporter.table(relation_table(artefact.name, answer, record.tasks, record.seeds, record.directed))
+    if note := indifference(artefact.name, answer):
+        context.reporter.line(note)
     for note in record.notes or ():  # correlations of earlier versions have none
         context.reporter.line(note)
     context.reporter.line(cost_line(record.cost))

@@ -13,6 +13,7 @@ import pyarrow as pa
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.reading import read_task
 from adaptershare_cli.data.sources import Source, resolve_source, source_request
+from adaptershare_cli.data.suspicions import named
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, of_one_label
 from adaptershare_cli.parquet_files import write_parquet
@@ -38,12 +39,14 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         "settings": settings,
     }
 
+    labels: list[str] = []
     suspicious: list[str] = []
 
     def build(folder: Path) -> dict[str, Any]:
         kind = KINDS[definition.kind]
         read = read_task(definition, source, context.download.max_rejected)
         suspicious.extend(read.suspicious)
+        labels.extend(read.labels)
         if source_request(definition, source) != request["source"]:
             fix = "Run the command again when nothing writes to it."
             raise UserError(
@@ -79,6 +82,8 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         return {"content": digest.hexdigest(), "info": record.to_json()}
 
     def tell(made: bool) -> None:
+        if made and definition.labels_from_train:
+            context.reporter.taken(f"labels of {definition.name}: {named(labels)}", "as train has them: from-train")
         for text in suspicious if made else ():
             context.reporter.line(f"{definition.name}: {text}")
 
@@ -124,6 +129,7 @@ def _source(context: StageContext, definition: TaskDefinition) -> Source | None:
         folder = Path(remembered)
         if context.force != "download" and not folder.is_dir() and _whole_downloads(context, definition):
             return None
+        context.reporter.taken(f"data from {folder}", "remembered from an earlier --from; --from names another folder")
         return resolve_source(definition, folder)
     return resolve_source(definition, None)
 

@@ -24,7 +24,7 @@ TITLE = "AdapterShare report"
 
 def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     """The report over the chosen runs (all of the workspace by default)."""
-    runs = select_runs(context.workspace, run_spec, newest_only=False)
+    runs = select_runs(context.workspace, run_spec)
     pictures = _pictures(context, runs)
     request = {"runs": sorted(run.content for run in runs), "pictures": [digest(a.meta["files"]) for a in pictures]}
 

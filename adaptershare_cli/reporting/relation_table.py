@@ -43,6 +43,18 @@ def relation_table(
     return table
 
 
+def indifference(measure: str, answer: pd.DataFrame) -> str:
+    """That a measure has one value for all pairs of tasks, in words; "" if it parts them, or there is one pair."""
+    over_all = answer[answer["layer"] == schemas.ALL_LAYERS].dropna(subset=["value"])
+    pairs = {frozenset(pair) for pair in zip(over_all["source"], over_all["target"], strict=True)}
+    if len(pairs) < 2 or over_all["value"].nunique() > 1:
+        return ""
+    fixed = {"plan": {0.0: "as these runs never share an adapter", 1.0: "as these runs share every adapter"}}
+    value = over_all["value"].iloc[0]
+    why = fixed.get(measure, {}).get(value, "")
+    return f"{measure}: {_number(value)} for every pair{', ' * bool(why)}{why}: it tells no task from another"
+
+
 def cost_line(cost: dict[str, Any]) -> str:
     """The examples processed, and their share of what measuring transfer would take for as many seeds."""
     return (

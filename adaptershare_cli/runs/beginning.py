@@ -63,7 +63,7 @@ class Asking:
 
 def past_runs(context: StageContext, words: str, option: str) -> list[PastRun]:
     """The runs that the value of an option names, verified. Raises UserError where there is none."""
-    return [StoredRun(run) for run in select_runs(context.workspace, words, newest_only=False, option=option)]
+    return [StoredRun(run) for run in select_runs(context.workspace, words, option)]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.screen import Screen
 from adaptershare_cli.store.artefact import Artefact, request_key, verify
 from adaptershare_cli.store.workspace import Workspace
 
@@ -18,29 +19,42 @@ def settings_key(run: Artefact) -> str:
     return request_key(request)
 
 
-def select_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str = "--run") -> list[Artefact]:
+def select_runs(workspace: Workspace, spec: str | None, option: str = "--run") -> list[Artefact]:
     """The runs that `option` names, every file verified: an artefact's name, method or task, key prefix, glob or path.
 
-    Without --run: the newest train-share run (`newest_only`), or all runs of both training stages.
+    Without --run: all runs of both training stages.
     """
-    chosen = _named_runs(workspace, spec, newest_only, option)
+    chosen = _named_runs(workspace, spec, option)
     for run in chosen:
         verify(run)
     return chosen
 
 
-def _named_runs(workspace: Workspace, spec: str | None, newest_only: bool, option: str) -> list[Artefact]:
+def newest_run(workspace: Workspace, screen: Screen) -> Artefact:
+    """The newest train-share run, verified; the screen says which that is, and of how many."""
+    joint = [run for run in _named_runs(workspace, None, "--run") if run.meta["stage"] == "train-share"]
+    if not joint:
+        raise _no_run(workspace)
+    count = f"the newest of {len(joint)} joint runs" if len(joint) > 1 else "the only joint run"
+    screen.taken(joint[-1].label, f"{count}; --run names others")
+    verify(joint[-1])
+    return joint[-1]
+
+
+def _no_run(workspace: Workspace) -> UserError:
+    return UserError(
+        "There is no run in the workspace yet",
+        where=str(workspace.root),
+        fix="Train first: adaptershare train-share --tasks …",
+    )
+
+
+def _named_runs(workspace: Workspace, spec: str | None, option: str) -> list[Artefact]:
     runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
     runs.sort(key=lambda run: run.made)
     if spec is None:
-        if newest_only:
-            runs = [run for run in runs if run.meta["stage"] == "train-share"][-1:]
         if not runs:
-            raise UserError(
-                "There is no run in the workspace yet",
-                where=str(workspace.root),
-                fix="Train first: adaptershare train-share --tasks …",
-            )
+            raise _no_run(workspace)
         return runs
     chosen: list[Artefact] = []
     for word in filter(None, (part.strip() for part in spec.split(","))):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import io
+import json
 import os
 import pty
 import re
@@ -164,3 +165,13 @@ def test_output_that_is_lost_is_told() -> None:
     assert done.stderr.decode().splitlines() == [
         "error: Not all that was printed could be written: No space left on device", "  where: standard output",
     ]  # fmt: skip
+
+
+def test_what_was_chosen_for_the_user_is_said_once(capsys: pytest.CaptureFixture) -> None:
+    terminal = Terminal(as_json=True)
+    for _ in range(2):
+        terminal.taken("data from [b]/x", "remembered")
+    terminal.finish({"command": "report"})
+    said = capsys.readouterr()
+    assert said.err.splitlines() == ["taken data from [b]/x  (remembered)"]
+    assert json.loads(said.out)["taken"] == ["data from [b]/x"]

@@ -121,7 +121,7 @@ def test_leftovers_of_a_killed_process(share: Share, workspace: Path) -> None:
     partial.mkdir()
     (partial / "steps.parquet").write_bytes(b"half")
     prepared.rename(prepared.with_name(f".aside-{prepared.name}"))  # killed between the two renames
-    assert "from train-share/adaptershare-" in good("correlate", "-w", workspace).stdout
+    assert "taken train-share/adaptershare-" in good("correlate", "-w", workspace).stdout
     assert NOTHING in good(*share(workspace, *SPLITTING)).stdout
     assert snapshot(workspace) == before
     assert not [path for path in workspace.rglob(".*-*") if path.is_dir()]

@@ -211,12 +211,16 @@ def test_correlate_without_and_then_with_plot(workspace: Path) -> None:
 def test_correlate_starts_from_the_newest_run_and_from_chosen_ones(share: Share, workspace: Path) -> None:
     good(*share(workspace, "--method", "private", "--max-steps", "4", "--check-every", "1"))
     (private,) = [run for run in Workspace(workspace).artefacts("train-share") if run.name == "private"]
-    assert f"from {private.label}" in good("correlate", "-w", workspace).stdout
+    newest = good("correlate", "-w", workspace).stdout
+    assert f"taken {private.label}  (the newest of 2 joint runs; --run names others)" in newest
+    assert "taken --measure gradient,gradient-directed,plan  (the default; --measure names others)" in newest
+    assert "plan: 0.000 for every pair, as these runs never share an adapter: it tells no task from another" in newest
+    assert "taken" not in good("correlate", "--run", "adaptershare", "--measure", "gradient", "-w", workspace).stdout
     for word in ("adaptershare", "adaptershare-*"):
         assert "from train-share/adaptershare-" in good("correlate", "--run", word, "-w", workspace).stdout
     for word in (private.path.name, private.key[:5], private.label, str(private.path), "train-share/priv*"):
         assert f"from {private.label}" in good("correlate", "--run", word, "-w", workspace).stdout
-    both = good("correlate", "--run", "adaptershare,private", "-w", workspace)
+    both = good("correlate", "--run", "adaptershare,private", "--measure", "gradient", "-w", workspace)
     assert "adaptershare-" in both.stdout.splitlines()[0] and private.label in both.stdout.splitlines()[0]
     values = pd.read_parquet(sorted(workspace.glob("correlate/gradient-????????"))[0] / "correlation.parquet")
     assert set(values.source) == set(TASKS)
@@ -286,7 +290,8 @@ def test_every_parquet_file_has_its_schema_and_opens_with_pandas(trained: Path) 
 def test_the_workspace_remembers_from(own_project: Path, encoder: Path, tmp_path: Path) -> None:
     common = ("-t", "first", "--task-dir", own_project / "tasks", "-w", tmp_path / "w")
     good("download", *common, "--from", own_project / "data")
-    assert NOTHING in good("download", *common).stdout
+    again = good("download", *common).stdout
+    assert NOTHING in again and f"taken data from {own_project / 'data'}  (remembered from an earlier --from" in again
     shutil.move(own_project / "data", own_project / "gone")
     assert NOTHING in good("download", *common).stdout
     result = good("prepro", *common, "--model", encoder, "--max-seq-length", "64")
@@ -337,7 +342,7 @@ def test_names_with_hyphens_and_names_within_names(encoder: Path, tmp_path: Path
     assert sorted(path.name for path in (run / "tasks").iterdir()) == sorted(names)
     good("train-single", "-t", "rte-x*", *places, *QUICK)
     found = good("correlate", "-w", tmp_path / "w").stdout
-    assert f"from train-share/{run.name}" in found
+    assert f"taken train-share/{run.name}  (the only joint run; --run names others)" in found
     good("report", "-w", tmp_path / "w", "--run", "rte-x")
     results = pd.read_parquet(tmp_path / "w" / "report" / "results.parquet")
     assert set(results.task) == {"rte-x"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
+import pandas as pd
 from rich.console import Console
 
+from adaptershare_cli.reporting.relation_table import indifference
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import steps_table
 from adaptershare_cli.statistics import scores
@@ -19,6 +23,25 @@ def printed(table) -> list[list[str]]:
         console.print(table)
     lines = [line.replace("┃", "│") for line in capture.get().splitlines()]
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if "│" in line]
+
+
+class TestIndifference:
+    def answer(self, *values: float) -> pd.DataFrame:
+        pairs = list(combinations("abc", 2))[: len(values)]
+        rows = [{"layer": -1, "source": a, "target": b, "value": v} for (a, b), v in zip(pairs, values, strict=True)]
+        return pd.DataFrame([*rows, {**rows[0], "layer": 0, "value": 0.7}])
+
+    def test_one_value_for_all_pairs_is_told(self):
+        assert indifference("text", self.answer(0.5, 0.5, 0.5)) == (
+            "text: 0.500 for every pair: it tells no task from another"
+        )
+        assert "never share an adapter" in indifference("plan", self.answer(0.0, 0.0, 0.0))
+        assert "share every adapter" in indifference("plan", self.answer(1.0, 1.0, np.nan))
+
+    def test_what_parts_tasks_is_not(self):
+        assert indifference("plan", self.answer(0.0, 0.5, 0.0)) == ""
+        assert indifference("plan", self.answer(1.0)) == ""  # one pair
+        assert indifference("gradient", self.answer(np.nan, np.nan)) == ""
 
 
 class TestScoreTable:
