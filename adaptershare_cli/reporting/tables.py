@@ -49,7 +49,7 @@ class Cell:
     mean: float | None = None
     deviation: float | None = None  # sample standard deviation; None for fewer than two seeds
     undefined: bool = False
-    degenerate: bool = False  # some seed's predictions tell nothing of the rows
+    degenerate: tuple[str, ...] = ()  # how predictions of some seeds tell nothing of the rows
 
     @property
     def text(self) -> str:
@@ -125,7 +125,7 @@ def _group(comparison: str, runs: pd.DataFrame) -> ComparisonGroup:
                 rows.append(_row(f"{method} {key}", of_key, columns, notes))
         else:
             rows.append(_row(method, of_method, columns, notes))
-    return ComparisonGroup(comparison, columns, tuple(rows), tuple(notes))
+    return ComparisonGroup(comparison, columns, tuple(rows), (*notes, *_degenerate_notes(columns, rows)))
 
 
 def _columns(runs: pd.DataFrame) -> tuple[Column, ...]:
@@ -159,9 +159,7 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
     cells = []
     for column in columns:
         of_seeds = [values.get((seed, (column.task, column.split, column.metric))) for seed in seeds]
-        odd = _degenerate(runs, column)
-        notes += [f"{DEGENERATE} {label}: {column.label}, {words}" for words in odd]
-        cells.append(replace(_cell(of_seeds), degenerate=bool(odd)))
+        cells.append(replace(_cell(of_seeds), degenerate=_degenerate(runs, column)))
         counted, undefined = sum(value is not None for value in of_seeds), sum(value != value for value in of_seeds)
         if 0 < counted < len(seeds):
             notes.append(f"{label}: {column.label} has {counted} of {len(seeds)} seeds.")
@@ -181,7 +179,17 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
     )
 
 
-def _degenerate(runs: pd.DataFrame, column: Column) -> list[str]:
+def _degenerate_notes(columns: tuple[Column, ...], rows: Iterable[Row]) -> list[str]:
+    """What the mark of degenerate scores means, by column, with the methods that have it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for column, cell in zip(columns, row.cells, strict=True):
+            for words in cell.degenerate:
+                found.setdefault(f"{DEGENERATE} {column.label}, {words}", []).append(row.label)
+    return [f"{what}: {', '.join(labels)}." for what, labels in found.items()]
+
+
+def _degenerate(runs: pd.DataFrame, column: Column) -> tuple[str, ...]:
     """How the predictions of some seeds tell nothing of the column's rows, and of which seeds, if not of all."""
     own = runs[(runs["task"] == column.task) & (runs["split"] == column.split)]
     found = own.dropna(subset=["degenerate"])
@@ -189,7 +197,7 @@ def _degenerate(runs: pd.DataFrame, column: Column) -> list[str]:
     for words, seeds in found.groupby("degenerate")["seed"]:
         which = f" (seed {', '.join(map(str, seeds))})" if len(seeds) < len(own) else ""
         notes.append(f"{words}{which}")
-    return notes
+    return tuple(notes)
 
 
 def _cell(of_seeds: list[float | None]) -> Cell:

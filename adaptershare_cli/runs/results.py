@@ -52,7 +52,7 @@ def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:
     Runs of single tasks stand in one column, as those of a seed belong together.
     """
     scores: dict[str, dict[str, dict[str, Any]]] = {}
-    notes = []
+    notes: dict[str, list[str]] = {}
     for run in runs:
         record, degenerate = RunRecord.of(run), degenerate_scores(run)
         name = f"{record.method} seed {record.seed}"
@@ -60,7 +60,7 @@ def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:
         column |= {f"{row['task']} {row['split']}": row for row in run_results(run) if row["main"]}
         for (task, split), words in degenerate.items():
             column[f"{task} {split}"]["mark"] = DEGENERATE
-            notes.append(f"{DEGENERATE} {name}, {task} {split}: {words}")
+            notes.setdefault(f"{DEGENERATE} {task} {split}, {words}", []).append(name)
     table = Table(title=title)
     table.add_column("task and split")
     for name in scores:
@@ -71,8 +71,8 @@ def print_run(screen: Screen, runs: list[Artefact], title: str) -> None:
         metric = next(row["metric"] for row in found if row is not None)
         table.add_row(line, *map(_cell, found), metric)
     screen.table(table)
-    for note in notes:
-        screen.line(note)
+    for what, names in notes.items():
+        screen.line(f"{what}: {', '.join(names)}")
 
 
 def _cell(row: dict[str, Any] | None) -> str:

@@ -241,7 +241,7 @@ class TestDegenerate:
             result("shared", "rte", 0.7),
         )
         assert texts(group) == {"private": ["68.0*", "50.0", "59.0"], "shared": ["60.0", "70.0", "65.0"]}
-        assert group.notes == ("* private: mrpc, always no",)
+        assert group.notes == ("* mrpc, always no: private.",)
         text = to_markdown([group])
         assert "68.0\\* | 50.0 |" in text and "| 60.0 | **70.0** | **65.0** |" in text
         assert "68.0*" in TestRich.printed(to_rich(group))
@@ -250,13 +250,13 @@ class TestDegenerate:
         reasons = ["always no", None, "no better than always no", "always no"]
         group = only_group(*(result("shared", "rte", 0.5, seed=s, degenerate=words) for s, words in enumerate(reasons)))
         assert texts(group)["shared"][0] == "50.0* ± 0.0"
-        notes = ("* shared: rte, always no (seed 0, 3)", "* shared: rte, no better than always no (seed 2)")
+        notes = ("* rte, always no (seed 0, 3): shared.", "* rte, no better than always no (seed 2): shared.")
         assert group.notes == notes
 
     def test_of_all_seeds_and_undefined(self):
         rows = [result("shared", "stsb", None, seed=seed, degenerate="always 2.5") for seed in (0, 1)]
         group = only_group(*rows)
-        assert texts(group)["shared"][0] == "n/a*" and group.notes == ("* shared: stsb, always 2.5",)
+        assert texts(group)["shared"][0] == "n/a*" and group.notes == ("* stsb, always 2.5: shared.",)
 
     def test_a_worse_one_takes_nothing_from_the_best(self):
         group = only_group(

@@ -82,7 +82,7 @@ def test_the_table_after_a_training(run: Artefact) -> None:
     assert places == [f"{task} dev" for task in (*SCORES, *WORDS)]
     assert scores == ["0.0*", "50.0*", "75.0", "n/a*", "90.0*"]
     assert metrics == ["f1 (spam)", "accuracy", "accuracy", "pearson", "accuracy"]
-    assert screen.lines[0] == "* private seed 3, mail dev: always ham" and len(screen.lines) == 4
+    assert screen.lines[0] == "* mail dev, always ham: private seed 3" and len(screen.lines) == 4
 
 
 def test_metrics_are_named_by_what_they_are_of(run: Artefact) -> None:
