@@ -17,7 +17,7 @@ from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.sources import Source, files_of, spec_of, splits_to_read
-from adaptershare_cli.data.suspicions import alike_labels, suspicious_labels
+from adaptershare_cli.data.suspicions import absent_labels, alike_labels, suspicious_labels
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics
 from adaptershare_cli.kinds.base import Kind
@@ -38,7 +38,7 @@ class ReadTask:
     missing: tuple[str, ...]  # splits of report_on that the source does not have
     unseen: dict[str, dict[str, int]]  # by split the labels that train never has, and how many have them
     left_out: dict[str, dict[str, int]]  # by split what its files hold beside rows, and how much of it
-    suspicious: list[str]  # what to tell of labels that were collected from train
+    suspicious: list[str]  # what to tell of its labels
 
 
 def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0) -> ReadTask:
@@ -61,7 +61,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
             raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
     if "text_pair" in kind.roles:
         _check_pairs(definition, spec, splits)
-    suspicious: list[str] = []
+    suspicious = absent_labels(kind, splits["train"], definition.labels)
     if definition.labels_from_train:
         suspicious = suspicious_labels(kind, splits["train"], [column for _, column in spec.columns])
         _check_collected_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))

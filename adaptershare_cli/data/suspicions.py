@@ -1,4 +1,4 @@
-"""Labels that can be used, but look like something else: what to tell whoever collects them from train."""
+"""Labels that can be used, but look like a mistake: what to tell of them."""
 
 from __future__ import annotations
 
@@ -38,6 +38,13 @@ def suspicious_labels(kind: Kind, train: pa.Table, columns: Sequence[str | int |
             "is it markup or a comment?"
         )
     return found
+
+
+def absent_labels(kind: Kind, train: pa.Table, listed: Sequence[str]) -> list[str]:
+    """A line if some of the labels that a definition lists are not those of any row of train."""
+    there = set(pc.unique(kind.single_labels(train)).to_pylist())
+    absent = [label for label in listed if label not in there]
+    return [f"labels that no {kind.counted.removesuffix('s')} of train has: {named(absent)}"] if absent else []
 
 
 def alike_labels(labels: Iterable[str]) -> list[list[str]]:

@@ -63,7 +63,7 @@ class DownloadRecord(TaskRecord):
     source: str  # hub | folder | embedded
     unseen: dict[str, dict[str, int]] | None = optional()  # of a tagging: by split the labels that train never has
     left_out: dict[str, dict[str, int]] | None = optional()  # by split what files hold beside rows, such as comments
-    suspicious: list[str] | None = optional()  # what was told of labels that were collected from train
+    suspicious: list[str] | None = optional()  # what was told of its labels
 
 
 @dataclass(frozen=True, kw_only=True)

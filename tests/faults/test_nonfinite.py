@@ -260,7 +260,7 @@ def test_an_empty_dev(rows: str, says: str, project: Project, place: Path) -> No
 
 def test_one_label_that_is_taken_from_train(odd: Project, place: Path) -> None:
     tasks = Path(shutil.copytree(odd.root / "tasks", place / "tasks"))
-    content = json.loads((tasks / "one-class.yaml").read_text()) | {"labels": "from-train", "metrics": ["accuracy"]}
+    content = json.loads((tasks / "one-class.yaml").read_text()) | {"labels": "from-train"}
     (tasks / "one-class.yaml").write_text(json.dumps(content))
     says = ("`one-class` has one label only, 'no'", "at least two labels")
     refused(*arguments(odd, "download", place / "w"), "--task-dir", tasks, says=says)

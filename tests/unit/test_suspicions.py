@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from adaptershare_cli.data.suspicions import alike_labels, suspicious_labels
+from adaptershare_cli.data.suspicions import absent_labels, alike_labels, suspicious_labels
 from adaptershare_cli.kinds import KINDS
 
 COLUMNS = ("text", "stars")
@@ -45,6 +45,15 @@ def test_a_label_of_lines_that_begin_alike() -> None:
     (text,) = told("tagging", rows)
     assert "the label `id` (2 times) is only that of `<doc>` at the beginning of sentences" in text
     assert told("tagging", [*rows, (["sea", "a"], ["id", "O"])]) == []  # of two words
+
+
+def test_listed_labels_that_train_never_has() -> None:
+    train = pa.table({"label": ["yes", "no", "no"]})
+    assert absent_labels(KINDS["classification"], train, ["no", "yes"]) == []
+    assert absent_labels(KINDS["classification"], train, ["no", "maybe", "yes"]) == [
+        "labels that no row of train has: maybe"
+    ]
+    assert absent_labels(KINDS["regression"], pa.table({"label": [0.5]}), []) == []
 
 
 def test_labels_that_differ_in_writing_alone_are_named_together() -> None:
