@@ -77,7 +77,8 @@ def print_help(command: TyperCommand, ctx: Any, params: Sequence[Any], has_more:
         _print_panel(console, title, [(_names(option), _explained(option, ctx)) for option in options])
     if has_more:
         more = len(command.get_params(ctx)) - len(params)
-        console.print(Padding(Text(f"{more} more options: {ctx.command_path} {HELP_ALL}"), (0, 1, 1, 1)))
+        more_options = f"{more} more option{'s' if more > 1 else ''}"
+        console.print(Padding(Text(f"{more_options}: {ctx.command_path} {HELP_ALL}"), (0, 1, 1, 1)))
 
 
 def _print_panel(console: Console, title: str, rows: Iterable[tuple[Text, Text]]) -> None:
