@@ -51,14 +51,16 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     left_out: dict[str, Counter[str]] = {}
     splits, labels, faults = _read_splits(definition, source, spec, max_rejected + _FAULTS_COUNTED, left_out)
     if len(faults) > max_rejected:
-        raise _too_many(definition, source, faults, max_rejected)
+        empty = next((name for name, table in splits.items() if not table.num_rows), None)
+        raise _too_many(definition, source, faults, max_rejected, empty)
     scored = [name for name in definition.report_on if name in splits]
     if not scored:
         what = f"the task `{definition.name}` has nothing to score: {', '.join(definition.report_on)} is absent"
         raise UserError(what, str(source.root or spec.path), "Give at least one of the splits in report_on.")
     for name, table in splits.items():
         if not table.num_rows:
-            raise UserError(f"no row of the split `{name}` can be used", _whereabouts(spec, name), "Correct its rows.")
+            what = f"no row of the split `{name}` can be used"
+            raise UserError(what, _whereabouts(spec, name), f"Correct its rows. {_commonest(faults, name)}".strip())
     if "text_pair" in kind.roles:
         _check_pairs(definition, spec, splits)
     suspicious = absent_labels(kind, splits["train"], definition.labels)
@@ -160,8 +162,13 @@ def _whereabouts(spec: SourceSpec, name: str) -> str:
     return ", ".join(path for _, path in split.files) if split else name
 
 
-def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]], limit: int) -> UserError:
-    """The error for more faulty rows than may be rejected; where they are very many, not all were counted."""
+def _too_many(
+    definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]], limit: int, empty: str | None
+) -> UserError:
+    """The error for more faulty rows than may be rejected; where they are very many, not all were counted.
+
+    Of the split `empty` no row would be left.
+    """
     told = [_sentence(fault, "" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
     if len(faults) > _FAULTS_TOLD:
         told.append(f"and {len(faults) - _FAULTS_TOLD} more")
@@ -172,9 +179,20 @@ def _too_many(definition: TaskDefinition, source: Source, faults: list[tuple[str
     fix = f"Correct them, or let them go to rejected.parquet with --max-rejected {len(faults)}."
     if not all_counted:
         fix = "Check the definition's reader, its options and its columns."
+    elif empty is not None:
+        fix = f"Correct them: no row of the split `{empty}` would be left. {_commonest(faults, empty)}"
     if definition.labels and any("not one of the labels" in fault.reason for _, fault in faults):
         fix += " Labels that are written otherwise in the data need a label_map in the definition."
     return UserError(what, place + "; ".join(told), fix)
+
+
+def _commonest(faults: list[tuple[str, RowFault]], split: str) -> str:
+    """What most rows of a split lack; "" where it has no faulty row."""
+    reasons = Counter((fault.column, fault.reason) for name, fault in faults if name == split)
+    for (column, reason), count in reasons.most_common(1):
+        where = f"column {readable(column)} {reason}" if column else reason
+        return f"Most often ({count} of {reasons.total()} rows): {where}."
+    return ""
 
 
 def _sentence(fault: RowFault, split: str) -> str:

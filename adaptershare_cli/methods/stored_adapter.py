@@ -13,7 +13,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Beginning, PastRun, Start
-from adaptershare_cli.model.adapters import adapter_kind, shape_options
+from adaptershare_cli.model.adapters import adapter_kind, shape_options, training_settings
 from adaptershare_cli.model.export import NORM_FILE
 from adaptershare_cli.model.hypernetwork import adapter_of_new_task
 from adaptershare_cli.model.source import NAME_IT, EncoderSource
@@ -91,11 +91,12 @@ def check_adapters_of(
             where=option,
             fix="Name a run without --train-layer-norms.",
         )
-    for name in shape_options(training):
-        theirs, ours = run.record.training[name], getattr(training, name)
-        if theirs != ours:
-            raise UserError(
-                f"The adapters of {run.name} have {flag(name, theirs)}, this run has {ours}",
-                where=option,
-                fix=f"Give {flag(name, theirs)}.",
-            )
+    theirs = run.record.training
+    ours = {name: getattr(training, name, None) for name in shape_options(training_settings(theirs))}
+    if differ := [name for name in ours if theirs[name] != ours[name]]:
+        name = differ[0]
+        raise UserError(
+            f"The adapters of {run.name} have {flag(name, theirs[name])}, this run has {ours[name]}",
+            where=option,
+            fix=f"Give {' '.join(flag(other, theirs[other]) for other in differ)}.",
+        )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,13 +16,13 @@ from transformers import PreTrainedModel
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
-from adaptershare_cli.model.adapters import adapter_kind, adapter_kinds
+from adaptershare_cli.model.adapters import OPTION, adapter_kind, adapter_kinds, training_settings
 from adaptershare_cli.model.adapters.bank import ADAPTER_FOLDER_FILES, check_adapter_name, named_tensors
 from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
-from adaptershare_cli.settings import TrainingSettings, flag
+from adaptershare_cli.settings import TrainingSettings, flag, option_value
 
 CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
 PICKLED = "pytorch_adapter.bin"
@@ -69,14 +71,25 @@ def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettin
             )
     kind = adapter_kind(training.adapter_config)
     usual = kind.config_in_library(training).to_dict()
-    options = {name: option for option, name in kind.options.items()}
     for name, theirs in differing_fields(folder, training).items():
-        fix = f"Give the --adapter-config that it was trained with, if it is one of {', '.join(adapter_kinds())}."
         raise UserError(
             f"The adapter has {name} {theirs}; {kind.described(training)} has {usual[name]}",
             where=str(folder / CONFIG),
-            fix=f"Give {flag(options[name], theirs)}." if name in options else fix,
+            fix=_options_for(folder, training),
         )
+
+
+def _options_for(folder: Path, training: TrainingSettings) -> str:
+    """The options that make such adapters as the folder's, where any do."""
+    stored = _read_json(folder / CONFIG)["config"]
+    for kind in adapter_kinds().values():
+        own = {option: option_value(kind.settings, option, stored.get(field)) for option, field in kind.options.items()}
+        values = {**asdict(training), OPTION: kind.name, **own}
+        with suppress(UserError):  # it is of another architecture
+            if None not in own.values() and not differing_fields(folder, training_settings(values)):
+                flags = [flag(name, values[name]) for name in (OPTION, *own) if values[name] != getattr(training, name)]
+                return f"Give {' '.join(flags)}."
+    return f"No --adapter-config makes such adapters; use some that {' or '.join(adapter_kinds())} made."
 
 
 def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from adaptershare_cli.settings.fields import (
     joint_settings,
     non_default,
     option,
+    option_value,
     valued_fields,
 )
 from adaptershare_cli.settings.selection import SelectionSettings
@@ -36,5 +37,6 @@ __all__ = [
     "joint_settings",
     "non_default",
     "option",
+    "option_value",
     "valued_fields",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container
 from dataclasses import Field, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from adaptershare_cli.errors import UserError
 
@@ -74,6 +74,23 @@ def out_of_bounds(option: str, value: Any, low: float | None, high: float | None
     bounds = [f"{bound:g}" if isinstance(bound, float) else str(bound) for bound in (low, high) if bound is not None]
     must = f"between {' and '.join(bounds)}" if len(bounds) == 2 else ", at least ".join(["a finite number", *bounds])
     return UserError(f"{option} must be {must}, got {value}")
+
+
+def option_value(settings: type, name: str, value: Any) -> Any:
+    """A value as the option of that name can have it: None where no command line can say it."""
+    kind = get_type_hints(settings)[name]
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind in (int, float):
+        value = kind(value) if number and kind(value) == value else None
+    elif not isinstance(value, kind):
+        return None
+    try:
+        check_value(next(item for item in fields(settings) if item.name == name), value)
+    except UserError:
+        return None
+    return value
 
 
 def non_default(settings: Any) -> dict[str, Any]:

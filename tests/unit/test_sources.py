@@ -247,9 +247,14 @@ def test_faults_of_structure_cannot_be_let_through(tmp_path: Path) -> None:
             read(tmp_path, task, content, most=1000)
 
 
-def test_no_row_is_left(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no row of the split `train` can be used"):
-        read(tmp_path, define(tmp_path / "defs"), "text,label\na,x\n", most=5)
+@pytest.mark.parametrize("most", [0, 2, 5])
+def test_no_row_is_left(tmp_path: Path, most: int) -> None:
+    """However many may be rejected: so that is not what the message tells to do, but what most rows lack."""
+    told = r"no row of the split `train` (can be used|would be left)"
+    with pytest.raises(UserError, match=told) as caught:
+        read(tmp_path, define(tmp_path / "defs"), "text,label\na,x\nb,y\n,no\n", most=most)
+    assert "Most often (2 of 3 rows): column label is not one of the labels" in caught.value.fix
+    assert "--max-rejected" not in caught.value.fix
 
 
 def test_rejected_values_are_cut_and_can_be_written(tmp_path: Path) -> None:

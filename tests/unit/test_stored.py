@@ -122,8 +122,17 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "hidden size": (lambda f: edit(f, hidden_size=64), "hidden_size 64; here it is 32.*--model"),
     "model type": (lambda f: edit(f, model_type="roberta"), "model_type roberta; here it is bert"),
     "reduction": (lambda f: edit(f, reduction_factor=4), "reduction_factor 4; .* Give --reduction-factor 4"),
-    "places": (lambda f: edit(f, mh_adapter=True), "mh_adapter True; .*--adapter-config"),
-    "activation": (lambda f: edit(f, non_linearity="swish"), "non_linearity swish; seq_bn .* has relu"),
+    "no option": (
+        lambda f: edit(f, reduction_factor={"0": 8, "default": 16}), "reduction_factor .*; .* No --adapter-config makes"
+    ),
+    "half a unit": (lambda f: edit(f, reduction_factor=1.5), "reduction_factor 1.5; .* No --adapter-config makes"),
+    "places": (
+        lambda f: edit(f, mh_adapter=True, original_ln_before=False, non_linearity="swish", reduction_factor=4.0),
+        "mh_adapter True; .* Give --adapter-config double_seq_bn --reduction-factor 4[.]$",
+    ),
+    "activation": (
+        lambda f: edit(f, non_linearity="swish"), "non_linearity swish; seq_bn .* has relu.*No --adapter-config makes"
+    ),
     "left out": (lambda f: edit(f, leave_out=[1]), r"leave_out \[1\]"),
     "name": (lambda f: f.rename(f.with_name("a.b")), "'a.b'.*Rename"),
     "reserved name": (lambda f: f.rename(f.with_name("keys")), "'keys'.*Rename"),
