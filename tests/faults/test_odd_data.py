@@ -301,10 +301,10 @@ FOUND = {"labels": "from-train"}
 
 
 def test_labels_that_differ_only_in_writing(own: Own, tmp_path: Path) -> None:
-    data = "text,label\na,Yes\nb,no\nc,yes\n"
-    told = refused(*own(data, **FOUND), says=("the labels 'Yes' and 'yes'", "only in case", "label_map: {yes: Yes}"))
-    assert "list the labels if they are two" in told
-    good(*own(data, **FOUND, files={"label_map": {"Yes": "yes"}}))
+    data = "text,label\na,Yes\nb,no\nc,yes\nd,No\n"
+    told = refused(*own(data, **FOUND), says=("only in case", "'No' and 'no'; 'Yes' and 'yes'"))
+    assert "label_map: {no: No, yes: Yes}" in told and "list the labels if they are different ones" in told
+    good(*own(data, **FOUND, files={"label_map": {"Yes": "yes", "No": "no"}}))
     assert {row["label"] for row in rows(tmp_path)} == {"yes", "no"}
     good(*own(data, labels=["Yes", "yes", "no"]), "-w", tmp_path / "listed")
     refused(*own("text,label\na,caf\u00e9\nb,cafe\u0301\n", **FOUND), says=("Unicode form",))
