@@ -299,8 +299,9 @@ INSTANCES = pa.schema(
 RESULTS = pa.schema(
     [
         ("comparison", pa.string()),  # runs with the same value may be compared
+        ("run", pa.string()),  # the run's name, that of its folder
         ("method", pa.string()),
-        ("key", pa.string()),
+        ("key", pa.string()),  # the same for all seeds of a run's settings, with the settings in which runs differ
         ("seed", pa.int64()),
         ("task", pa.string()),
         ("split", pa.string()),

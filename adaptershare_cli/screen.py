@@ -9,6 +9,8 @@ from typing import Protocol
 from rich.markup import escape
 from rich.table import Table
 
+from adaptershare_cli.errors import AdapterShareError
+
 LONGEST_TEXT = 4000  # characters of a text that are shown
 DEGENERATE = "*"  # marks a score of predictions that tell nothing of the rows
 
@@ -53,6 +55,9 @@ class Screen(Protocol):
 
     def taken(self, what: str, how: str) -> None:
         """What the command chose where the user did not, and how to choose otherwise; said once."""
+
+    def fault(self, error: AdapterShareError) -> None:
+        """Something is wrong that does not stop the command, which ends with exit code 1."""
 
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""

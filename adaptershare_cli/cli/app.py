@@ -273,7 +273,8 @@ def status(
     entries = workspace_status(Workspace(call.workspace, writing=False), verify, folders(task_dir))
     if call.screen.as_json:
         rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        call.screen.finish({"command": "status", "artefacts": rows})
+        damaged = any(entry.state == "damaged" for entry in entries)
+        call.screen.finish({"command": "status", "artefacts": rows, "exit_code": int(damaged)})
     else:
         print_status(call.screen, entries)
     if any(entry.state == "damaged" for entry in entries):

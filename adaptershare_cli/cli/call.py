@@ -90,9 +90,13 @@ class Call:
 
     def finish(self, artefacts: Artefacts) -> None:
         """The summary: where things are, and as JSON what programs need."""
-        summary = [{"name": a.label, "path": str(a.path), "key": a.key, "info": a.info} for a in artefacts]
+        summary = []
+        if self.screen.as_json:
+            from adaptershare_cli.commands.summary import artefact_summary
+
+            summary = [artefact_summary(artefact) for artefact in artefacts]
         self.screen.finish({"command": self.command, "artefacts": summary})
-        for artefact in artefacts[-8:]:
+        for artefact in artefacts:
             self.screen.path(str(artefact.path))
 
 

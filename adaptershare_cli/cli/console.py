@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,24 @@ from adaptershare_cli.errors import AdapterShareError
 from adaptershare_cli.screen import shown
 
 NO_WIDTH = 9999
+
+
+def as_json(error: AdapterShareError) -> dict[str, str]:
+    """An error as programs get it."""
+    return {"what": error.what, "where": error.where, "fix": error.fix}
+
+
+def print_json(summary: dict[str, Any]) -> None:
+    """The one object on stdout. JSON knows no number that is not finite: null stands for it."""
+    print(json.dumps(_finite(summary), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_error(error: AdapterShareError) -> None:
@@ -49,6 +68,7 @@ class Terminal:
         self.made: list[str] = []
         self.kept: list[str] = []
         self.choices: list[str] = []
+        self.faults: list[AdapterShareError] = []
 
     def line(self, text: str) -> None:
         """One plain line."""
@@ -72,6 +92,11 @@ class Terminal:
             self.choices.append(what)
             self.console.print(f"[dim]taken[/dim] {shown(what)}  [dim]({shown(how)})[/dim]")
 
+    def fault(self, error: AdapterShareError) -> None:
+        """Say at once what is wrong; the command goes on, and ends with exit code 1."""
+        self.faults.append(error)
+        show_error(error)
+
     def path(self, text: str) -> None:
         """Where something is that the command made or kept."""
         self.console.print(f"  {shown(text)}", style="cyan")
@@ -81,10 +106,16 @@ class Terminal:
         for part in fitted(table, self.console, self.console.width if self.has_width else None):
             self.console.print(part, soft_wrap=not self.has_width)
 
+    @property
+    def exit_code(self) -> int:
+        """That of a command that came to its end."""
+        return 1 if self.faults else 0
+
     def finish(self, summary: dict[str, Any]) -> None:
         """The end of a command: the summary as JSON if that was asked for, else a line if nothing was to do."""
         if self.as_json:
-            print(json.dumps({**summary, "made": self.made, "kept": self.kept, "taken": self.choices}))
+            ended = {"exit_code": self.exit_code, "damaged": [as_json(error) for error in self.faults]}
+            print_json({**ended, **summary, "made": self.made, "kept": self.kept, "taken": self.choices})
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
 

@@ -19,7 +19,7 @@ from adaptershare_cli.cli.config import ALTERNATIVES, SHARED, option_type
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.cli.invocation import invocation
-from adaptershare_cli.cli.program import INVOCATION
+from adaptershare_cli.cli.program import AS_JSON, INVOCATION
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.settings import flag, joint_settings
 from adaptershare_cli.settings.fields import out_of_bounds
@@ -58,6 +58,7 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
             chosen = {name: value for name, value in values.items() if _is_set(ctx, name) and name not in displaced}
             value = {p.name: chosen.get(p.name, p.default) for p in parameters}
             ctx.meta[INVOCATION] = invocation(ctx, parameters, chosen, value["workspace"])
+            ctx.meta[AS_JSON] = value["as_json"]
             call = Call(
                 command=str(ctx.info_name),
                 invocation=invocation(ctx, parameters, chosen, leave_out="force"),
@@ -76,6 +77,8 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
             artefacts = command(call, **{name: value[name] for name in own})
             if artefacts is not None:
                 call.finish(artefacts)
+                if call.screen.exit_code:
+                    raise typer.Exit(call.screen.exit_code)
 
         context = inspect.Parameter("ctx", KEYWORD, annotation=typer.Context)
         run.__name__, run.__doc__ = command.__name__, command.__doc__

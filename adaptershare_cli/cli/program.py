@@ -16,12 +16,14 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from adaptershare_cli.cli.console import show_error
+from adaptershare_cli.cli.console import as_json, print_json, show_error
 from adaptershare_cli.cli.streams import loss, make_reliable
 from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
 from adaptershare_cli.settings.fields import flag, out_of_bounds
 from adaptershare_cli.signals import on_signals
 
+USAGE_ERROR = typer.BadParameter.__mro__[2]  # the class of all that Typer shows itself; it has no public name
+AS_JSON = "adaptershare.json"  # in the context's `meta`: whether a program asks
 INVOCATION = "adaptershare.invocation"  # in the context's `meta`: the command that goes on where this one stopped
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
 DISK_ERRORS = (
@@ -45,7 +47,28 @@ class Program(TyperGroup):
             show_error(lost)
             raise SystemExit(lost.exit_code) from end
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note whether a program asks, for errors that come before the command's options are known."""
+        ctx.meta[AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; with --json, an error is one JSON object on stdout too, whatever it is."""
+        try:
+            return self._invoke(ctx)
+        except typer.Exit as end:
+            if isinstance(end.__cause__, AdapterShareError) and ctx.meta[AS_JSON]:
+                print_json({"exit_code": end.exit_code, "error": as_json(end.__cause__)})
+            raise
+        except Exception as error:  # of the command line's words, which Typer shows, or a fault of the program
+            if ctx.meta[AS_JSON]:
+                is_usage = isinstance(error, USAGE_ERROR)
+                what = error.format_message() if is_usage else f"{type(error).__name__}: {error}"  # type: ignore[attr-defined]
+                told = UserError(what) if is_usage else RunError(f"A fault of the program: {what}")
+                print_json({"exit_code": told.exit_code, "error": as_json(told)})
+            raise
+
+    def _invoke(self, ctx: Any) -> Any:
         """Parse the command's options and run it; a known error is shown and ends with its exit code."""
         try:
             with on_signals(_interrupt, signal.SIGTERM):

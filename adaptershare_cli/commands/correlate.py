@@ -51,7 +51,7 @@ def correlate_runs(
     if run_spec is None:
         runs = [newest_run(context.workspace, context.reporter)]
     else:
-        runs = select_runs(context.workspace, run_spec)
+        runs = select_runs(context.workspace, run_spec, passed_over=context.reporter.fault)
         context.reporter.line(f"from {', '.join(run.label for run in runs)}")
     tasks = _common_tasks(runs)
     check_targets(selection, tasks)

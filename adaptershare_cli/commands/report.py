@@ -9,11 +9,13 @@ from typing import Any
 import pyarrow as pa
 
 from adaptershare_cli import schemas
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.reporting.page import html_page
-from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
+from adaptershare_cli.reporting.tables import comparison_table, plain, to_markdown, to_rich
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext, ensure
+from adaptershare_cli.runs.results import check_results
 from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.records import ReportRecord, StudyRecord
 from adaptershare_cli.store.workspace import Artefact
@@ -23,18 +25,27 @@ TITLE = "AdapterShare report"
 
 
 def make_report(context: StageContext, run_spec: str | None) -> Artefact:
-    """The report over the chosen runs (all of the workspace by default)."""
-    runs = select_runs(context.workspace, run_spec)
-    pictures = _pictures(context, runs)
+    """The report over the chosen runs (all of the workspace by default); damaged ones are told and left out."""
+    faults: list[UserError] = []
+    runs = select_runs(
+        context.workspace, run_spec, check=check_results, passed_over=faults.append
+    )  # fmt: skip
+    pictures = _pictures(context, runs, faults)
+    for fault in faults:
+        context.reporter.fault(fault)
     request = {"runs": sorted(run.content for run in runs), "pictures": [digest(a.meta["files"]) for a in pictures]}
+    left_out = [f"Left out: {fault.what}" for fault in faults]
+    if left_out:
+        request["left out"] = left_out
 
     def build(folder: Path) -> dict[str, Any]:
         rows = result_rows(runs)
         table = pa.Table.from_pylist(rows, schemas.RESULTS)
         write_parquet(table, folder / "results.parquet")
         groups = comparison_table(table.to_pandas())
-        (folder / "report.md").write_text(f"# {TITLE}\n\n{to_markdown(groups)}\n", encoding="utf-8")
-        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs"])
+        notes = "".join(f"- {plain(note)}\n" for note in left_out)
+        (folder / "report.md").write_text(f"# {TITLE}\n\n{notes}{to_markdown(groups)}\n", encoding="utf-8")
+        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs", *left_out])
         (folder / "report.html").write_text(page, encoding="utf-8")
         record = ReportRecord(runs=[run.label for run in runs], pictures=[picture.label for picture in pictures])
         return {"info": record.to_json()}
@@ -61,13 +72,16 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
     return copies
 
 
-def _pictures(context: StageContext, runs: list[Artefact]) -> list[Artefact]:
-    """The correlations with pictures that were made from these runs alone."""
+def _pictures(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:
+    """The correlations with pictures that were made from these runs alone; what is damaged is added to `faults`."""
     labels = {run.label for run in runs}
     pictures = []
-    for artefact in context.workspace.artefacts("correlate"):
-        study = StudyRecord.of(artefact)
-        if study.plots and set(study.runs) <= labels:
-            verify(artefact)
-            pictures.append(artefact)
+    for artefact in context.workspace.artefacts("correlate", lambda path, error: faults.append(error)):
+        try:
+            study = StudyRecord.of(artefact)
+            if study.plots and set(study.runs) <= labels:
+                verify(artefact)
+                pictures.append(artefact)
+        except UserError as error:
+            faults.append(error)
     return pictures

@@ -102,10 +102,10 @@ class _Survey:
             if artefact is None:
                 return "partial", ["it has no artefact.json"]
             (verify if self.every_byte else verify_sizes)(artefact)
+            note = [self._progress(CheckpointRecord.of(artefact), lock)] if _is_checkpoint(artefact) else []
         except UserError as error:
             return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
         why = self._stale(artefact)
-        note = [self._progress(CheckpointRecord.of(artefact), lock)] if _is_checkpoint(artefact) else []
         return ("stale" if why else "whole"), [*why, *note]
 
     def _lock(self, path: Path) -> State:

@@ -288,12 +288,12 @@ def to_markdown(groups: list[ComparisonGroup]) -> str:
 
 def _markdown(group: ComparisonGroup) -> str:
     headers, rows = shown(group)
-    names = [f"{_plain(name)} [{_plain(unit)}]" if unit else _plain(name) for name, unit in headers]
-    lines = [f"## {_plain(group.comparison)}", "", _line(names), _line([":--"] + ["--:"] * (len(names) - 1))]
+    names = [f"{plain(name)} [{plain(unit)}]" if unit else plain(name) for name, unit in headers]
+    lines = [f"## {plain(group.comparison)}", "", _line(names), _line([":--"] + ["--:"] * (len(names) - 1))]
     for row in rows:
-        lines.append(_line([f"**{_plain(cell.text)}**" if cell.best else _plain(cell.text) for cell in row]))
+        lines.append(_line([f"**{plain(cell.text)}**" if cell.best else plain(cell.text) for cell in row]))
     if group.notes:
-        lines += ["", *(f"- {_plain(note)}" for note in group.notes)]
+        lines += ["", *(f"- {plain(note)}" for note in group.notes)]
     return "\n".join(lines) + "\n"
 
 
@@ -301,7 +301,7 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is, in one line."""
     return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", " ".join(text.split()))
 

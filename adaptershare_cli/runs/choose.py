@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.store.artefact import Artefact, request_key, verify
+from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Workspace
 
 
@@ -19,25 +21,47 @@ def settings_key(run: Artefact) -> str:
     return request_key(request)
 
 
-def select_runs(workspace: Workspace, spec: str | None, option: str = "--run") -> list[Artefact]:
-    """The runs that `option` names, every file verified: an artefact's name, method or task, key prefix, glob or path.
+def select_runs(
+    workspace: Workspace,
+    spec: str | None,
+    option: str = "--run",
+    check: Callable[[Artefact], object] | None = None,
+    passed_over: Callable[[UserError], object] | None = None,
+) -> list[Artefact]:
+    """The runs that `option` names: an artefact's name, method or task, key prefix, glob or path. Each one is verified.
 
-    Without --run: all runs of both training stages.
+    Without --run: all runs of both training stages. A damaged run is an error; but where it was not named itself,
+    `passed_over` is told of it (if it is given) as long as others are whole. `check` raises UserError where a run lacks
+    more that is needed.
     """
-    chosen = _named_runs(workspace, spec, option)
-    for run in chosen:
-        verify(run)
-    return chosen
+    runs, faults = _all_runs(workspace)
+    whole, errors = [], []
+    for run in _named_runs(workspace, runs, spec, option):
+        try:
+            _check(run, faults)
+            if check is not None:
+                check(run)
+            whole.append(run)
+        except UserError as error:
+            if passed_over is None or any(names(run, word) for word in _words(spec)):
+                raise
+            errors.append(error)
+    if errors and (passed_over is None or not whole):
+        raise errors[0]
+    for fault in errors:
+        passed_over(fault)  # type: ignore[misc]
+    return whole
 
 
 def newest_run(workspace: Workspace, screen: Screen) -> Artefact:
     """The newest train-share run, verified; the screen says which that is, and of how many."""
-    joint = [run for run in _named_runs(workspace, None, "--run") if run.meta["stage"] == "train-share"]
+    runs, faults = _all_runs(workspace)
+    joint = [run for run in runs if run.meta["stage"] == "train-share"]
     if not joint:
         raise _no_run(workspace)
     count = f"the newest of {len(joint)} joint runs" if len(joint) > 1 else "the only joint run"
     screen.taken(joint[-1].label, f"{count}; --run names others")
-    verify(joint[-1])
+    _check(joint[-1], faults)
     return joint[-1]
 
 
@@ -49,15 +73,38 @@ def _no_run(workspace: Workspace) -> UserError:
     )
 
 
-def _named_runs(workspace: Workspace, spec: str | None, option: str) -> list[Artefact]:
-    runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage)]
-    runs.sort(key=lambda run: run.made)
+Faults = dict[Path, UserError]  # of runs that cannot be read, by folder
+
+
+def _all_runs(workspace: Workspace) -> tuple[list[Artefact], Faults]:
+    """The runs of both stages, newest last; of one that cannot be read, what its folder's name says."""
+    faults: Faults = {}
+    runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage, faults.__setitem__)]
+    for path in faults:
+        name, _, key = path.name.rpartition("-")
+        runs.append(Artefact(path, {"stage": path.parent.name, "name": name, "key": key}))
+    return sorted(runs, key=lambda run: run.made), faults
+
+
+def _check(run: Artefact, faults: Faults) -> None:
+    """Raise UserError for a damaged run."""
+    if run.path in faults:
+        raise faults[run.path]
+    verify(run)
+    RunRecord.of(run)
+
+
+def _words(spec: str | None) -> list[str]:
+    return [word for part in (spec or "").split(",") if (word := part.strip())]
+
+
+def _named_runs(workspace: Workspace, runs: list[Artefact], spec: str | None, option: str) -> list[Artefact]:
     if spec is None:
         if not runs:
             raise _no_run(workspace)
         return runs
     chosen: list[Artefact] = []
-    for word in filter(None, (part.strip() for part in spec.split(","))):
+    for word in _words(spec):
         found = [run for run in runs if matches(run, word)]
         if not found:
             names = ", ".join(run.path.name for run in runs[-8:]) or "none"
@@ -69,9 +116,12 @@ def _named_runs(workspace: Workspace, spec: str | None, option: str) -> list[Art
 
 
 def matches(run: Artefact, word: str) -> bool:
-    """Whether a word names an artefact: by name, key prefix, glob or path."""
-    if run.path.resolve() == Path(word).resolve():
-        return True
-    return word in (run.name, run.path.name, run.label) or run.key.startswith(word) or (
+    """Whether a word names an artefact, or several among which it is: by name, key prefix, glob or path."""
+    return names(run, word) or word == run.name or (
         any(sign in word for sign in "*?[") and (fnmatchcase(run.path.name, word) or fnmatchcase(run.label, word))
     )  # fmt: skip
+
+
+def names(run: Artefact, word: str) -> bool:
+    """Whether a word names an artefact itself: by its own name, key prefix or path."""
+    return word in (run.path.name, run.label) or run.key.startswith(word) or run.path.resolve() == Path(word).resolve()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.artefact import META, Artefact, damaged
 
 Labels = list[str]  # labels of artefacts: `stage/name-key`
 
@@ -28,9 +28,15 @@ class Record:
 
     @classmethod
     def of(cls, artefact: Artefact) -> Self:
-        """What an artefact of this kind says; keys that are not known here are passed over."""
+        """What an artefact of this kind says; keys that are not known here are passed over.
+
+        Raises UserError where it lacks one.
+        """
         known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in artefact.info.items() if name in known})
+        try:
+            return cls(**{name: value for name, value in artefact.info.items() if name in known})
+        except TypeError as error:
+            raise damaged(artefact, f"{META}: its info is not that of a {cls.__name__} ({error})") from error
 
     def to_json(self) -> dict[str, Any]:
         """The info to publish."""

@@ -59,7 +59,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
 # `selection` are artefacts of correlate that are no measure.
-CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 2, "report": 3, TRUTH: 1,
+CODE_VERSIONS = {"download": 2, "prepro": 3, "train-single": 3, "train-share": 3, "correlate": 2, "report": 4, TRUTH: 1,
                  "scores": 1, "selection": 2}  # fmt: skip
 
 
@@ -119,12 +119,23 @@ class Workspace:
         found = read_artefact(self.path(stage, name, key))
         return found if found is not None and found.key == key else None
 
-    def artefacts(self, stage: str) -> list[Artefact]:
-        """All whole artefacts of a stage, oldest first (by the time of `artefact.json`, then by name)."""
-        paths = [path for path in self.folders(stage) if not path.name.startswith(".")]
-        found = [read_artefact(self.inside(path)) for path in paths]
-        whole = [artefact for artefact in found if artefact is not None]
-        return sorted(whole, key=lambda a: (a.made, a.path.name))
+    def artefacts(self, stage: str, unreadable: Callable[[Path, UserError], None] | None = None) -> list[Artefact]:
+        """All artefacts of a stage, oldest first (by the time of `artefact.json`, then by name).
+
+        Where `artefact.json` is not what a stage wrote, `unreadable` is told; without it UserError is raised.
+        """
+        found = []
+        for path in self.folders(stage):
+            try:
+                artefact = None if path.name.startswith(".") else read_artefact(self.inside(path))
+            except UserError as error:
+                if unreadable is None:
+                    raise
+                unreadable(path, error)
+                continue
+            if artefact is not None:
+                found.append(artefact)
+        return sorted(found, key=lambda a: (a.made, a.path.name))
 
     def folders(self, stage: str) -> list[Path]:
         """All folders of a stage by name, also those that are hidden, as they are half made."""

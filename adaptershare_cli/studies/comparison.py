@@ -26,7 +26,7 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
         for name in names:
             rows += [
                 {
-                    "comparison": name, "method": record.method, "key": labels[run.label],
+                    "comparison": name, "run": run.path.name, "method": record.method, "key": labels[run.label],
                     "seed": record.seed, "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
                     "degenerate": degenerate.get((row["task"], row["split"])),
