@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from adaptershare_cli.cli.console import as_json, print_json, show_error
 from adaptershare_cli.cli.streams import loss, make_reliable
@@ -22,7 +23,6 @@ from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, Us
 from adaptershare_cli.settings.fields import flag, out_of_bounds
 from adaptershare_cli.signals import on_signals
 
-USAGE_ERROR = typer.BadParameter.__mro__[2]  # the class of all that Typer shows itself; it has no public name
 AS_JSON = "adaptershare.json"  # in the context's `meta`: whether a program asks
 INVOCATION = "adaptershare.invocation"  # in the context's `meta`: the command that goes on where this one stopped
 # What a full, read-only or failing disk says; any other OSError is a fault of the program.
@@ -62,7 +62,7 @@ class Program(TyperGroup):
             raise
         except Exception as error:  # of the command line's words, which Typer shows, or a fault of the program
             if ctx.meta[AS_JSON]:
-                is_usage = isinstance(error, USAGE_ERROR)
+                is_usage = isinstance(error, TyperException)
                 what = error.format_message() if is_usage else f"{type(error).__name__}: {error}"  # type: ignore[attr-defined]
                 told = UserError(what) if is_usage else RunError(f"A fault of the program: {what}")
                 print_json({"exit_code": told.exit_code, "error": as_json(told)})

@@ -167,9 +167,6 @@ def test_a_later_stage_refuses_what_it_builds_on(project: Project, workspace: Pa
         ("checkpoints/shared-*/main-*6/state.json", train_share),
         ("checkpoints/shared-*/main-*6/steps.parquet", train_share),
         ("train-share/adaptershare-*/sharing.parquet", ("correlate", "-w", workspace)),
-        ("train-share/adaptershare-*/tasks/first/head.safetensors", ("report", "-w", workspace)),
-        ("train-single/first-*/metrics.parquet", ("report", "-w", workspace)),
-        ("correlate/gradient-????????/heatmap.svg", ("report", "-w", workspace)),
     ):
         file = only(workspace, pattern)
         before = exact(workspace)
@@ -177,6 +174,21 @@ def test_a_later_stage_refuses_what_it_builds_on(project: Project, workspace: Pa
         refused(*command, says=(f"{file.name}: expected SHA-256", str(file.relative_to(workspace).parts[1])))
         flip_byte(file, -5)
         assert exact(workspace) == before
+
+
+def test_the_report_leaves_out_what_is_damaged(workspace: Path) -> None:
+    for pattern in (
+        "train-share/adaptershare-*/tasks/first/head.safetensors",
+        "train-single/first-*/metrics.parquet",
+        "correlate/gradient-????????/heatmap.svg",
+    ):
+        file = only(workspace, pattern)
+        flip_byte(file, -5)
+        result = call("report", "-w", workspace)
+        assert result.exit_code == 1 and f"{file.name}: expected SHA-256" in result.stderr
+        assert str(file.relative_to(workspace).parts[1]) in (workspace / "report" / "report.html").read_text()
+        flip_byte(file, -5)
+    good("report", "-w", workspace)
 
 
 def test_the_checkpoint_before_a_damaged_one_is_gone_on_from(project: Project, workspace: Path) -> None:
@@ -198,7 +210,7 @@ def test_spoilt_durations(content: str | None, workspace: Path) -> None:
     if content is not None:
         file.write_text(content)
     shutil.rmtree(workspace / "report")
-    refused("report", "-w", workspace, says=(TIMING, str(file.parent)))
+    refused("report", "--run", file.parent.name, "-w", workspace, says=(TIMING, str(file.parent)))
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"command": 3}', None])
@@ -209,7 +221,14 @@ def test_a_spoilt_origin_costs_the_advice_only(content: str | None, workspace: P
         file.write_text(content)
     good("report", "-w", workspace)
     flip_byte(only(workspace, "train-share/*/metrics.parquet"), 9)
-    refused("report", "-w", workspace, says=("metrics.parquet", "give the command that made it once more"))
+    refused(
+        "report",
+        "--run",
+        file.parent.name,
+        "-w",
+        workspace,
+        says=("metrics.parquet", "give the command that made it once more"),
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "3", '{"first": 3}', '{"first": null}', None])
