@@ -306,7 +306,7 @@ def test_labels_that_differ_only_in_writing(own: Own, tmp_path: Path) -> None:
     assert "label_map: {no: No, yes: Yes}" in told and "list the labels if they are different ones" in told
     good(*own(data, **FOUND, files={"label_map": {"Yes": "yes", "No": "no"}}))
     assert {row["label"] for row in rows(tmp_path)} == {"yes", "no"}
-    good(*own(data, labels=["Yes", "yes", "no"]), "-w", tmp_path / "listed")
+    good(*own(data, labels=["Yes", "yes", "no", "No"]), "-w", tmp_path / "listed")
     refused(*own("text,label\na,caf\u00e9\nb,cafe\u0301\n", **FOUND), says=("Unicode form",))
 
 
