@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A file's table, or some of its columns; page checksums are verified where it has them."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(path.absolute(), columns=columns, page_checksum_verification=True, partitioning=None)
+    with open_parquet(path) as file:  # not `read_table`, which imports pandas
+        return file.read(columns)
 
 
 def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:

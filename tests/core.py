@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.data.batches import Rows, TaskParts
 from adaptershare_cli.data.encoding import load_tokenizer
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
@@ -26,7 +26,6 @@ from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.history import PlanHistory
 from adaptershare_cli.sharing.interference import Interference, RowIndex, interference
 from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.training.loop import TaskParts
 
 INFOS = {
     "first": TaskInfo("first", "classification", ("no", "yes"), None, ("accuracy",)),

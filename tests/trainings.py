@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.errors import Interrupted
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.checkpoint import Checkpoint
-from adaptershare_cli.training.loop import Hooks, TaskParts, Trainer
+from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.core import INFOS, build_method
 
 TASKS = tuple(INFOS)

@@ -66,10 +66,14 @@ def download(
 
     Example: [bold]adaptershare download --tasks mnli,cola,rte --from ~/data[/bold]
     """
+    names = a.named(tasks)
     context = call.context(task_dir=task_dir, from_folder=from_folder)
-    from adaptershare_cli.commands.download import download_task
+    from adaptershare_cli.commands.download import check_source, download_task
 
-    return [download_task(context, definition) for definition in context.tasks(a.named(tasks))]
+    definitions = context.tasks(names)
+    for definition in definitions:
+        check_source(context, definition)
+    return [download_task(context, definition) for definition in definitions]
 
 
 @command()
@@ -85,11 +89,15 @@ def prepro(
 
     Example: [bold]adaptershare prepro --tasks glue --from ~/data --max-train-examples 2000[/bold]
     """
+    names = a.named(tasks)
     context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
     call.say_taken(model=model)
+    from adaptershare_cli.commands.early import check_early
     from adaptershare_cli.commands.prepro import prepare
 
-    return [prepare(context, definition) for definition in context.tasks(a.named(tasks))]
+    definitions = context.tasks(names)
+    check_early(context, definitions)
+    return [prepare(context, definition) for definition in definitions]
 
 
 @command("train-single")
@@ -107,11 +115,12 @@ def train_single(
 
     Example: [bold]adaptershare train-single --tasks mrpc,rte --seeds 0,1,2[/bold]
     """
+    names, numbers = a.named(tasks), a.seed_list(seed, seeds)
     context = call.context(task_dir=task_dir, from_folder=from_folder, model=model)
     call.say_taken(model=model)
     from adaptershare_cli.commands.train_single import train_single
 
-    return train_single(context, context.tasks(a.named(tasks)), a.seed_list(seed, seeds), call.settings(StartSettings))
+    return train_single(context, context.tasks(names), numbers, call.settings(StartSettings))
 
 
 @command("train-share")
@@ -141,6 +150,7 @@ def train_share(
 
     Train what was selected: [bold]adaptershare train-share --selection trial --target mrpc --method shared[/bold]
     """
+    numbers = a.seed_list(seed, seeds)
     of_methods = joint_settings([spec.settings for spec in METHODS.values()])
     call, _ = call.passing_over(of_methods.keys() - METHODS[method].options, f"--method {method}")
     options = {name: value for name, value in call.options.items() if name in of_methods}
@@ -175,7 +185,7 @@ def train_share(
     call.say_taken(method=method, model=model)
     from adaptershare_cli.commands.train_share import train_share
 
-    return train_share(context, chosen, method, options, a.seed_list(seed, seeds))
+    return train_share(context, chosen, method, options, numbers)
 
 
 _SETTINGS_OF_DATA = [item.name for cls in (DownloadSettings, PreproSettings) for item in fields(cls)]
@@ -228,6 +238,7 @@ def correlate(
     useless |= {name for name in of_measures if not takes_option(names, name, selection)}
     call, passed = call.passing_over(useless, f"--measure {','.join(names)}")
     seeds, model = (None if name in passed else value for name, value in (("seeds", seeds), ("model", model)))
+    chosen_seeds = a.seed_list(0, seeds) if seeds is not None else None
     options = {name: value for name, value in call.options.items() if name not in of_selection | of_runtime}
     if against is not None and any("against" in MEASURES[name].options for name in names):
         options["against"] = against
@@ -237,7 +248,6 @@ def correlate(
     call.say_taken(measure=measure)
     from adaptershare_cli.commands.correlate import correlate_runs
 
-    chosen_seeds = a.seed_list(0, seeds) if seeds is not None else None
     return correlate_runs(context, run_spec, names, options, plot, chosen_seeds, model, runtime, against, selection)
 
 

@@ -146,7 +146,9 @@ def seed_list(seed: int, seeds: str | None) -> list[int]:
     try:
         numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
     except ValueError as error:
-        raise UserError(f"--seeds takes whole numbers separated by commas, got {seeds!r}") from error
+        raise UserError(
+            f"--seeds takes whole numbers separated by commas, got {seeds!r}", fix="For example --seeds 0,1,2."
+        ) from error
     if any(not 0 <= number <= LARGEST_SEED for number in numbers):
         raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
     return numbers

@@ -8,6 +8,7 @@ from typing import Any
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import NO_SELECTION, has_use, measure_settings
 from adaptershare_cli.measures.settings import TunedSettings
+from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.reporting.relation_table import cost_line, indifference, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import steps_table
@@ -48,6 +49,8 @@ def correlate_runs(
     for checked in (*settings.values(), selection, TunedSettings(target_steps=steps)):
         check_settings(checked)
     _refuse_useless(names, seeds, model, runtime or {}, selection)
+    if model is not None:
+        locate_encoder(model)  # that it is there is known now, that it is the runs' own only later
     if run_spec is None:
         runs = [newest_run(context.workspace, context.reporter)]
     else:

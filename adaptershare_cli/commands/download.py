@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.reading import read_task
-from adaptershare_cli.data.sources import Source, resolve_source, source_request
+from adaptershare_cli.data.sources import Source, check_files, resolve_source, source_request
 from adaptershare_cli.data.suspicions import named
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, of_one_label
@@ -132,6 +132,13 @@ def _source(context: StageContext, definition: TaskDefinition) -> Source | None:
         context.reporter.taken(f"data from {folder}", "remembered from an earlier --from; --from names another folder")
         return resolve_source(definition, folder)
     return resolve_source(definition, None)
+
+
+def check_source(context: StageContext, definition: TaskDefinition) -> None:
+    """Raise UserError where a task's source, or a file of it, is not there. None is read."""
+    source = _source(context, definition)
+    if source is not None:
+        check_files(definition, source)
 
 
 def _whole_downloads(context: StageContext, definition: TaskDefinition) -> list[Artefact]:

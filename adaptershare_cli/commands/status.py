@@ -21,6 +21,8 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.runs.context import library_versions
+from adaptershare_cli.runs.runtime import cores
+from adaptershare_cli.runs.standing import same_run
 from adaptershare_cli.screen import Screen, shown
 from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
 from adaptershare_cli.store.disk import ASIDE, PARTIAL, folder_bytes
@@ -28,6 +30,7 @@ from adaptershare_cli.store.locks import State
 from adaptershare_cli.store.records import CheckpointRecord
 from adaptershare_cli.store.workspace import CHECKPOINTS, CODE_VERSIONS, TRUTH, Workspace
 
+LEFT_OVER = "left over"
 STATES = ("whole", "stale", "partial", "damaged")
 PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
 _COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red"}
@@ -102,7 +105,7 @@ class _Survey:
             if artefact is None:
                 return "partial", ["it has no artefact.json"]
             (verify if self.every_byte else verify_sizes)(artefact)
-            note = [self._progress(CheckpointRecord.of(artefact), lock)] if _is_checkpoint(artefact) else []
+            note = [self._progress(artefact, lock)] if _is_checkpoint(artefact) else []
         except UserError as error:
             return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
         why = self._stale(artefact)
@@ -117,10 +120,32 @@ class _Survey:
         found = {self.workspace.lock_state(root / stage / path.parent.name) for stage in PLACES}
         return "held" if "held" in found else "unknown" if "unknown" in found else "free"
 
-    def _progress(self, checkpoint: CheckpointRecord, lock: State) -> str:
+    def _progress(self, artefact: Artefact, lock: State) -> str:
+        checkpoint = CheckpointRecord.of(artefact)
+        made, threads = artefact.meta["request"].get("threads"), cores()
+        stopped = "its run was stopped"
+        if "threads" in (checkpoint.automatic or ()) and made != threads:
+            stopped += f" (threads {made}, here {threads}: give --threads {made}, or --inexact, not bit for bit)"
         unknown = "its run goes on now or was stopped: its lock cannot be read"
-        way = {"held": "its run goes on now", "free": "its run was stopped", "unknown": unknown}[lock]
+        free = self.left_over.get(artefact.path, stopped)
+        way = {"held": "its run goes on now", "free": free, "unknown": unknown}[lock]
         return f"after update {checkpoint.step} of phase {checkpoint.phase}; {way}"
+
+    @cached_property
+    def left_over(self) -> dict[Path, str]:
+        """Checkpoints that nothing goes on from: those of a run that stands, and is not being made again."""
+        labels = self.by_label
+        runs = [found for found in labels.values() if found.meta["stage"] in ("train-single", "train-share", TRUTH)]
+        found = {}
+        for artefact in filter(_is_checkpoint, labels.values()):
+            try:
+                forced = CheckpointRecord.of(artefact).forced
+            except UserError:  # its own entry tells of it
+                continue
+            stands = None if forced else next((run for run in runs if same_run(artefact, run)), None)
+            if stands is not None:
+                found[artefact.path] = f"{LEFT_OVER}: its run stands as {stands.label}"
+        return found
 
     def _stale(self, artefact: Artefact) -> list[str]:
         """Why an artefact is not current; [] if it is."""
@@ -209,7 +234,9 @@ def _remedies(entries: list[Entry]) -> dict[str, list[str]]:
     """For each command that makes something anew or goes on with it: what that is, and what to delete before."""
     remedies: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.command and (entry.state != "whole" or entry.label.startswith(CHECKPOINTS)):
+        if any(LEFT_OVER in why for why in entry.why):
+            remedies.setdefault("of no use any more; delete the folders", []).append(entry.label)
+        elif entry.command and (entry.state != "whole" or entry.label.startswith(CHECKPOINTS)):
             before = " (delete the folder first)" if entry.state == "damaged" else ""
             remedies.setdefault(entry.command, []).append(entry.label + before)
     return remedies

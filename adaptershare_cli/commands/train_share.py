@@ -7,19 +7,19 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from adaptershare_cli.commands.early import check_early
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.settings import MethodSettings
-from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.runs.beginning import choose_start
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.results import print_run
-from adaptershare_cli.runs.rows import WHOLE, check_fit
+from adaptershare_cli.runs.rows import WHOLE
 from adaptershare_cli.settings import check_settings
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.studies.selected import Selected
@@ -43,13 +43,16 @@ def train_share(
     if selected is not None:
         _check_rows(method, settings, selected)
     context = replace(context, runtime=settings.runtime(context.runtime, context.training, context.chosen))
+    check_early(context, [] if isinstance(chosen, Selected) else chosen)
+    if context.training.max_steps is not None:
+        settings.check_updates(context.training.max_steps)
     executor = open_executor(context)
     start_of = choose_start(context, executor, method, settings, tasks, seeds)
     if isinstance(chosen, Selected):
         prepared, limits = chosen.prepared, chosen.limits
     else:
         prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
-    check_fit(context.encoder, prepared)
+    context.prepared.extend(prepared)
     starts = {seed: start_of(prepared, seed) for seed in seeds}
     pending = [
         executor.submit(
@@ -84,8 +87,6 @@ def _check_tasks(settings: MethodSettings, tasks: Sequence[str]) -> None:
             where="--tasks",
             fix="Name more tasks, or use train-single.",
         )
-    for task in tasks:
-        check_adapter_name(task)
 
 
 def _check_rows(method: str, settings: MethodSettings, selected: Selected) -> None:

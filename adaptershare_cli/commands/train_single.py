@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from adaptershare_cli.commands.early import check_early
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.methods.start import Start
-from adaptershare_cli.model.adapters.bank import check_adapter_name
 from adaptershare_cli.runs.beginning import ALONE
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.from_run import starts_from_run
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.results import print_run
-from adaptershare_cli.runs.rows import check_fit
 from adaptershare_cli.settings import StartSettings
 from adaptershare_cli.store.artefact import Artefact
 
@@ -25,11 +24,10 @@ def train_single(
     context: StageContext, definitions: Sequence[TaskDefinition], seeds: Sequence[int], start: StartSettings
 ) -> list[Artefact]:
     """Train each task by itself, from random weights or where `start` says."""
-    for definition in definitions:
-        check_adapter_name(definition.name)
+    check_early(context, definitions)
     starts = starts_from_run(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
-    check_fit(context.encoder, prepared)
+    context.prepared.extend(prepared)
     executor = open_executor(context)
     pending = [
         executor.submit(

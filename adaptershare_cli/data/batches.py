@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.answers import Answers, Targets, ragged
 from adaptershare_cli.seeds import derive_seed
+
+if TYPE_CHECKING:
+    import torch
 
 POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches: little padding, still random
 
@@ -71,6 +73,20 @@ class Rows:
         return np.argsort(-self.lengths, kind="stable")
 
 
+@dataclass(frozen=True)
+class TaskParts:
+    """The rows of one task: to learn from, for checks, for choices, and to be scored."""
+
+    train: Rows
+    heldout: Rows
+    select: Rows
+    scored: dict[str, Rows]
+
+    def all(self) -> list[Rows]:
+        """The rows of every part."""
+        return [self.train, self.heldout, self.select, *self.scored.values()]
+
+
 @dataclass
 class Batch:
     """A padded batch of B rows: `inputs` are `input_ids`, `attention_mask` and `token_type_ids`, (B, S) int64."""
@@ -86,6 +102,8 @@ class Batch:
 
 def pad(parts: Sequence[tuple[Rows, np.ndarray]], pad_token: int) -> dict[str, torch.Tensor]:
     """Pad the given rows of one or several tasks, in order, to their longest: model inputs of (B, S)."""
+    import torch
+
     lengths = np.concatenate([rows.lengths[indices] for rows, indices in parts])
     width = int(lengths.max())
     ids = np.full((len(lengths), width), pad_token, dtype=np.int64)

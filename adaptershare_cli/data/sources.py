@@ -73,6 +73,13 @@ def source_request(definition: TaskDefinition, source: Source) -> dict[str, Any]
     return {"kind": source.kind, "files": {name: _sha256(paths[name]) for name in sorted(paths)}}
 
 
+def check_files(definition: TaskDefinition, source: Source) -> None:
+    """Raise UserError for files of a source that are missing; none is read."""
+    if source.kind != "hub":
+        for split in splits_to_read(definition, spec_of(definition, source)):
+            files_of(source, split)
+
+
 def spec_of(definition: TaskDefinition, source: Source) -> SourceSpec:
     """What the definition says of the source; UserError if it says nothing."""
     name = "files" if source.kind == "folder" else source.kind

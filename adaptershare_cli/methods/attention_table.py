@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from rich.table import Table
 
 from adaptershare_cli.methods.start import PastRun
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WIDEST = 8  # adapters that have columns of their own
 STRONGEST = 5  # where there are more, so many are named
@@ -25,6 +28,8 @@ def attention_table(attention: pd.DataFrame, title: str) -> Table:
     Of more than `WIDEST` adapters each target's strongest are named instead.
     An adapter that several tasks share counts for each of them in equal parts.
     """
+    import pandas as pd
+
     rows = attention.assign(attention=attention["attention"] / attention["members"].map(len)).explode("members")
     sites = attention.drop_duplicates(["task", "layer", "location"]).groupby("task").size()
     shares = rows.groupby(["task", "members"], sort=False)["attention"].sum().unstack().div(sites, axis=0)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.training.protocol import Records
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from adaptershare_cli.training.protocol import Records
 
 
 @dataclass(frozen=True)

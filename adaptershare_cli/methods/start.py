@@ -13,10 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-from transformers import PreTrainedModel
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
@@ -24,6 +23,9 @@ from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class PastRun(Protocol):

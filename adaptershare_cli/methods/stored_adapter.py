@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Beginning, PastRun, Start
 from adaptershare_cli.model.adapters import adapter_kind, shape_options, training_settings
-from adaptershare_cli.model.export import NORM_FILE
-from adaptershare_cli.model.hypernetwork import adapter_of_new_task
+from adaptershare_cli.model.folders import ADAPTER_WEIGHTS, NORM_WEIGHTS
 from adaptershare_cli.model.source import NAME_IT, EncoderSource
-from adaptershare_cli.model.stored import WEIGHTS, differing_fields, read_adapter, read_head
 from adaptershare_cli.settings import TrainingSettings, flag
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +35,9 @@ class AdapterStart(Start):
 
     def read(self, encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], training: TrainingSettings) -> Beginning:
         """The adapter's tensors, and the head's for each task."""
+        from adaptershare_cli.model.hypernetwork import adapter_of_new_task
+        from adaptershare_cli.model.stored import read_adapter, read_head
+
         folder = _folder(self.run, self.task)
         heads = {name: read_head(folder, info, training.pooling) for name, info in infos.items() if self.with_head}
         if self.task is None:
@@ -49,6 +51,8 @@ def adapter_start(
     run: PastRun, task: str | None, training: TrainingSettings, with_head: bool = False, seed: int = 0
 ) -> AdapterStart:
     """The start from the adapter of `task` (see `AdapterStart`) for a run with these training settings."""
+    from adaptershare_cli.model.stored import differing_fields
+
     changes = differing_fields(_folder(run, task), training)
     words = {"task": task, "head": with_head}
     return AdapterStart(
@@ -73,7 +77,7 @@ def check_adapters_of(
     `model` is what --model named the encoder by, `option` what named the run.
     """
     for task in tasks:
-        if f"tasks/{task}/{WEIGHTS}" not in run.files:
+        if f"tasks/{task}/{ADAPTER_WEIGHTS}" not in run.files:
             raise UserError(
                 f"{run.name} has no adapter that is {task}'s alone: its tasks attend over several, or have none",
                 where=option,
@@ -85,7 +89,7 @@ def check_adapters_of(
             where=f"{option}, --model {model}",
             fix=NAME_IT,
         )
-    if any(file.endswith(NORM_FILE) for file in run.files):
+    if any(file.endswith(NORM_WEIGHTS) for file in run.files):
         raise UserError(
             f"{run.name} trained the encoder's layer norms too; its adapters are nothing without them",
             where=option,

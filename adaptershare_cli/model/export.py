@@ -12,15 +12,13 @@ from safetensors.torch import save_file
 
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
-from adaptershare_cli.model.adapters.bank import rewrite_config
+from adaptershare_cli.model.adapters.bank import module_name, rewrite_config
 from adaptershare_cli.model.encoder import family_of
+from adaptershare_cli.model.folders import HEAD_CONFIG, HEAD_WEIGHTS, NORM_WEIGHTS
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.templates import render
 
-HEAD_FILE = "head.safetensors"
-HEAD_CONFIG = "head.json"
-NORM_FILE = "layer_norms.safetensors"
 ENCODER_FILE = "encoder.safetensors"
 NORM = "layer-norm/"  # how `serving` names them
 FUSION_CONFIG = "adapter_fusion_config.json"
@@ -49,10 +47,11 @@ def export_task(
         _export_head(model, task, folder, f"{_TEMPLATES}/load_encoder.j2", tokenizer_call=call)
     elif model.fusion is None:
         model.bank.export(task, folder)
-        _export_head(model, task, folder, f"{_TEMPLATES}/load_adapter.j2", tokenizer_call=call)
+        of_adapter = {"tokenizer_call": call, "name": module_name(task)}
+        _export_head(model, task, folder, f"{_TEMPLATES}/load_adapter.j2", **of_adapter)
     else:
         _export_fusion(model.fusion, task, folder)
-        sources = model.fusion.sources()
+        sources = [*map(module_name, model.fusion.sources())]
         _export_head(model, task, folder, f"{_TEMPLATES}/load_fusion.j2", tokenizer_call=call, sources=sources)
 
 
@@ -62,10 +61,10 @@ def _export_fusion(fusion: Fusion, task: str, folder: Path) -> None:
     (folder / "adapters").mkdir(exist_ok=True)
     for source in sources:
         elsewhere = [n for n, groups in enumerate(bank.plan.layers) if source not in (group[0] for group in groups)]
-        bank.export(source, folder / "adapters" / source, leave_out=elsewhere)
+        bank.export(source, folder / "adapters" / module_name(source), leave_out=elsewhere)
     with fusion.at_every_site(task) as name:
         bank.encoder.save_adapter_fusion(str(folder / "fusion"), name, use_safetensors=True)
-    rewrite_config(folder / "fusion" / FUSION_CONFIG, adapter_names=sources)
+    rewrite_config(folder / "fusion" / FUSION_CONFIG, adapter_names=[*map(module_name, sources)])
 
 
 def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: str, **values: Any) -> None:
@@ -75,10 +74,10 @@ def _export_head(model: MultiTaskModel, task: str, folder: Path, adapter_lines: 
     """
     info = model.infos[task]
     linear = model.heads[task].linear
-    _save({"weight": linear.weight, "bias": linear.bias}, folder / HEAD_FILE)
+    _save({"weight": linear.weight, "bias": linear.bias}, folder / HEAD_WEIGHTS)
     norms = {n.removeprefix(NORM): t for n, t in model.serving(task).items() if n.startswith(NORM)}
     if norms:
-        _save(norms, folder / NORM_FILE)
+        _save(norms, folder / NORM_WEIGHTS)
     config = {
         "task": task,
         "kind": info.kind,

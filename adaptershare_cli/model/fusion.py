@@ -23,7 +23,7 @@ from adapters.methods.modeling import BertFusion
 from torch import nn
 
 from adaptershare_cli.model.adapters import require_use
-from adaptershare_cli.model.adapters.bank import AdapterBank
+from adaptershare_cli.model.adapters.bank import AdapterBank, module_name
 from adaptershare_cli.seeds import derive_seed
 
 VALUE = "value.weight"  # the matrix that starts as the identity, is drawn towards it, and never decays
@@ -68,12 +68,12 @@ class Fusion:
         require_use(bank.kind, "fused")
         self.bank, self.targets, self.seed, self.own_adapters = bank, tuple(targets), seed, own_adapters
         # The library saves every module whose name begins with that of the wanted one; none of these begins another.
-        self.names = {target: f"fusion({target})" for target in targets}
+        self.names = {target: f"fusion({module_name(target)})" for target in targets}
         for name in self.names.values():
-            bank.encoder.adapters_config.add_fusion(list(bank.tasks), "dynamic", fusion_name=name)
+            bank.encoder.adapters_config.add_fusion([*map(module_name, bank.tasks)], "dynamic", fusion_name=name)
         parts = [part for part in bank.encoder.modules() if isinstance(part, BottleneckLayer)]
         self.parts: list[Any] = sorted(
-            (part for part in parts if bank.tasks[0] in part.adapters),
+            (part for part in parts if module_name(bank.tasks[0]) in part.adapters),
             key=lambda part: (part.layer_idx, part.location_key),
         )
         self.setups: dict[str, dict[int, AdapterCompositionBlock]] = {}
@@ -106,7 +106,9 @@ class Fusion:
                 elif not fused[part.layer_idx]:
                     part.delete_fusion_layer(name)
             self.setups[name] = {
-                layer: Fuse(*self.attended(target, layer), name=name) if fused[layer] else Stack(target)
+                layer: Fuse(*map(module_name, self.attended(target, layer)), name=name)
+                if fused[layer]
+                else Stack(module_name(target))
                 for layer in range(len(fused))
             }
         return new
@@ -138,7 +140,7 @@ class Fusion:
         for tensor in others:
             tensor.requires_grad_(False)
         try:
-            with AdapterSetup(Fuse(*self.bank.tasks, name=self.names[target])):
+            with AdapterSetup(Fuse(*map(module_name, self.bank.tasks), name=self.names[target])):
                 yield
         finally:
             for tensor in others:

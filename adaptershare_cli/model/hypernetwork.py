@@ -26,11 +26,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from adaptershare_cli.model.folders import GENERATORS
 from adaptershare_cli.seeds import derive_seed
 
 WEIGHT_STD = 0.01
 PROJECTOR_EPS = 1e-6
-FILE, CONFIG = "hypernetwork.safetensors", "hypernetwork.json"
+CONFIG = "hypernetwork.json"
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def save_hypernetwork(
     """Write generators and embeddings: `hypernetwork.safetensors`, `hypernetwork.json`. Same weights, same bytes."""
     tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"embedding/{task}": tensor for task, tensor in embeddings.items()}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / FILE)
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / GENERATORS)
     config = {"sizes": asdict(sizes), "sites": [asdict(site) for site in network.sites], "tasks": list(embeddings)}
     (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
@@ -161,7 +162,7 @@ def load_hypernetwork(folder: Path) -> tuple[HyperNetwork, dict[str, torch.Tenso
         for site in config["sites"]
     ]
     network = make_hypernetwork(sites, GeneratorSizes(**config["sizes"]))
-    tensors = load_file(folder / FILE)
+    tensors = load_file(folder / GENERATORS)
     network.load_state_dict({n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")})
     return network.requires_grad_(False).eval(), {task: tensors[f"embedding/{task}"] for task in config["tasks"]}
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch.func import functional_call
-from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
+from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.families import FAMILIES
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedModel
 
 SEGMENTS = "token_type_ids"
 
@@ -44,6 +44,8 @@ def run_encoder(
     segments = knows_segments(encoder)
     taken = {name: tensor.to(encoder.device) for name, tensor in inputs.items() if segments or name != SEGMENTS}
     if weights:
+        from torch.func import functional_call
+
         return functional_call(encoder, dict(weights), (), {**taken, **asked}, tie_weights=False)
     return encoder(**taken, **asked)
 
@@ -72,6 +74,8 @@ class Extent:
 
 def check_inputs(folder: Path, tasks: Mapping[str, Extent]) -> None:
     """Raise UserError where rows of a task do not fit the encoder: too many tokens, unknown tokens or segments."""
+    from transformers import AutoConfig
+
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     positions, segments = FAMILIES[config.model_type].positions(config), _segments(config)
     for task, rows in tasks.items():

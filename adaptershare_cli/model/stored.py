@@ -17,16 +17,16 @@ from transformers import PreTrainedModel
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.adapters import OPTION, adapter_kind, adapter_kinds, training_settings
-from adaptershare_cli.model.adapters.bank import ADAPTER_FOLDER_FILES, check_adapter_name, named_tensors
+from adaptershare_cli.model.adapters.bank import named_tensors
 from adaptershare_cli.model.adapters.base import AdapterKind
-from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE, head_pooling
+from adaptershare_cli.model.export import head_pooling
+from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.settings import TrainingSettings, flag, option_value
 
-CONFIG, WEIGHTS = ADAPTER_FOLDER_FILES
 PICKLED = "pytorch_adapter.bin"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@-]*")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@.-]*")  # never a `+`, see `module_name`
 TEMPORARY_NAME = "(stored)"  # no task can be called so
 
 
@@ -34,39 +34,41 @@ def find_adapters(folder: Path) -> dict[str, Path]:
     """The adapter folders in `folder`, sorted by name. Raises UserError if there is none, or a name is no good."""
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder", where="--adapters")
-    found = {path.name: path for path in sorted(folder.iterdir()) if (path / CONFIG).is_file()}
+    found = {path.name: path for path in sorted(folder.iterdir()) if (path / ADAPTER_CONFIG).is_file()}
     if not found:
         nested = [name for name in ("tasks", "adapters") if (folder / name).is_dir()]
         raise UserError(
             f"There is no adapter in {folder}",
             where="--adapters",
-            fix=f"Each adapter is a sub-folder with {CONFIG} and {WEIGHTS}."
+            fix=f"Each adapter is a sub-folder with {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}."
             + (f" Did you mean {folder / nested[0]}?" if nested else ""),
         )
     for name, path in found.items():
         if not NAME.fullmatch(name):
             raise UserError(
-                f"An adapter cannot be called {name!r}", where=str(path), fix="Rename its folder: letters, digits, _-@."
+                f"An adapter cannot be called {name!r}",
+                where=str(path),
+                fix="Rename its folder: letters, digits, _ - . @",
             )
-        check_adapter_name(name)
     return found
 
 
 def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettings) -> None:
     """Raise UserError unless the folder's adapter is for such an encoder, and what the `training` settings make."""
-    if not (folder / WEIGHTS).is_file():
+    if not (folder / ADAPTER_WEIGHTS).is_file():
         pickled = (folder / PICKLED).is_file()
         raise UserError(
-            f"The adapter has no {WEIGHTS}" + (f"; {PICKLED} is a pickle, and nothing is unpickled" if pickled else ""),
+            f"The adapter has no {ADAPTER_WEIGHTS}"
+            + (f"; {PICKLED} is a pickle, and nothing is unpickled" if pickled else ""),
             where=str(folder / PICKLED if pickled else folder),
             fix="Save it again with save_adapter(…, use_safetensors=True).",
         )
-    description = _read_json(folder / CONFIG)
+    description = _read_json(folder / ADAPTER_CONFIG)
     for name, ours in (("model_type", encoder.model_type), ("hidden_size", encoder.hidden_size)):
         if description.get(name) != ours:
             raise UserError(
                 f"The adapter belongs to an encoder with {name} {description.get(name)}; here it is {ours}",
-                where=str(folder / CONFIG),
+                where=str(folder / ADAPTER_CONFIG),
                 fix="Name the encoder that it was trained on with --model.",
             )
     kind = adapter_kind(training.adapter_config)
@@ -74,14 +76,14 @@ def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettin
     for name, theirs in differing_fields(folder, training).items():
         raise UserError(
             f"The adapter has {name} {theirs}; {kind.described(training)} has {usual[name]}",
-            where=str(folder / CONFIG),
+            where=str(folder / ADAPTER_CONFIG),
             fix=_options_for(folder, training),
         )
 
 
 def _options_for(folder: Path, training: TrainingSettings) -> str:
     """The options that make such adapters as the folder's, where any do."""
-    stored = _read_json(folder / CONFIG)["config"]
+    stored = _read_json(folder / ADAPTER_CONFIG)["config"]
     for kind in adapter_kinds().values():
         own = {option: option_value(kind.settings, option, stored.get(field)) for option, field in kind.options.items()}
         values = {**asdict(training), OPTION: kind.name, **own}
@@ -97,7 +99,7 @@ def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]
 
     What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `config_fields`.
     """
-    kind, file = adapter_kind(training.adapter_config), folder / CONFIG
+    kind, file = adapter_kind(training.adapter_config), folder / ADAPTER_CONFIG
     stored = _complete_config(kind, _read_json(file).get("config"), file)
     usual = kind.config_in_library(training).to_dict()
     return {name: stored[name] for name in kind.shaping if stored[name] != usual[name]}
@@ -145,14 +147,14 @@ def read_adapter(folder: Path, encoder: PreTrainedModel, kind: AdapterKind) -> d
         raise UserError(
             f"The adapter's weights do not fit its config: {len(wrong)} tensors are missing or superfluous, for "
             f"example {wrong[0].replace(TEMPORARY_NAME, folder.name)}",
-            where=str(folder / WEIGHTS),
+            where=str(folder / ADAPTER_WEIGHTS),
         )
     return tensors
 
 
 def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Tensor]:
     """The head (`weight`, `bias`) of an exported task. Raises UserError unless it is one for the task `info`."""
-    if not (folder / HEAD_FILE).is_file() or not (folder / HEAD_CONFIG).is_file():
+    if not (folder / HEAD_WEIGHTS).is_file() or not (folder / HEAD_CONFIG).is_file():
         raise UserError(f"There is no head for task {info.name}", where=str(folder))
     head = _read_json(folder / HEAD_CONFIG)
     bounds = list(info.range) if info.range else None
@@ -164,9 +166,9 @@ def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Ten
                 where=str(folder / HEAD_CONFIG),
             )
     try:
-        return load_file(folder / HEAD_FILE)
+        return load_file(folder / HEAD_WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise UserError(f"The head cannot be loaded: {error}", where=str(folder / HEAD_FILE)) from error
+        raise UserError(f"The head cannot be loaded: {error}", where=str(folder / HEAD_WEIGHTS)) from error
 
 
 def load_task(model: MultiTaskModel, task: str, folder: Path) -> None:

@@ -42,6 +42,7 @@ class StageContext:
     training: TrainingSettings = field(default_factory=TrainingSettings)
     runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
     chosen: frozenset[str] = frozenset()  # the names of the options that the user gave
+    prepared: list[Artefact] = field(default_factory=list)  # looked at before the first update of any training
     done: dict[str, Artefact] = field(default_factory=dict)  # made or verified by this command already
 
     def __post_init__(self) -> None:
@@ -75,6 +76,7 @@ def ensure(
     settle: Callable[[bool], None] = lambda made: None,
     quiet: bool = False,
     again: bool | None = None,
+    note: str = "",
 ) -> Artefact:
     """The artefact that answers `request`: the one that is there and whole, else a new one from `build`.
 
@@ -84,7 +86,8 @@ def ensure(
     now, but does not change its results, is made again; or it is replaced by what `complete(folder, found)` makes of
     it, which returns what `build` does: it answers the same request from the same inputs. `settle` is called under the
     lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
-    `again`: it is made even if it is there (by default where --force is given to the stage).
+    `again`: it is made even if it is there (by default where --force is given to the stage). `note`: what the line says
+    of one that is there.
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
@@ -99,7 +102,7 @@ def ensure(
         if found is not None and not lacks(found):
             verify(found)
             settle(False)
-            reporter.kept_artefact(label, quiet=quiet)
+            reporter.kept_artefact(label, note, quiet)
             context.done[label] = found
             return found
         describe: dict[str, Any] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.start import Start, pick_run
 from adaptershare_cli.methods.stored_adapter import adapter_start, check_adapters_of
-from adaptershare_cli.model.hypernetwork import FILE as GENERATORS
+from adaptershare_cli.model.folders import GENERATORS
 from adaptershare_cli.runs.beginning import past_runs
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.settings import StartSettings

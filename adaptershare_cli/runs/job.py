@@ -12,7 +12,7 @@ from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.rows import WHOLE, Limits, dropped
-from adaptershare_cli.runs.runtime import resolve_runtime
+from adaptershare_cli.runs.runtime import Runtime, resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings, non_default, valued_fields
 from adaptershare_cli.store.artefact import Artefact, digest, request_key
 from adaptershare_cli.store.making import full_request
@@ -53,9 +53,12 @@ class Job:
         runs = [run.artefact for run in self.start.runs if isinstance(run, StoredRun)]
         return [*runs, *([self.selection] if self.selection is not None else [])]
 
-    def request(self) -> dict[str, Any]:
-        """All that decides the result, with stage and code version."""
-        device, precision, threads = resolve_runtime(self.runtime)
+    def request(self, runtime: Runtime | None = None) -> dict[str, Any]:
+        """All that decides the result; `runtime` are the values that it is computed with, by default this machine's."""
+        return {**self.decisive(), **(runtime or resolve_runtime(self.runtime)).to_json()}
+
+    def decisive(self) -> dict[str, Any]:
+        """All that decides the result but for device, precision and threads, with stage and code version."""
         request = {
             "method": self.method,
             "method_version": METHODS[self.method].code_version,
@@ -63,9 +66,6 @@ class Job:
             "training": non_default(self.training),
             "encoder": self.encoder.weights,
             "tasks": [[artefact.name, artefact.content] for artefact in self.prepared],
-            "device": device.type,
-            "precision": precision,
-            "threads": threads,
             "seed": self.seed,
             **self.start.request,
         }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.table import Table
 
 from adaptershare_cli.kinds import METRICS, metric_title, prediction_tables
 from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.standing import standing_values
 from adaptershare_cli.screen import DEGENERATE, Screen
 from adaptershare_cli.store.artefact import Artefact, request_key
 from adaptershare_cli.store.records import RunRecord
@@ -16,7 +18,7 @@ from adaptershare_cli.store.workspace import Workspace
 
 def find_run(workspace: Workspace, job: Job) -> Artefact | None:
     """What running the job has made, if it has been run."""
-    return workspace.find(job.stage, job.name, request_key(job.request()))
+    return workspace.find(job.stage, job.name, request_key(job.request(standing_values(workspace, job))))
 
 
 def run_results(run: Artefact) -> list[dict[str, Any]]:
@@ -44,10 +46,10 @@ def degenerate_scores(run: Artefact) -> dict[tuple[str, str], str]:
     for file in (f"{name}.parquet" for name in prediction_tables()):
         if file in run.meta["files"]:
             columns = ["task", "split", "label", "prediction"]
-            counts = run.table(file, columns).group_by(columns).aggregate([([], "count_all")])
-            for row in counts.to_pylist():
-                of_split = answers.setdefault((row["task"], row["split"]), {})
-                of_split[row["label"], row["prediction"]] = row["count_all"]
+            # Arrow's own grouping imports pandas.
+            rows_of = zip(*(column.to_pylist() for column in run.table(file, columns).columns), strict=True)
+            for (task, split, label, prediction), count in Counter(rows_of).items():
+                answers.setdefault((task, split), {})[label, prediction] = count
     found = {place: main[place[0]].degenerate(of_split) for place, of_split in answers.items()}
     return {place: words for place, words in found.items() if words}
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.data.batches import Rows, TaskParts
 from adaptershare_cli.data.encoding import PARTS
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import of_one_label
@@ -18,7 +18,6 @@ from adaptershare_cli.model.inputs import SEGMENTS, Extent, check_inputs
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, TaskRecord
-from adaptershare_cli.training.loop import TaskParts
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def _column(artefact: Artefact, part: str) -> list[str]:
 def check_fit(encoder: EncoderSource, prepared: Sequence[Artefact]) -> None:
     """Raise UserError where rows of a task do not fit the encoder. To be called before the first of several trainings.
 
-    Looked at is what the tables' footers say, so that it takes no time.
+    Looked at is what the tables' footers say, so that it takes no time beside a training.
     """
     check_inputs(encoder.folder, {artefact.name: _extent(artefact) for artefact in prepared})
 

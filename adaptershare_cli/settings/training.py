@@ -72,7 +72,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class RuntimeSettings:
-    """Where and how exactly a run computes; resolved values count in the key, never `auto`."""
+    """Where and how exactly a run computes. What `auto` means is said in `runs.standing`; a key has no `auto`."""
 
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.", basic=True)
     precision: Precision = option("auto", "Of the frozen weights in training; scores and exports are fp32.")
@@ -81,7 +81,9 @@ class RuntimeSettings:
         None, "Save a checkpoint every so many updates; by default by time, at less than 1 % of it.", 1
     )
     inexact: bool = option(
-        False, "Go on from a checkpoint of other library versions or another processor, and not bit for bit."
+        False,
+        "Go on, not bit for bit, from a checkpoint of other library versions, another processor, or another number of "
+        "threads or precision than is chosen here.",
     )
     on_nonfinite: Literal["stop", "skip"] = option(
         "stop", "When a loss or gradient is not finite: stop the run, or skip that update."

@@ -15,7 +15,6 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata, spearmanr, weightedtau
 
 from adaptershare_cli.statistics.matrices import known_pairs
 
@@ -65,6 +64,8 @@ def regret(values: np.ndarray, truth: np.ndarray, k: int) -> float:
 
 def spearman(values: np.ndarray, truth: np.ndarray) -> float:
     """Spearman's rank correlation; NaN if one side is constant."""
+    from scipy.stats import spearmanr
+
     return float(spearmanr(values, truth).statistic) if _varied(values, truth) else math.nan
 
 
@@ -73,6 +74,8 @@ def weighted_kendall(values: np.ndarray, truth: np.ndarray) -> float:
 
     Scipy's default, which weighs by the ranks of either side and takes the mean. NaN if one side is constant.
     """
+    from scipy.stats import weightedtau
+
     return float(weightedtau(values, truth).statistic) if _varied(values, truth) else math.nan
 
 
@@ -85,6 +88,8 @@ def sign_auc(values: np.ndarray, truth: np.ndarray) -> float:
     helps, hurts = int((truth > 0).sum()), int((truth < 0).sum())
     if not helps or not hurts:
         return math.nan
+    from scipy.stats import rankdata  # slow to import, as scores that are there are only shown
+
     ranks = rankdata(values[truth != 0])
     return float((ranks[truth[truth != 0] > 0].sum() - helps * (helps + 1) / 2) / (helps * hurts))
 

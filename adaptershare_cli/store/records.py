@@ -98,7 +98,7 @@ class RunRecord(Record):
     trained_parameters: int
     skipped_updates: int
     plan: dict[str, Any] | None  # the last sharing plan (`SharingPlan.to_json`)
-    precision: str
+    precision: str  # bf16, fp32, or with --inexact both, in the order of the updates: `bf16+fp32`
     machine: dict[str, str]
     exact: bool
     leaked_rows: dict[str, int]
@@ -128,7 +128,7 @@ class RunRecord(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointRecord(Record):
-    """Of a checkpoint: after which update, and on which machine."""
+    """Of a checkpoint: after which update, and on which machine. Those of earlier versions lack the last three."""
 
     phase: str
     step: int
@@ -136,6 +136,9 @@ class CheckpointRecord(Record):
     machine: dict[str, str]
     exact: bool
     forced: bool
+    automatic: list[str] | None = optional()  # of device, precision, threads those that were left to the program
+    runtime: dict[str, Any] | None = optional()  # what the last updates were computed with
+    precision: str | None = optional()  # that of the run so far (`RunRecord.precision`)
 
 
 @dataclass(frozen=True, kw_only=True)

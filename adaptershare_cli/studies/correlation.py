@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.measures import MEASURES, TRUTHS
@@ -17,7 +16,6 @@ from adaptershare_cli.measures.needs import RunTable, Supply, Trained, Trainings
 from adaptershare_cli.measures.settings import MeasureSettings, TunedSettings
 from adaptershare_cli.measures.spec import Measure
 from adaptershare_cli.measures.trainings import Training
-from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.parquet_files import read_parquet, write_parquet
 from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import non_default
@@ -28,6 +26,11 @@ from adaptershare_cli.store.records import CorrelationRecord, RunRecord
 from adaptershare_cli.studies.pictures import ensure_drawn
 from adaptershare_cli.studies.replicates import Replicates
 from adaptershare_cli.studies.trainings import make_trainings, training_scores, trainings_cost
+
+if TYPE_CHECKING:
+    import torch
+
+    from adaptershare_cli.model.heads import MultiTaskModel
 
 
 def correlate(
@@ -118,12 +121,12 @@ class _Runs:
         return {"prepro": self.replicates.prepared_contents, "leak_scope": training.leak_scope}
 
     def encoder_key(self) -> dict[str, Any]:
-        device, _, threads = resolve_runtime(self.replicates.context.runtime)
+        runtime = resolve_runtime(self.replicates.context.runtime)
         return {
             "encoder": self.replicates.checked_context.encoder.weights,
             "pooling": self.replicates.context.training.pooling,
-            "device": device.type,
-            "threads": threads,
+            "device": runtime.device,
+            "threads": runtime.threads,
         }
 
     def encoder(self) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:

@@ -9,19 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import PreTrainedModel
-
+from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import training_settings
-from adaptershare_cli.model.adapters.bank import AdapterBank
-from adaptershare_cli.model.encoder import load_encoder, pool
-from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.model.inputs import run_encoder
 from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
-from adaptershare_cli.model.stored import load_task
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.rows import read_parts, scored_contents, task_info
@@ -31,7 +24,12 @@ from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import Artefact, verify
 from adaptershare_cli.store.records import PreproRecord, RunRecord
 from adaptershare_cli.store.workspace import Workspace
-from adaptershare_cli.training.loop import TaskParts
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from adaptershare_cli.model.heads import MultiTaskModel
 
 
 @dataclass(frozen=True)
@@ -156,6 +154,10 @@ class Replicates:
 
     def model(self, seed: int, trained: Mapping[str, Artefact]) -> MultiTaskModel:
         """All tasks on one encoder, each with its own adapter and head: those of `trained`, or fresh ones."""
+        from adaptershare_cli.model.adapters.bank import AdapterBank
+        from adaptershare_cli.model.heads import MultiTaskModel
+        from adaptershare_cli.model.stored import load_task
+
         training = self.context.training
         encoder = self._encoder()
         plan = SharingPlan.private(self.tasks, encoder.config.num_hidden_layers)
@@ -169,6 +171,9 @@ class Replicates:
 
     def encoder(self) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
         """A function from model inputs to pooled states (B, H) of the encoder as it was before any training."""
+        from adaptershare_cli.model.encoder import pool
+        from adaptershare_cli.model.inputs import run_encoder
+
         encoder = self._encoder()
 
         def encode(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -179,9 +184,13 @@ class Replicates:
 
     def _encoder(self) -> PreTrainedModel:
         """The runs' encoder, on their device and with their number of threads."""
-        device, _, threads = resolve_runtime(self.context.runtime)
-        torch.set_num_threads(threads)
-        return load_encoder(self.checked_context.encoder, device)
+        import torch
+
+        from adaptershare_cli.model.encoder import load_encoder
+
+        runtime = resolve_runtime(self.context.runtime)
+        torch.set_num_threads(runtime.threads)
+        return load_encoder(self.checked_context.encoder, torch.device(runtime.device))
 
 
 def find_prepared(workspace: Workspace, wanted: Mapping[str, str], label: str) -> dict[str, Artefact]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from adaptershare_cli.data.batches import Batch, Rows, TaskStream
+from adaptershare_cli.data.batches import Batch, Rows, TaskParts, TaskStream
 from adaptershare_cli.errors import Interrupted, RunError, UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.precision import linear_precision
@@ -22,16 +22,6 @@ from adaptershare_cli.training.evaluation import predict, prediction_rows, score
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.protocol import Method, Phase
 from adaptershare_cli.training.schedule import task_order
-
-
-@dataclass(frozen=True)
-class TaskParts:
-    """The rows of one task: to learn from, for checks, for choices, and to be scored."""
-
-    train: Rows
-    heldout: Rows
-    select: Rows
-    scored: dict[str, Rows]
 
 
 @dataclass(frozen=True)

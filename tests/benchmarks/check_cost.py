@@ -19,7 +19,7 @@ import torch
 
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.commands.prepro import prepare
-from adaptershare_cli.data.batches import TaskStream, make_batch
+from adaptershare_cli.data.batches import TaskParts, TaskStream, make_batch
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.method import PlannedMethod
@@ -32,7 +32,6 @@ from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import PreproSettings, TrainingSettings
 from adaptershare_cli.sharing.interference import interference, task_products, unit_rows
 from adaptershare_cli.store.workspace import Workspace
-from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 
 TASKS = "mnli,cola,sst2,mrpc,stsb,qqp,qnli,rte"
@@ -120,10 +119,10 @@ def main() -> None:
     )  # fmt: skip
     prepared = [prepare(context, definition) for definition in context.tasks(TASKS)]
     parts, _ = read_parts(training.leak_scope, prepared)
-    device, precision, _ = resolve_runtime(context.runtime)
+    runtime = resolve_runtime(context.runtime)
     method: PlannedMethod = METHODS["shared"].build()(
         MethodContext(
-            encoder=load_encoder(context.encoder, device),
+            encoder=load_encoder(context.encoder, torch.device(runtime.device)),
             data=TaskData(
                 infos={artefact.name: task_info(artefact) for artefact in prepared},
                 heldout={task: part.heldout for task, part in parts.items()},
@@ -135,12 +134,12 @@ def main() -> None:
             seed=0,
         )
     )
-    with linear_precision(method.context.encoder, precision):
+    with linear_precision(method.context.encoder, runtime.precision):
         step = median(updates(method, parts, 80)[16:])
         ours, by_task = seconds(mixed, method, 7), seconds(separate, method, 7)
         _, every = method.check_steps()
         as_original = seconds(original, method, 2)
-    print(f"threads {torch.get_num_threads()}, {precision}; one update of 32 rows: {step:.3f} s")
+    print(f"threads {torch.get_num_threads()}, {runtime.precision}; one update of 32 rows: {step:.3f} s")
     print(f"a check over {len(prepared)} tasks x 64 rows: {ours:.2f} s ({ours / step:.1f} updates)")
     print(f"(a) separate length-sorted passes: {by_task:.2f} s; ratio ours / (a): {ours / by_task:.2f}")
     print(f"(b) the original's way: {as_original:.2f} s; ratio (b) / ours: {as_original / ours:.1f}")

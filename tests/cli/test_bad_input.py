@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import QUICK, Share, add_task, call, definition, good, made_by, refused, snapshot
+from tests.cli.conftest import Share, add_task, call, definition, good, made_by, refused, snapshot
 
 
 @pytest.fixture
@@ -60,16 +60,6 @@ def test_task_file_with_a_space(places: tuple, own_project: Path) -> None:
     (own_project / "tasks" / "first.yaml").rename(own_project / "tasks" / "my first.yaml")
     refused("download", "-t", "my*", *places, says=("`my first` cannot be a task's name", "my first.yaml", "Rename"))
     assert "made" in good("download", "-t", "second", *places).stdout
-
-
-@pytest.mark.parametrize("name", ["values", "forward", "my.task"])
-def test_names_that_pytorch_reserves(
-    name: str, places: tuple, own_project: Path, encoder: Path, tmp_path: Path
-) -> None:
-    add_task(own_project, name, ("no", "yes"))
-    for command, tasks in (("train-single", name), ("train-share", f"first,{name}")):
-        refused(command, "-t", tasks, *places, "--model", encoder, *QUICK, says=(f"'{name}'", "Rename"))
-        assert not made_by(tmp_path / "w", command)
 
 
 # ---- definitions and data ----

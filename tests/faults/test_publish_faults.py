@@ -17,6 +17,7 @@ from adaptershare_cli.cli.program import DISK_ERRORS
 from adaptershare_cli.errors import AdapterShareError
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.runs.runtime import Runtime
 from adaptershare_cli.store.artefact import Artefact, read_artefact, verify
 from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
@@ -26,6 +27,8 @@ from tests.faults.shim import Died, Shim
 KEY = "0123abcd"
 DESCRIBE = {"request": {"stage": "prepro"}, "inputs": []}
 ERRORS = [errno.ENOSPC, errno.EIO]
+
+HERE = Runtime("cpu", "fp32", 1)
 
 
 class Publish:
@@ -77,7 +80,9 @@ class Save(Publish):
     """Saving a third checkpoint, for which the first one goes."""
 
     def store(self, root: Path) -> CheckpointStore:
-        return CheckpointStore(Workspace(root), "shared-0123abcd", {"stage": "train-share"}, [], torch.device("cpu"))
+        return CheckpointStore(
+            Workspace(root), "shared-0123abcd", {"stage": "train-share", **HERE.to_json()}, [], lambda: HERE
+        )
 
     def checkpoint(self, step: int) -> Checkpoint:
         steps = [{"phase": "main", "step": number, "task": "a", "rows": 1, "loss": 0.5, "learning_rate": 0.1,

@@ -28,7 +28,7 @@ MOMENTS = {
     "a checkpoint's rename": ("adaptershare_cli.store.workspace", "os.replace", 3),
     "an old checkpoint's removal": ("adaptershare_cli.runs.checkpoints", "discard", 2),
     "scoring": ("adaptershare_cli.training.loop", "prediction_rows", 2),
-    "the run's files": ("adaptershare_cli.runs.train", "write_parquet", 2),
+    "the run's files": ("adaptershare_cli.runs.training", "write_parquet", 2),
     "the run's rename": ("adaptershare_cli.store.workspace", "os.replace", 6),
     "clearing up": ("adaptershare_cli.runs.checkpoints", "CheckpointStore.clear", 1),
 }

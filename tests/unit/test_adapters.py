@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from torch import nn
 
-from adaptershare_cli.data.batches import make_batch
-from adaptershare_cli.errors import UserError
+from adaptershare_cli.data.batches import TaskParts, make_batch
+from adaptershare_cli.data.names import name_fault
 from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.planned.method import PlannedMethod
-from adaptershare_cli.model.adapters.bank import check_adapter_name
-from adaptershare_cli.model.stored import load_task, read_adapter
+from adaptershare_cli.model.adapters.bank import module_name
+from adaptershare_cli.model.stored import NAME, load_task, read_adapter
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
-from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES
 from tests.core import INFOS, build_method, random_parts, scramble
@@ -277,21 +279,42 @@ def test_an_exported_task_comes_back_whole(encoder: Path, tmp_path: Path) -> Non
 # --------------------------------------------------------------------------------------------------------------- names
 
 
-@pytest.mark.parametrize("name", ["values", "keys", "items", "training", "forward", "a.b", "."])
-def test_names_that_pytorch_reserves_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="reserves") as caught:
-        check_adapter_name(name)
-    assert repr(name) in str(caught.value)
+TASK_NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", fullmatch=True) | st.sampled_from(
+    [name for name in dir(nn.ModuleDict()) if not name.startswith("_")]
+)
 
 
-@pytest.mark.parametrize("name", ["first-2", "mnli", "value", "a_b", "default", "heads"])
-def test_other_names_are_taken(name: str) -> None:
-    check_adapter_name(name)
+@given(st.lists(TASK_NAMES.filter(lambda name: not name_fault(name)), min_size=2, max_size=6, unique=True))
+@example(["a.b", "a-b", "a_b", "a"])
+@example(["train", "values", "0", "T_destination"])
+def test_every_task_name_becomes_a_module_of_its_own(names: list[str]) -> None:
+    """PyTorch takes each, and no two become one, also where the disk sees no case."""
+    modules = nn.ModuleDict({module_name(name): nn.Identity() for name in names})
+    assert len(modules) == len(names)
+    assert len({module_name(name).lower() for name in names}) == len({name.lower() for name in names})
+    assert all(NAME.fullmatch(part) for part in map(module_name, names) if "+" not in part)
 
 
-def test_a_reserved_name_is_refused_before_training(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
+@pytest.mark.parametrize("name", ["first-2", "mnli", "value", "a_b", "default", "heads", "0"])
+def test_names_that_pytorch_takes_stay(name: str) -> None:
+    assert module_name(name) == name
 
-    monkeypatch.setitem(INFOS, "values", replace(INFOS["first"], name="values"))
-    with pytest.raises(UserError, match="reserves"):
-        build_method(encoder, "shared", random_parts(("first", "values")))
+
+def test_names_that_pytorch_refuses(encoder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Such tasks train alone and in mixed batches, and what is exported comes back as it was."""
+    names = ("values", "a.b", "first")
+    for name in names[:2]:
+        monkeypatch.setitem(INFOS, name, replace(INFOS["first"], name=name))
+    method, parts = build_method(encoder, "private", random_parts(names))
+    scramble(t for task in names for _, t in method.model.bank.named_parameters(task))
+    before = all_logits(method, parts)
+    with method.model.bank.active_rows(names, (1, 1, 1)):
+        method.model.encode({n: torch.ones((3, 5), dtype=torch.int64) for n in ("input_ids", "attention_mask")})
+    for task in names:
+        method.export(task, tmp_path / task)
+        assert f'load_as="{module_name(task)}"' in (tmp_path / task / "README.md").read_text()
+    again, _ = build_method(encoder, "private", random_parts(names))
+    for task in names:
+        load_task(again.model, task, tmp_path / task)
+    after = all_logits(again, parts)
+    assert all(torch.equal(before[task], after[task]) for task in names)

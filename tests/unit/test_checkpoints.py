@@ -9,14 +9,16 @@ import pytest
 import torch
 
 from adaptershare_cli.runs.checkpoints import CheckpointStore
+from adaptershare_cli.runs.runtime import Runtime
 from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
 
-REQUEST = {"stage": "train-share", "seed": 0}
+REQUEST = {"stage": "train-share", "seed": 0, "device": "cpu", "precision": "fp32", "threads": 1}
+HERE = Runtime("cpu", "fp32", 1)
 
 
 def store(root: Path, forced: bool = False, **request: Any) -> CheckpointStore:
-    return CheckpointStore(Workspace(root), "m-0123abcd", {**REQUEST, **request}, [], torch.device("cpu"), forced)
+    return CheckpointStore(Workspace(root), "m-0123abcd", {**REQUEST, **request}, [], lambda: HERE, forced=forced)
 
 
 def checkpoint(phase: str, step: int, updates: int) -> Checkpoint:

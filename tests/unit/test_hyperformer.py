@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from adaptershare_cli.data.batches import make_batch
+from adaptershare_cli.data.batches import TaskParts, make_batch
 from adaptershare_cli.methods.hyperformer.method import HyperFormer
 from adaptershare_cli.model.encoder import layer_norms
 from adaptershare_cli.model.hypernetwork import (
@@ -28,7 +28,6 @@ from adaptershare_cli.model.hypernetwork import (
 )
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.costs import count_values
-from adaptershare_cli.training.loop import TaskParts
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES
 from tests.core import INFOS, build_method, outputs_of, random_parts

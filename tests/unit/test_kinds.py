@@ -18,7 +18,7 @@ import torch
 
 import adaptershare_cli
 from adaptershare_cli import schemas
-from adaptershare_cli.data.batches import Rows, make_batch
+from adaptershare_cli.data.batches import Rows, TaskParts, make_batch
 from adaptershare_cli.kinds import KINDS, METRICS, prediction_tables
 from adaptershare_cli.kinds.base import Kind, TaskInfo
 from adaptershare_cli.kinds.classification import Classification
@@ -26,7 +26,6 @@ from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.rows.answers import Answers, Targets
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.training.costs import count_costs
-from adaptershare_cli.training.loop import TaskParts
 from tests import core
 from tests.core import build_method, random_parts
 from tests.trainings import train

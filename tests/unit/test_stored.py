@@ -134,8 +134,7 @@ DEFECTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda f: edit(f, non_linearity="swish"), "non_linearity swish; seq_bn .* has relu.*No --adapter-config makes"
     ),
     "left out": (lambda f: edit(f, leave_out=[1]), r"leave_out \[1\]"),
-    "name": (lambda f: f.rename(f.with_name("a.b")), "'a.b'.*Rename"),
-    "reserved name": (lambda f: f.rename(f.with_name("keys")), "'keys'.*Rename"),
+    "name": (lambda f: f.rename(f.with_name("a+b")), "'a\\+b'.*Rename"),
 }  # fmt: skip
 
 
@@ -150,7 +149,7 @@ def test_what_does_not_fit_is_refused(defect: str, exported: Path, encoder: Path
         for path in find_adapters(folder).values():
             check_adapter(path, source, TrainingSettings())
             read_adapter(path, fresh, adapter_kind("seq_bn"))
-    assert str(folder) in caught.value.where or "reserves the name" in caught.value.what
+    assert str(folder) in caught.value.where
     assert not fresh.adapters_config.adapters
 
 

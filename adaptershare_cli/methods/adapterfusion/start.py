@@ -10,10 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
@@ -23,20 +20,15 @@ from adaptershare_cli.methods.base import StartWeights
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Preparation, Start, pick_run
 from adaptershare_cli.methods.stored_adapter import check_adapters_of
 from adaptershare_cli.model.adapters import adapter_kind, require_use
-from adaptershare_cli.model.export import HEAD_CONFIG, HEAD_FILE
-from adaptershare_cli.model.stored import (
-    CONFIG,
-    WEIGHTS,
-    check_adapter,
-    differing_fields,
-    find_adapters,
-    read_adapter,
-    read_head,
-)
+from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.schedule import task_updates, total_steps
 
-Sources = Mapping[str, Mapping[str, torch.Tensor]]  # adapters that stay as they are, by name
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Sources: TypeAlias = "Mapping[str, Mapping[str, torch.Tensor]]"  # adapters that stay as they are, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +44,8 @@ class AdaptersStart(Start):
 
     def read(self, encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], training: TrainingSettings) -> Beginning:
         """The adapters' tensors, and where heads are copied, each task's own."""
+        from adaptershare_cli.model.stored import read_adapter, read_head
+
         heads = {}
         for task, info in infos.items() if self.copy_heads else ():
             if task not in self.folders:
@@ -75,6 +69,8 @@ def begin(settings: AdapterFusionSettings, ask: Ask) -> Begin:
         return lambda preparation, seed: _from_training(settings, training, preparation, seed)
     _check_no_effect(settings, ask)
     if settings.adapters is not None:
+        from adaptershare_cli.model.stored import check_adapter, find_adapters
+
         folders = find_adapters(Path(settings.adapters))
         for folder in folders.values():
             check_adapter(folder, ask.encoder, training)
@@ -170,6 +166,8 @@ def _from_runs(
     over: str,
     updates: Mapping[str, int],
 ) -> AdaptersStart:
+    from adaptershare_cli.model.stored import differing_fields
+
     folders = {task: run.folder / "tasks" / task for run in runs for task in run.record.tasks}
     # The adapters of one method are all alike.
     changes = differing_fields(next(iter(folders.values())), training)
@@ -195,7 +193,7 @@ def _from_folders(
 ) -> AdaptersStart:
     """Plain adapters of which nothing is known but their files; what they were trained on is not counted."""
     copied = settings.fusion_head == "copied"
-    used = (CONFIG, WEIGHTS, *((HEAD_FILE, HEAD_CONFIG) if copied else ()))
+    used = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, *((HEAD_WEIGHTS, HEAD_CONFIG) if copied else ()))
     return AdaptersStart(
         request={
             "fusion_over": "adapters",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
@@ -13,7 +12,9 @@ from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.planned.settings import PlanSettings
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Start, pick_run
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.history import read_history
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 OPTION = "--init-plan"
 
@@ -26,6 +27,8 @@ class PlanStart(Start):
 
     def read(self, encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], training: TrainingSettings) -> Beginning:
         """The plans that the run trained under."""
+        from adaptershare_cli.sharing.history import read_history
+
         return Beginning(own=read_history(self.run.table("sharing").to_pandas(), tuple(infos)))
 
 

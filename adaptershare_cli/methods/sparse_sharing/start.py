@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-
-import torch
-from transformers import PreTrainedModel
+from typing import TYPE_CHECKING
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
@@ -14,7 +12,12 @@ from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettin
 from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, sparse_updates
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Preparation, Start, pick_run
 from adaptershare_cli.settings import TrainingSettings
-from adaptershare_cli.sharing.masks import Masks, unpack
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+    from adaptershare_cli.sharing.masks import Masks
 
 OPTION = "--mask-run"
 
@@ -36,6 +39,8 @@ class MasksStart(Start):
 
     def read(self, encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], training: TrainingSettings) -> Beginning:
         """Unpack the masks of the run's tasks."""
+        from adaptershare_cli.sharing.masks import unpack
+
         masks: dict[str, dict[str, torch.Tensor]] = {task: {} for task in infos}
         rows = [row for row in self.run.table("masks").to_pylist() if row["task"] in masks]
         for row in rows:

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,20 +24,21 @@ from transformers import PreTrainedModel
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import OPTION, adapter_kind
 from adaptershare_cli.model.adapters.base import AdapterKind, Site
+from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import TrainingSettings, flag
 from adaptershare_cli.sharing.plan import SharingPlan
 
-ADAPTER_FOLDER_FILES = ("adapter_config.json", "adapter.safetensors")
 
+@cache
+def module_name(task: str) -> str:
+    """What `adapters` and PyTorch call the adapter of a task, in the encoder and in exported files.
 
-def check_adapter_name(task: str) -> None:
-    """Raise UserError where `task` cannot name a module (`adapters` registers a module under it)."""
-    if "." in task or hasattr(nn.ModuleDict(), task):
-        raise UserError(
-            f"A task named {task!r} cannot have an adapter: PyTorch reserves the name",
-            fix="Rename the task's definition file.",
-        )
+    Its own name, but for those that PyTorch refuses: `a.b` becomes `a+b`, and `train`, the name of a method of every
+    module, `train+`. No name of a task or of an adapter's folder has a `+`, so no two become one.
+    """
+    name = task.replace(".", "+")
+    return f"{name}+" if hasattr(nn.ModuleDict(), name) else name
 
 
 def no_adapter() -> AbstractContextManager:
@@ -74,9 +76,10 @@ class AdapterBank:
             )
         torch.manual_seed(derive_seed(seed, "adapters"))
         for task in self.tasks:
-            check_adapter_name(task)
-            self.encoder.add_adapter(task, config=adapter_config)
-        self.sites: dict[str, list[Site]] = {task: layer_sites(self.kind, self.encoder, task) for task in self.tasks}
+            self.encoder.add_adapter(module_name(task), config=adapter_config)
+        self.sites: dict[str, list[Site]] = {
+            task: layer_sites(self.kind, self.encoder, module_name(task)) for task in self.tasks
+        }
         if initial is not None:
             self.fill(self.tasks[0], initial)
         with torch.no_grad():
@@ -180,13 +183,12 @@ class AdapterBank:
 
     def active(self, task: str) -> AbstractContextManager:
         """Context in which the encoder runs with the adapters of `task` (keep backward inside)."""
-        return AdapterSetup(task)
+        return AdapterSetup(module_name(task))
 
     def active_rows(self, tasks: Sequence[str], counts: Sequence[int]) -> AbstractContextManager:
         """Context for one mixed batch: the first counts[0] rows run with tasks[0]'s adapters, and so on."""
-        if len(tasks) == 1:
-            return AdapterSetup(tasks[0])
-        return AdapterSetup(BatchSplit(*tasks, batch_sizes=list(counts)))
+        names = [module_name(task) for task in tasks]
+        return AdapterSetup(BatchSplit(*names, batch_sizes=list(counts)) if len(names) > 1 else names[0])
 
     def state(self) -> dict[str, torch.Tensor]:
         """Each group's tensors once, as `layer.group.location.parameter`, detached (not copied)."""
@@ -218,8 +220,8 @@ class AdapterBank:
         The layers in `leave_out` are not written, and the config says so.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.encoder.save_adapter(str(folder), task, use_safetensors=True)
-        config_file, weights_file = (folder / name for name in ADAPTER_FOLDER_FILES)
+        self.encoder.save_adapter(str(folder), module_name(task), use_safetensors=True)
+        config_file, weights_file = folder / ADAPTER_CONFIG, folder / ADAPTER_WEIGHTS
         replaced: dict[str, Any] = {}
         if leave_out:
             replaced["config"] = {**json.loads(config_file.read_text())["config"], "leave_out": list(leave_out)}
