@@ -177,7 +177,7 @@ def test_bad_words_are_refused_before_anything_heavy(bad_calls: dict[str, Any]) 
     wrong = {
         name: (code, heavy, stderr)
         for (name, (says, _)), (code, heavy, stderr, stdout) in zip(calls.items(), found, strict=True)
-        if code != 2 or TORCH & set(heavy) or says not in " ".join(stderr.split()) or stdout
+        if code != 2 or TORCH & set(heavy) or says not in " ".join(stderr.split()) or "made" in stdout
     }
     assert not wrong, json.dumps(wrong, indent=1)
     assert snapshot(bad_calls["trained"], times=True) == before
