@@ -24,7 +24,8 @@ def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel
     Raises UserError where the folder cannot be loaded, or its weights are not all of those that its config names.
     """
     family = FAMILIES[source.model_type]
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # of shards
     logging.set_verbosity_error()  # a checkpoint's own pooler or heads are left out on purpose
     try:
         encoder, loading = getattr(transformers, family.model_class).from_pretrained(
@@ -39,6 +40,8 @@ def load_encoder(source: EncoderSource, device: torch.device) -> PreTrainedModel
         ) from error
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
     missing = sorted(name for name in loading["missing_keys"] if not name.startswith(family.unused_weights))
     if missing or loading["mismatched_keys"]:
         raise UserError(

@@ -72,6 +72,12 @@ def locate_encoder(model: str) -> EncoderSource:
             where=f"--model {model}",
             fix=f"Supported types: {', '.join(FAMILIES)}.",
         )
+    if config.get("quantization_config") is not None:
+        raise UserError(
+            "The encoder's weights are quantized",
+            where=f"--model {model}: quantization_config in config.json",
+            fix="Give the encoder as it was before that.",
+        )
     weights = weights_hash(folder, model)
     if model == EMBEDDED and weights != EMBEDDED_WEIGHTS:
         raise UserError(

@@ -168,6 +168,21 @@ def follow(command: str, folder: Path) -> None:
     exec(code, {})
 
 
+def test_quantized_weights_are_refused_before_they_are_loaded(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "e"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(UserError, match="weights are quantized.*before that"):
+        locate_encoder(str(folder))
+
+
+def test_shards_are_loaded_in_silence(encoder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = resaved(encoder, tmp_path / "e", max_shard_size="20KB")
+    capfd.readouterr()
+    outputs(folder)
+    assert "shards" not in capfd.readouterr().err
+
+
 def test_no_weights_at_all(encoder: Path, tmp_path: Path) -> None:
     shutil.copytree(encoder, tmp_path / "e", ignore=shutil.ignore_patterns("*.safetensors"))
     with pytest.raises(UserError, match="There is no model.safetensors in the encoder's folder, nor"):
