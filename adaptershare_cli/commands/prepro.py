@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from adaptershare_cli.commands.download import download_task
+from adaptershare_cli.data.cutting import LARGEST_SHARE, PARTS
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.encoding import PARTS, Prepared, load_tokenizer, prepare_task
+from adaptershare_cli.data.encoding import Prepared, load_tokenizer, prepare_task
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
-from adaptershare_cli.runs.rows import info_of
+from adaptershare_cli.runs.rows import SHOWN_LABELS, info_of, lost_notes
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.store.records import DownloadRecord, PreproRecord
 from adaptershare_cli.store.workspace import Artefact
+
+NATURAL = 20  # more than 1/20 of train in scored splits is worth a word
 
 
 def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
     """The prepro artefact of one task; its download is made first where it is missing."""
     download = download_task(context, definition)
     settings = context.prepro
+    if settings.leak_scope == "task":  # of one task's rows it drops as many as the default
+        settings = replace(settings, leak_scope="run")
     request = {
         "task": download.content,
         "tokenizer": context.encoder.tokenizer,
@@ -57,10 +63,14 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             settings.select_size,
             settings.max_train_examples,
             settings.max_eval_examples,
+            keep_leaks=settings.leak_scope == "none",
         )
         _check_parts(definition.name, said.rows["train"], prepared)
         for part, table in prepared.parts.items():
             write_parquet(table, folder / f"{part}.parquet")
+        notes = _notes(definition.name, said.rows["train"], prepared)
+        for note in notes:
+            context.reporter.line(note)
         record = PreproRecord(
             task=said.task,
             definition=said.definition,
@@ -73,6 +83,8 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             scored=[part for part in prepared.parts if part not in PARTS],
             counts=prepared.counts,
             pad_token=tokenizer.pad_token_id,
+            lost=prepared.lost or None,
+            notes=notes or None,
             summary=_summary(prepared.counts, list(prepared.parts), kind.count_notes),
         )
         return {"info": record.to_json()}
@@ -92,12 +104,10 @@ def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
         if not prepared.parts[part].num_rows:
             fix = "Held-out and select rows each take at most a fifth of train: give at least five rows."
             if rows - leaked >= 5:
-                fix = (
-                    "Held-out and select rows each take at most a fifth of train, and rows of one text stay together: "
-                )
+                fix = "Rows of one text stay together, and each of the three parts needs a text of its own: "
                 fix += "give more different texts."
             if not contents:
-                fix = "Give train rows that do not stand in a scored split."
+                fix = "Give train rows that do not stand in a scored split; --leak-scope none keeps those that do."
             raise UserError(
                 f"Task {name} has too few train rows: none is left for {part}",
                 where=f"{rows} rows, {leaked} of them leaks; the others hold {contents} different texts",
@@ -114,6 +124,29 @@ def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
             )
 
 
+def _notes(name: str, rows: int, prepared: Prepared) -> list[str]:
+    """What a user should know of the cut of so many train rows, and what can be done about it."""
+    counts = prepared.counts
+    leaked, repeated = counts["leaked_rows"], counts["repeated_leaks"]
+    notes = lost_notes(name, prepared.lost)
+    if leaked * NATURAL > rows and 2 * repeated >= leaked:
+        notes.append(
+            f"{name}: {leaked} of {rows} train rows stand in a scored split and are dropped, {repeated} of them with "
+            "texts that repeat in train, too. If they do so by nature, as utterances do, --leak-scope none keeps them."
+        )
+    for part, labels in prepared.absent.items():
+        if labels:
+            word, names = {"heldout": "held-out"}.get(part, part), ", ".join(labels[:SHOWN_LABELS])
+            notes.append(f"{name}: no {word} row has the label {names}: too few different texts have it.")
+    taken = counts["heldout_rows"] + counts["select_rows"] + counts["aside_rows"]
+    if taken * LARGEST_SHARE > rows - leaked:
+        notes.append(
+            f"{name}: held-out and select rows take {taken} of {rows - leaked} train rows; --heldout-size and "
+            "--select-size change how many."
+        )
+    return notes
+
+
 def _summary(counts: dict[str, int], parts: list[str], notes: Mapping[str, str]) -> str:
     text = ", ".join(f"{part} {counts[f'{part}_rows']}" for part in parts)
     truncated = sum(counts[f"{part}_truncated"] for part in parts)
@@ -123,6 +156,8 @@ def _summary(counts: dict[str, int], parts: list[str], notes: Mapping[str, str])
             extra.append(f"{count} {note}")
     if blank := sum(counts[f"{part}_blank"] for part in parts):
         extra.append(f"{blank} without a token of their own")
+    if counts["aside_rows"]:
+        extra.append(f"{counts['aside_rows']} copies of held-out and select texts left aside")
     if counts["leaked_rows"]:
         extra.append(f"{counts['leaked_rows']} train rows dropped: they stand in a scored split")
     return "; ".join([text, *extra])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +153,10 @@ class Kind(ABC):
     @abstractmethod
     def strata(self, table: pa.Table) -> list[Any]:
         """A value a downloaded row, that can be sorted: parts of train have all values in train's proportions."""
+
+    def row_labels(self, table: pa.Table) -> list[Collection[Any]]:
+        """The labels that each downloaded row has: train is to keep rows of every one."""
+        return [(stratum,) for stratum in self.strata(table)]
 
     def prepared_schema(self) -> pa.Schema:
         """Tokenised rows of one part (train, heldout, select or a scored split)."""

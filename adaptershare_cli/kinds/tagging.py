@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo
@@ -96,6 +96,10 @@ class Tagging(Kind):
     def strata(self, table: pa.Table) -> list[int]:
         """1 if a sentence has a label other than O, else 0: a row of many words has its labels nearly in proportion."""
         return [int(any(label != OUTSIDE for label in found)) for found in table["label"].to_pylist()]
+
+    def row_labels(self, table: pa.Table) -> list[Collection[Any]]:
+        """The labels of the sentence's words."""
+        return [set(found) for found in table["label"].to_pylist()]
 
     def prepared_schema(self) -> pa.Schema:
         """Tokenised rows of one part.

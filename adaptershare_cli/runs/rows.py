@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adaptershare_cli.data.batches import Rows, TaskParts
-from adaptershare_cli.data.encoding import PARTS
+from adaptershare_cli.data.cutting import PARTS
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import of_one_label
 from adaptershare_cli.kinds.base import TaskInfo
@@ -35,10 +35,35 @@ class Limits:
 
 WHOLE = Limits()
 
+# What took the last train rows of a label (`cutting.lost_labels`, and trainings), and what can be done.
+LOST = {
+    "source": "the source has none. Take the label out of the definition, or give rows of it.",
+    "leaks": "all that have it stand in a scored split and are dropped. Where texts repeat by nature, --leak-scope "
+    "none keeps them.",
+    "cut": "all that have it are held-out or select rows. Give more different texts of it.",
+    "sample": "the sample has none. Give a larger --max-train-examples.",
+    "run": "all that have it stand in a scored split of this run and are left out. --leak-scope task drops only those "
+    "of the task's own splits, none keeps all.",
+    "selection": "none that has it was selected. Select more rows.",
+}
+SHOWN_LABELS = 10
+
+
+def lost_notes(task: str, lost: Mapping[str, str]) -> list[str]:
+    """What to tell of labels that no train row has, by what took the last ones (a key of `LOST`)."""
+    notes = []
+    for why, reason in LOST.items():
+        labels = [label for label in lost if lost[label] == why]
+        if labels:
+            more = f" and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
+            names = ("label " if len(labels) == 1 else "labels ") + ", ".join(labels[:SHOWN_LABELS]) + more
+            notes.append(f"{task}: no train row has the {names}, never to be learnt: {reason}")
+    return notes
+
 
 def scored_contents(leak_scope: str, prepared: Iterable[Artefact]) -> frozenset[str]:
     """Contents of the rows of all scored splits of the tasks, if --leak-scope is run: not to be trained on."""
-    if leak_scope == "task":
+    if leak_scope != "run":
         return frozenset()
     return _contents(prepared, _scored)
 
@@ -119,12 +144,28 @@ def read_parts(
                     of = "selected train" if chosen else part
                     raise UserError(
                         f"Every {of} row of task {artefact.name} stands in a scored split of a task of this run",
-                        fix="Leave a task out, or use --leak-scope task.",
+                        fix="Leave a task out, or use --leak-scope task (or none).",
                     )
             kept[part] = Rows(table, info)
         scored = {split: kept[split] for split in PreproRecord.of(artefact).scored}
         parts[artefact.name] = TaskParts(kept["train"], kept["heldout"], kept["select"], scored)
     return parts, lost
+
+
+def lost_labels(
+    prepared: Iterable[Artefact], parts: Mapping[str, TaskParts], limits: Limits = WHOLE
+) -> dict[str, dict[str, str]]:
+    """Of each task that has any, the labels that no train row has, and why (a key of `LOST`)."""
+    found: dict[str, dict[str, str]] = {}
+    for artefact in prepared:
+        there = set(parts[artefact.name].train.answers.labels.tolist())
+        why = "selection" if artefact.name in limits.keep else "run"
+        before = PreproRecord.of(artefact).lost or {}
+        labels = task_info(artefact).labels
+        lost = {label: before.get(label, why) for number, label in enumerate(labels) if number not in there}
+        if lost:
+            found[artefact.name] = lost
+    return found
 
 
 def task_info(artefact: Artefact) -> TaskInfo:

@@ -28,7 +28,7 @@ from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.job import Job
-from adaptershare_cli.runs.rows import read_parts, task_info
+from adaptershare_cli.runs.rows import lost_labels, lost_notes, read_parts, task_info
 from adaptershare_cli.screen import TrainingView
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.signals import on_signals
@@ -58,7 +58,8 @@ class Training:
         device = torch.device(runtime.device)
         torch.set_num_threads(runtime.threads)
         parts, leaked = read_parts(job.training.leak_scope, job.prepared, job.limits)
-        self._tell_leaks(leaked)
+        lost = lost_labels(job.prepared, parts, job.limits)
+        self._tell_lost(leaked, lost)
         updates = planned_updates(job.training, parts, job.start)
         job.settings.check_updates(updates.total)
         name = f"{job.stage} {job.name} seed {job.seed}"
@@ -81,10 +82,15 @@ class Training:
         record = self._record(trainer, costs, parts, leaked, updates)
         return {"info": record.to_json(), "timing": timing, "origin": {"encoder": str(job.encoder.folder.resolve())}}
 
-    def _tell_leaks(self, leaked: Mapping[str, int]) -> None:
-        for task, count in leaked.items() if not self.job.lean else ():
+    def _tell_lost(self, leaked: Mapping[str, int], lost: Mapping[str, Mapping[str, str]]) -> None:
+        if self.job.lean:
+            return
+        for task, count in leaked.items():
             if count:
                 self.context.reporter.line(f"{task}: {count} rows dropped: they stand in a scored split of this run")
+        for task, labels in lost.items():
+            for note in lost_notes(task, labels):
+                self.context.reporter.line(note)
 
     def _method(
         self,
@@ -148,6 +154,7 @@ class Training:
         costs: Costs,
         parts: Mapping[str, TaskParts],
         leaked: dict[str, int],
+        lost: Mapping[str, Mapping[str, str]],
         updates: Updates,
     ) -> RunRecord:
         job, plan = self.job, trainer.method.plan
@@ -170,6 +177,7 @@ class Training:
             machine=self.store.machine,
             exact=self.store.exact,
             leaked_rows=leaked,
+            lost_labels={task: list(labels) for task, labels in lost.items()} or None,
             costs=asdict(costs),
             positive={task: info.positive for task, info in self.infos.items() if of_one_label(info.metrics)} or None,
             heldout_rows={task: len(part.heldout) for task, part in parts.items()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from adaptershare_cli.settings.fields import option
 
@@ -18,6 +18,17 @@ class DownloadSettings:
     max_rejected: int = option(0, "Let up to this many malformed rows of a task go to rejected.parquet.", 0, basic=True)
 
 
+LeakScope = Literal["run", "task", "none"]
+
+
+def _leak_scope() -> Any:
+    return option(
+        "run",
+        "Drop train rows that stand in a scored split of any task of the run, only of their own task, or of none: "
+        "texts that repeat by nature are kept.",
+    )
+
+
 @dataclass(frozen=True)
 class PreproSettings:
     """How rows become token ids and parts."""
@@ -29,6 +40,7 @@ class PreproSettings:
     select_size: int = option(128, "Rows cut from train for every choice (at most a fifth of train).", 1)
     max_train_examples: int | None = option(None, "Keep at most this many train rows a task.", 1, basic=True)
     max_eval_examples: int | None = option(None, "Keep at most this many rows of each scored split.", 1)
+    leak_scope: LeakScope = _leak_scope()
 
 
 @dataclass(frozen=True)
@@ -65,9 +77,7 @@ class TrainingSettings:
     load_best_model_at_end: bool = option(
         False, "Keep the step with the best average on the select rows, not the last one."
     )
-    leak_scope: Literal["run", "task"] = option(
-        "run", "Drop train rows that stand in a scored split of any task of the run, or only of their own task."
-    )
+    leak_scope: LeakScope = _leak_scope()
 
 
 @dataclass(frozen=True)

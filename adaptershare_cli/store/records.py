@@ -79,6 +79,8 @@ class PreproRecord(TaskRecord):
     scored: list[str]
     counts: dict[str, int]
     pad_token: int
+    lost: dict[str, str] | None = optional()  # labels that no train row has, and why (`data.cutting.lost_labels`)
+    notes: list[str] | None = optional()  # what a user should know of the cut
     unseen: list[str] | None = optional()  # of a tagging: labels of words in scored splits that train never has
 
 
@@ -102,6 +104,7 @@ class RunRecord(Record):
     machine: dict[str, str]
     exact: bool
     leaked_rows: dict[str, int]
+    lost_labels: dict[str, list[str]] | None = optional()  # of tasks without a train row of a label
     costs: dict[str, Any] | None = optional()  # `training.costs.Costs`
     positive: dict[str, str] | None = optional()  # of tasks with metrics of one label, as in `TaskRecord`
     heldout_rows: dict[str, int] | None = optional()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,121 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import encoding
-from adaptershare_cli.data.encoding import Prepared, content_hash, cut_parts, load_tokenizer, prepare_task
+from adaptershare_cli.data.encoding import Prepared, content_hash, load_tokenizer, prepare_task
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows import tokens
 from tests.conftest import WORDS
 
-# Few different contents, so that many rows are equal.
-CONTENTS = st.lists(st.sampled_from([f"c{number}" for number in range(40)]), max_size=80)
-SCORED = st.sets(st.sampled_from([f"c{number}" for number in range(40)]), max_size=8)
-SIZES = st.integers(0, 20)
 BINARY = TaskInfo("task", "classification", ("no", "yes"), None, ("accuracy",))
 SCORES = TaskInfo("task", "regression", (), (0.0, 5.0), ("pearson",))
-REGRESSION = KINDS["regression"]
-
-
-# ----------------------------------------------------------------------------------------------------------- the parts
-
-
-def cut(content: list[str], *more: Any) -> tuple[dict[str, list[int]], int]:
-    """`cut_parts` with labels that depend on the content."""
-    return cut_parts(content, [len(key) % 3 for key in content], *more)
-
-
-@given(CONTENTS, SCORED, SIZES, SIZES)
-def test_parts_are_disjoint_by_content_and_complete(
-    content: list[str], scored: set[str], heldout: int, select: int
-) -> None:
-    parts, leaked = cut(content, scored, heldout, select, None)
-    assert list(parts) == ["heldout", "select", "train"]
-    contents = {name: {content[index] for index in rows} for name, rows in parts.items()}
-    assert not contents["heldout"] & contents["select"]
-    assert not contents["train"] & (contents["heldout"] | contents["select"])
-    assert not scored & set().union(*contents.values())
-    rows = [index for part in parts.values() for index in part]
-    # Each of them once, but of equal held-out contents the first alone.
-    copies = {i for i, key in enumerate(content) if key in contents["heldout"] and i != content.index(key)}
-    kept = [index for index, key in enumerate(content) if key not in scored and index not in copies]
-    assert sorted(rows) == kept
-    assert leaked == sum(key in scored for key in content)
-    assert all(part == sorted(part) for part in parts.values())
-
-
-@given(CONTENTS, SCORED, SIZES, SIZES)
-def test_parts_are_at_most_as_large_as_asked_and_a_fifth(
-    content: list[str], scored: set[str], heldout: int, select: int
-) -> None:
-    parts, leaked = cut(content, scored, heldout, select, None)
-    fifth = (len(content) - leaked) // 5
-    assert len(parts["heldout"]) <= min(heldout, fifth)
-    assert len(parts["select"]) <= min(select, fifth)
-
-
-@given(st.integers(0, 120), SIZES, SIZES)
-def test_different_contents_fill_the_parts(count: int, heldout: int, select: int) -> None:
-    parts, _ = cut([f"row {number}" for number in range(count)], (), heldout, select, None)
-    assert len(parts["heldout"]) == min(heldout, count // 5)
-    assert len(parts["select"]) == min(select, count // 5)
-
-
-@given(CONTENTS, SCORED, SIZES, SIZES, st.none() | st.integers(1, 60), st.randoms(use_true_random=False))
-def test_the_cut_does_not_depend_on_the_files_order(
-    content: list[str], scored: set[str], heldout: int, select: int, limit: int | None, random: Any
-) -> None:
-    other = list(content)
-    random.shuffle(other)
-    cuts = [cut(rows, scored, heldout, select, limit) for rows in (content, other)]
-    found = [
-        {name: Counter(rows[index] for index in part) for name, part in parts.items()}
-        for rows, (parts, _) in zip((content, other), cuts, strict=True)
-    ]
-    assert found[0] == found[1]
-
-
-@given(CONTENTS, SCORED, SIZES, SIZES, st.integers(1, 60))
-def test_the_limit_shortens_train_alone(
-    content: list[str], scored: set[str], heldout: int, select: int, limit: int
-) -> None:
-    whole, _ = cut(content, scored, heldout, select, None)
-    short, _ = cut(content, scored, heldout, select, limit)
-    assert (short["heldout"], short["select"]) == (whole["heldout"], whole["select"])
-    assert len(short["train"]) == min(limit, len(whole["train"]))
-    assert set(short["train"]) <= set(whole["train"])
-
-
-def test_a_limit_does_not_keep_the_files_beginning() -> None:
-    parts, _ = cut([f"row {number}" for number in range(1000)], (), 10, 10, 50)
-    assert 300 < sum(parts["train"]) / 50 < 700
-    assert 200 < sum(parts["select"]) / 10 < 800
-
-
-def test_a_larger_part_holds_the_smaller_one() -> None:
-    content = [f"row {number}" for number in range(500)]
-    small, large = (set(cut(content, (), size, 10, None)[0]["heldout"]) for size in (8, 32))
-    assert small < large
-
-
-@given(st.lists(st.integers(0, 3), min_size=60, max_size=200), st.integers(10, 30), st.integers(10, 30))
-def test_every_part_has_the_labels_in_trains_proportions(labels: list[int], heldout: int, select: int) -> None:
-    parts, _ = cut_parts([f"row {number}" for number in range(len(labels))], labels, (), heldout, select, None)
-    for part in parts.values():
-        for label, count in Counter(labels).items():
-            expected = count * len(part) / len(labels)
-            found = sum(labels[index] == label for index in part)
-            assert abs(found - expected) <= 4  # at most one more or less a label and end of the part, by four labels
-
-
-def test_scores_are_spread_over_every_part() -> None:
-    scores = [number / 100 for number in range(500)]
-    table = pa.table({"label": scores})
-    parts, _ = cut_parts([f"row {number}" for number in range(500)], REGRESSION.strata(table), (), 40, 40, None)
-    for part in parts.values():
-        bins = Counter(int(scores[index] * 8 / 5) for index in part)
-        assert max(bins.values()) - min(bins.values()) <= 1 + len(part) / 100
-    assert REGRESSION.strata(pa.table({"label": pa.array([], pa.float64())})) == []
-    assert len(set(REGRESSION.strata(pa.table({"label": [2.0] * 9})))) == 1
 
 
 # --------------------------------------------------------------------------------------------------------- content hash
