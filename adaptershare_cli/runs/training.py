@@ -79,7 +79,7 @@ class Training:
         self._write(folder, trainer, costs)
         timing = {f"{part}_seconds": round(seconds, 3) for part, seconds in trainer.seconds.items()}
         timing["training_seconds"] += job.start.seconds
-        record = self._record(trainer, costs, parts, leaked, updates)
+        record = self._record(trainer, costs, parts, leaked, lost, updates)
         return {"info": record.to_json(), "timing": timing, "origin": {"encoder": str(job.encoder.folder.resolve())}}
 
     def _tell_lost(self, leaked: Mapping[str, int], lost: Mapping[str, Mapping[str, str]]) -> None:
