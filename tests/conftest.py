@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +108,14 @@ def odd_encoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def encoder(encoders: dict[str, Path]) -> Path:
     """Folder of the small random BERT."""
     return encoders["bert"]
+
+
+@pytest.fixture(scope="session")
+def command_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The process that `Command` (`tests.faults.processes`) forks commands from; no command outlives the tests."""
+    from tests.cli.conftest import ENVIRONMENT
+    from tests.faults.processes import kill_all, start_server
+
+    start_server(ENVIRONMENT, tmp_path_factory.mktemp("server") / "log")
+    yield
+    kill_all()

@@ -10,8 +10,8 @@ given), and `--precision auto` finds a processor that multiplies bf16. As on a r
 same bits each time, and a product that is exact in one order is so in all. A test that fails now and passes without
 holds for some processors only.
 
-Processes of `tests/faults` round alike. Others that a test starts do not, so tests that compare bits with theirs are
-skipped.
+Processes that are forked (`tests.faults.processes`) round alike. Others that a test starts do not, so tests that
+compare bits with theirs are skipped.
 """
 
 from __future__ import annotations
@@ -25,11 +25,7 @@ import pytest
 import torch
 
 SEED = "ADAPTERSHARE_ROUNDING"
-OTHER_PROCESSES = (
-    "tests/cli/test_process.py::test_killed_then_interrupted_then_finished",
-    "tests/cli/test_process.py::test_adapterfusion_killed_in_both_stages",
-    "tests/unit/test_export.py::test_the_readme_snippet_gives_our_logits_bit_for_bit",
-)
+OTHER_PROCESSES = ("tests/unit/test_export.py::test_the_readme_snippet_gives_our_logits_bit_for_bit",)
 exact = torch.ops.aten  # its `out` variants stay as they are
 
 

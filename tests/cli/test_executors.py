@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.executors.sequential import Done
-from adaptershare_cli.runs.job import Job
-from adaptershare_cli.runs.results import find_run
-from tests.cli.conftest import SPLITTING, Share, call, good, hashed, kept, made
-
-RUN = """
-import pickle, sys
-from pathlib import Path
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.executors.sequential import Done
+from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.results import find_run
 from adaptershare_cli.store.workspace import Workspace
-job = pickle.load(sys.stdin.buffer)
-context = StageContext(Workspace(Path(sys.argv[1])), Terminal(as_json=True))
-print(open_executor(context).submit(job).result().label)
-"""
+from tests.cli.conftest import SPLITTING, Share, call, good, hashed, kept, made
+from tests.faults.processes import elsewhere
+
+
+def run_job(data: bytes, root: Path, answer: Path) -> None:
+    """In another process: run a job that came as bytes, and write down what it made."""
+    context = StageContext(Workspace(root), Terminal(as_json=True))
+    answer.write_text(open_executor(context).submit(pickle.loads(data)).result().label)
 
 
 @dataclass
@@ -39,9 +35,9 @@ class Elsewhere:
 
     def submit(self, job: Job) -> Done:
         """Run the job there, and find here what it made."""
-        command = [sys.executable, "-c", RUN, str(self.context.workspace.root)]
-        done = subprocess.run(command, input=pickle.dumps(job), capture_output=True, check=True)
-        self.labels.append(done.stdout.decode().strip())
+        answer = self.context.workspace.root.with_suffix(".answer")
+        elsewhere(run_job, pickle.dumps(job), self.context.workspace.root, answer)
+        self.labels.append(answer.read_text())
         artefact = find_run(self.context.workspace, job)
         assert artefact is not None
         return Done(artefact)
@@ -57,7 +53,7 @@ class Elsewhere:
     ],
 )
 def test_a_job_run_in_another_process_gives_the_same_bytes(
-    method: tuple[str, ...], share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: tuple[str, ...], share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_server: None
 ) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     for workspace in (here, there):

@@ -7,107 +7,84 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.store.workspace import Workspace
-from tests.cli.conftest import ENVIRONMENT, SPLITTING, Share, good, hashed
+from adaptershare_cli.training.checkpoint import Checkpoint
+from tests.cli.conftest import ENVIRONMENT, SPLITTING, Share, call, good, hashed
+from tests.faults.processes import Command, send_at
 
-SECONDS = 120  # a process that is not done by then is a failure
-# Splits at updates 3 and 23: checkpoints have split groups to bring back, and the plan goes on changing after them.
-LONG = ("--max-steps", "120", *SPLITTING, "--first-check", "3", "--check-every", "20")
+# Splits at updates 3 and 13: checkpoints have split groups to bring back, and the plan goes on changing after them.
+LONG = ("--max-steps", "24", *SPLITTING, "--first-check", "3", "--check-every", "10")
 # Generators, embeddings and layer norms have to come back.
-GENERATED = ("--method", "hyperformer++", "--train-layer-norms", "--max-steps", "120", "--check-every", "20")
-
-
-class Processes:
-    """Starts the command line; what still runs at the end of a test is killed."""
-
-    def __init__(self) -> None:
-        self.all: list[subprocess.Popen[str]] = []
-
-    def start(self, *arguments: Any) -> subprocess.Popen[str]:
-        environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, "-m", "adaptershare_cli", *map(str, arguments)]
-        # A shell that runs the tests in the background leaves SIGINT ignored; a user's Ctrl-C finds it at its default.
-        process = subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
-        self.all.append(process)
-        return process
+GENERATED = ("--method", "hyperformer++", "--train-layer-norms", "--max-steps", "24", "--check-every", "10")
+SAVED = ("adaptershare_cli.runs.checkpoints", "CheckpointStore.save")
+Start = Callable[..., Command]
 
 
 @pytest.fixture
-def processes() -> Iterator[Processes]:
-    found = Processes()
-    yield found
-    for process in found.all:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+def start(command_server: None, tmp_path: Path) -> Start:
+    """Starts a command line; with `at`, what `send_at` takes, it sends itself a signal there."""
+
+    def started(arguments: tuple[Any, ...], at: tuple[Any, ...] = ()) -> Command:
+        log = tmp_path / f"{len(Command.all)}.log"
+        return Command(log, arguments, *((send_at, *at) if at else ()))
+
+    return started
 
 
-def wait_for_checkpoint(process: subprocess.Popen[str], workspace: Path, after: int = 0, phase: str = "*/main") -> int:
-    """Wait until a checkpoint of a later update stands; returns its update."""
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        steps = [int(path.parent.name[-8:]) for path in workspace.glob(f"checkpoints/{phase}-*/artefact.json")]
-        if steps and max(steps) > after:
-            return max(steps)
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    raise AssertionError("no checkpoint came")
-
-
-@pytest.mark.parametrize(("options", "changed"), [(LONG, {0, 3, 23}), (GENERATED, {0})], ids=["split", "generated"])
+@pytest.mark.parametrize(("options", "changed"), [(LONG, {0, 3, 13}), (GENERATED, {0})], ids=["split", "generated"])
 def test_killed_then_interrupted_then_finished(
-    options: tuple[str, ...], changed: set[int], share: Share, tmp_path: Path, processes: Processes
+    options: tuple[str, ...], changed: set[int], share: Share, tmp_path: Path, start: Start
 ) -> None:
     """The bytes of a run that was killed once and interrupted once are those of a run that went through."""
     workspace = tmp_path / "parts"
-    arguments = share(workspace, *options, "--checkpoint-steps", "5")
+    arguments = share(workspace, *options, "--checkpoint-steps", "3")
 
-    process = processes.start(*arguments)
-    killed = wait_for_checkpoint(process, workspace)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=SECONDS)
-    assert process.returncode == -signal.SIGKILL
+    assert start(arguments, (*SAVED, 3, signal.SIGKILL)).wait() == -signal.SIGKILL  # after update 6
     assert list(workspace.glob("train-share/.partial-*"))
 
-    process = processes.start(*arguments)
-    wait_for_checkpoint(process, workspace, after=killed + 5)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130, error
-    assert "goes on after update" in out and out.count("kept ") == 6
-    assert "error: Stopped after update" in error and "Run the same command again" in error
-    assert "Traceback" not in error
+    stopped = start(arguments, (*SAVED, 3, signal.SIGINT))
+    assert stopped.wait() == 130, stopped.output
+    assert "goes on after update 6 of 24" in stopped.output and len(stopped.lines("kept ")) == 6
+    assert "error: Stopped after update" in stopped.output and "Run the same command again" in stopped.output
+    assert "Traceback" not in stopped.output
     assert not list(workspace.glob("train-share/.*")) and not list(workspace.glob("train-share/*"))
 
     reached = max(int(path.name[-8:]) for path in workspace.glob("checkpoints/*/main-*"))
-    assert f"goes on after update {reached} of 120" in good(*arguments).stdout
+    assert reached > 6 and f"goes on after update {reached} of 24" in good(*arguments).stdout
     good(*share(tmp_path / "whole", *options))
     assert hashed(workspace) == hashed(tmp_path / "whole")
     (run,) = Workspace(workspace).artefacts("train-share")
     assert {row["step"] for row in run.table("sharing.parquet").to_pylist()} == changed
 
 
-def test_adapterfusion_killed_in_both_stages(share: Share, tmp_path: Path, processes: Processes) -> None:
+def kill_in(phase: str) -> None:
+    """In a command's process: kill it once a checkpoint of that phase stands."""
+    save = CheckpointStore.save
+
+    def saving(self: CheckpointStore, checkpoint: Checkpoint) -> None:
+        save(self, checkpoint)
+        if checkpoint.phase == phase:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    CheckpointStore.save = saving  # type: ignore[method-assign]
+
+
+def test_adapterfusion_killed_in_both_stages(share: Share, tmp_path: Path, command_server: None) -> None:
     """Killed while stage one trains, then in a later phase of stage two: the same bytes in the end."""
     workspace = tmp_path / "parts"
-    long = ("--method", "adapterfusion", "--max-steps", "240", "--fusion-learning-rate", "0.01")
-    arguments = share(workspace, *long, "--checkpoint-steps", "4")
-    for phase in ("first-*/main", "adapterfusion-*/fusion-second"):
-        process = processes.start(*arguments)
-        wait_for_checkpoint(process, workspace, phase=phase)
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=SECONDS)
-        assert process.returncode == -signal.SIGKILL
+    long = ("--method", "adapterfusion", "--max-steps", "48", "--fusion-learning-rate", "0.01")
+    arguments = share(workspace, *long, "--checkpoint-steps", "2")
+    for number, phase in enumerate(("main", "fusion-second")):
+        killed = Command(tmp_path / f"{number}.log", arguments, kill_in, phase)
+        assert killed.wait() == -signal.SIGKILL, killed.output
+        assert list(workspace.glob(f"checkpoints/*/{phase}-*/artefact.json"))
         assert not list(workspace.glob("train-share/[!.]*"))
     assert "goes on after update" in good(*arguments).stdout
     good(*share(tmp_path / "whole", *long))
@@ -118,30 +95,31 @@ def test_adapterfusion_killed_in_both_stages(share: Share, tmp_path: Path, proce
     }
 
 
-def test_streams(share: Share, tmp_path: Path, processes: Processes) -> None:
-    """With --json, stdout holds one object and nothing of any library; without, errors alone go to stderr."""
-    workspace = tmp_path / "w"
-    process = processes.start(*share(workspace, "--max-steps", "3", "--json"))
-    out, error = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, error
-    assert out.count("\n") == 1
-    assert len(json.loads(out)["made"]) == 7
-    assert error.count("made ") == 7 and "Warning" not in error
-
-    process = processes.start("correlate", "-w", tmp_path / "empty")
-    out, error = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out) == (2, "")
-    assert error.startswith("error: There is no run in the workspace yet\n  where: ")
+def test_streams(share: Share, tmp_path: Path) -> None:
+    """A process of its own: with --json, stdout holds one object and nothing of any library, stderr all else."""
+    environment = {**os.environ, **ENVIRONMENT, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    words = [*map(str, share(tmp_path / "w", "--max-steps", "3", "--json"))]
+    command = [sys.executable, "-m", "adaptershare_cli", *words]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert len(json.loads(done.stdout)["made"]) == 7
+    assert done.stderr.count("made ") == 7 and "Warning" not in done.stderr
 
 
-def test_two_processes_make_an_artefact_once(project: Path, tmp_path: Path, processes: Processes) -> None:
+def test_errors_go_to_stderr(tmp_path: Path) -> None:
+    done = call("correlate", "-w", tmp_path / "empty")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: There is no run in the workspace yet\n  where: ")
+
+
+def test_two_processes_make_an_artefact_once(project: Path, tmp_path: Path, start: Start) -> None:
     places = ("--task-dir", project / "tasks", "--from", project / "data", "-w", tmp_path / "w", "--json")
-    pair = [processes.start("download", "-t", "first,second,score", *places) for _ in range(2)]
+    pair = [start(("download", "-t", "first,second,score", *places)) for _ in range(2)]
     summaries = []
     for process in pair:
-        out, error = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, error
-        summaries.append(json.loads(out))
+        assert process.wait() == 0, process.output
+        summaries.append(json.loads(process.lines('{"')[0]))
     made = summaries[0]["made"] + summaries[1]["made"]
     kept = summaries[0]["kept"] + summaries[1]["kept"]
     assert len(made) == 3 and sorted(made) == sorted(kept)
@@ -149,30 +127,24 @@ def test_two_processes_make_an_artefact_once(project: Path, tmp_path: Path, proc
     assert not list((tmp_path / "w").rglob(".partial-*"))
 
 
-def test_a_second_process_waits_for_the_first(project: Path, tmp_path: Path, processes: Processes) -> None:
+def test_a_second_process_waits_for_the_first(project: Path, tmp_path: Path, start: Start) -> None:
     arguments = ("download", "-t", "first", "--task-dir", project / "tasks", "--from", project / "data", "-w")
     good(*arguments, tmp_path / "other")
     (artefact,) = Workspace(tmp_path / "other").artefacts("download")
     with Workspace(tmp_path / "w").lock("download", "first", artefact.key, print):
-        process = processes.start(*arguments, tmp_path / "w")
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line == f"waiting for another process that makes download/first-{artefact.key}\n"
-        assert process.poll() is None
-    out, error = process.communicate(timeout=SECONDS)
-    assert process.returncode == 0, error
-    assert out.startswith(f"made  download/first-{artefact.key}")
+        process = start((*arguments, tmp_path / "w"))
+        process.wait_for(f"waiting for another process that makes download/first-{artefact.key}\n")
+    assert process.wait() == 0, process.output
+    assert process.lines(f"made  download/first-{artefact.key}")
 
 
-def test_ctrl_c_while_waiting(project: Path, tmp_path: Path, processes: Processes) -> None:
+def test_ctrl_c_while_waiting(project: Path, tmp_path: Path, start: Start) -> None:
     arguments = ("download", "-t", "first", "--task-dir", project / "tasks", "--from", project / "data", "-w")
     good(*arguments, tmp_path / "other")
     (artefact,) = Workspace(tmp_path / "other").artefacts("download")
     with Workspace(tmp_path / "w").lock("download", "first", artefact.key, print):
-        process = processes.start(*arguments, tmp_path / "w")
-        assert process.stdout is not None
-        process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=SECONDS)
-    assert process.returncode == 130
-    assert "Traceback" not in error and "again" in error
+        process = start((*arguments, tmp_path / "w"))
+        process.wait_for("waiting for another process")
+        process.send(signal.SIGINT)
+        assert process.wait() == 130
+    assert "Traceback" not in process.output and "again" in process.output

@@ -16,9 +16,9 @@ import pytest
 
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.store.artefact import ORIGIN, TIMING
-from tests.cli.conftest import ENVIRONMENT, LABELS, TASKS, add_task, snapshot
+from tests.cli.conftest import LABELS, TASKS, add_task, snapshot
 from tests.conftest import make_encoder
-from tests.faults.processes import Command, kill_all, start_server
+from tests.faults.processes import Command
 from tests.methods import method_arguments
 
 ALL = ",".join(TASKS)
@@ -124,19 +124,13 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def project(room: Path) -> Iterator[Project]:
+def project(room: Path, command_server: None) -> Project:
     """The project; tests read it only."""
     root = room / "project"
     for name in TASKS:
         add_task(root, name, LABELS[name], 30)
     make_encoder(root / "encoder", "bert", hidden=16)
-    with pytest.MonkeyPatch.context() as patch:  # the server keeps the environment that it is started in
-        for name, value in {**ENVIRONMENT, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}.items():
-            patch.setenv(name, value)
-        start_server()
-        Command(room / "log", ("--version",)).wait()  # the server is ready then
-    yield Project(root)
-    kill_all()
+    return Project(root)
 
 
 def exact(workspace: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from multiprocessing import forkserver
 from pathlib import Path
@@ -20,16 +20,24 @@ CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.imports"])
 
 
-def start_server() -> None:
-    """Start the process that others are forked from, with the repository on its path."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), before)))
+def start_server(environment: Mapping[str, str], log: Path) -> None:
+    """Start the process that others are forked from, with the repository on its path, and wait until it is ready.
+
+    It keeps the environment that it is started in, and so do all that are forked from it.
+    """
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    own = {**environment, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
     try:
         forkserver.ensure_running()
+        Command(log, ("--version",)).wait()
     finally:
-        os.environ.pop("PYTHONPATH")
-        if before is not None:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class Command:
@@ -136,3 +144,11 @@ def send_at(module: str, attribute: str, count: int, number: int) -> None:
         return function(*args, **options)
 
     setattr(owner, name, signalling)
+
+
+def elsewhere(function: Callable, *arguments: Any) -> None:
+    """Call a function of a module in a process of its own, which must end well."""
+    process = CONTEXT.Process(target=function, args=arguments, daemon=True)
+    process.start()
+    process.join(SECONDS)
+    assert process.exitcode == 0, process.exitcode
