@@ -15,7 +15,7 @@ import nox
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
-PRUNED = ("sparse-sharing", "--rounds", "4", "--final-rate", "0.3", "--round-epochs", "1")  # the default takes hours
+PRUNED = ("sparse-sharing", "--rounds", "4", "--final-rate", "0.3", "--round-epochs", "1")  # an epoch of every task before each round
 PAID = (*PRUNED, "--search-share", "0.5")  # as many examples as other methods
 SUBNETS = (
     PRUNED,  # each task is trained five times alone before: more examples, see the tables

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adaptershare_cli.data.batches import make_batch
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.methods import preset_values
 from adaptershare_cli.methods.sparse_sharing.method import SparseSharing, start_digest
 from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
 from adaptershare_cli.methods.sparse_sharing.start import SearchedMasks
-from adaptershare_cli.methods.sparse_sharing.updates import sparse_updates
+from adaptershare_cli.methods.sparse_sharing.updates import search_size, sparse_updates
 from adaptershare_cli.model.masked import MaskedModel
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import Masks, kept_count, overlap, pack, prune, random_masks, round_counts, unpack
@@ -397,12 +400,36 @@ def test_updates_of_the_parts() -> None:
     training = TrainingSettings(max_steps=100, per_device_train_batch_size=32, task_sampling="uniform")
     on_top = sparse_updates(SparseSharingSettings(rounds=3), training, sizes)
     assert (on_top.warmup, on_top.joint) == (12, 100)  # 10 + 2 batches
-    assert on_top.alone == {"big": 50, "small": 50}
-    assert on_top.total == {"big": 6 + 4 * 50 + 50, "small": 6 + 4 * 50 + 50}
+    assert on_top.alone == {"big": 12, "small": 12}
+    assert on_top.total == {"big": 6 + 4 * 12 + 50, "small": 6 + 4 * 12 + 50}
     epochs = sparse_updates(SparseSharingSettings(rounds=3, round_epochs=1.5), training, sizes)
     assert epochs.alone == {"big": 15, "small": 3}
     none = sparse_updates(SparseSharingSettings(masks="ones", multitask_warmup_epochs=0), training, sizes)
     assert none.total == {"big": 50, "small": 50} and none.warmup == 0
+
+
+@given(st.lists(st.integers(1, 10**6), min_size=2, max_size=9), st.integers(9, 10**5))
+def test_law_by_default_a_search_is_of_the_size_of_joint_training(sizes: list[int], steps: int) -> None:
+    """However many rows there are: warm-up and trainings alone have at most as many updates, or one each."""
+    settings, training = SparseSharingSettings(), TrainingSettings(max_steps=steps)
+    found = sparse_updates(settings, training, {f"t{place}": size for place, size in enumerate(sizes)})
+    assert found.joint == steps and found.warmup <= steps
+    trainings = settings.trainings * sum(found.alone.values())
+    assert trainings <= max(steps + settings.trainings * len(sizes), 0) and min(found.alone.values()) >= 1
+
+
+def test_what_a_search_takes_is_said_beside_the_papers() -> None:
+    """Two tasks of 200 rows, 24 updates: 12 a task; eight rounds need nine trainings, the paper's 21 of 20 batches."""
+    said = search_size(SparseSharingSettings(), TrainingSettings(max_steps=24), {"one": 200, "two": 200})
+    assert "takes 32 updates, and joint training 24;" in said  # 14 of the warm-up (an epoch), 18 of one update each
+    assert f"would take {2 * 21 * 100 * 20:,}" in said
+    assert "--preset sparse-sharing-paper" in said
+
+
+def test_the_published_search_is_a_preset() -> None:
+    values = preset_values("sparse-sharing-paper", 3, {})
+    assert (values["rounds"], values["round_epochs"], values["num_train_epochs"]) == (20, 100.0, 100.0)
+    assert "rounds" not in preset_values("sparse-sharing-paper", 3, {"masks": "given"})
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9])

@@ -12,6 +12,10 @@ from adaptershare_cli.model.adapters import shape_options
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.settings.fields import flag, option
 
+# The size of the original's search and training: 20 rounds to a tenth of the weights, 100 epochs each, batches of 10.
+PUBLISHED_SEARCH = {"rounds": 20, "final_rate": 0.1, "round_epochs": 100.0}
+PUBLISHED_TRAINING = {"num_train_epochs": 100.0, "per_device_train_batch_size": 10}
+
 
 @dataclass(frozen=True)
 class SparseSharingSettings(MethodSettings):
@@ -41,8 +45,8 @@ class SparseSharingSettings(MethodSettings):
         0.1, "Share of the weights that is left after the last round.", 1e-4, 0.9999, needs=("masks", "pruned")
     )
     round_epochs: float | None = option(
-        None, "Passes over a task's train rows before each round; by default as many updates as joint training has.",
-        0.001, needs=("masks", "pruned"),
+        None, "Passes over a task's train rows before each round; by default a task's trainings alone have together as "
+        "many updates as it has in joint training (the original: 100).", 0.001, needs=("masks", "pruned"),
     )  # fmt: skip
     pruning_scope: Literal["global", "per-tensor"] = option(
         "global", "Drop the smallest weights of all tensors together, or the same share of each tensor.",
@@ -56,9 +60,9 @@ class SparseSharingSettings(MethodSettings):
         None, "Take every task's mask after this round; by default the round with the best select score (of equal "
         "ones the sparser).", 1, needs=("masks", "pruned"),
     )  # fmt: skip
-    multitask_warmup_epochs: float = option(
-        1.0, "Passes over all tasks' rows, everything shared, before the common start that every round goes back to; "
-        "0 for none.", 0,
+    multitask_warmup_epochs: float | None = option(
+        None, "Passes over all tasks' rows, everything shared, before the common start that every round goes back to; "
+        "0 for none; by default one, or as many updates as joint training has if they are fewer.", 0,
     )  # fmt: skip
     search_share: float | None = option(
         None, "Let warm-up and rounds take this share of the run's updates on each task, in proportion; by default "
@@ -77,7 +81,7 @@ class SparseSharingSettings(MethodSettings):
             raise UserError(f"--mask-round {self.mask_round} is later than the last of --rounds {self.rounds}")
         if self.mask_unit == "neuron" and self.prune == "encoder":
             raise UserError("--mask-unit neuron belongs to --prune adapters", fix="Leave one of them out.")
-        if self.search_share is not None and self.masks == "ones" and not self.multitask_warmup_epochs:
+        if self.search_share is not None and self.masks == "ones" and self.multitask_warmup_epochs == 0:
             raise UserError("--search-share has no effect: there is neither pruning nor a warm-up", fix="Leave it out.")
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods.sparse_sharing.settings import SparseSharingSettings
-from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, sparse_updates
+from adaptershare_cli.methods.sparse_sharing.updates import PRUNING, search_size, sparse_updates
 from adaptershare_cli.methods.start import Ask, Begin, Beginning, PastRun, Preparation, Start, pick_run
 from adaptershare_cli.settings import TrainingSettings
 
@@ -54,7 +54,13 @@ def begin(settings: SparseSharingSettings, ask: Ask) -> Begin:
     Raises UserError where there is no such run, or it has masks of another part of the model or for other units.
     """
     runs = _mask_runs(settings, ask)
-    return lambda preparation, seed: _start(settings, ask.training, preparation, runs.get(seed))
+
+    def start(preparation: Preparation, seed: int) -> Start:
+        if settings.trainings and seed == ask.seeds[0]:
+            ask.say(search_size(settings, ask.training, preparation.train_sizes()))
+        return _start(settings, ask.training, preparation, runs.get(seed))
+
+    return start
 
 
 def _mask_runs(settings: SparseSharingSettings, ask: Ask) -> dict[int, PastRun]:
