@@ -22,6 +22,7 @@ needs_encoder = pytest.mark.skipif(
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="real data (ADAPTERSHARE_DATA) is not there")
 TINY = Path(__file__).parents[1] / "benchmarks" / "tiny.toml"
 TINY_SEEDS = "0,1,2"
+MINUTE = TINY.with_name("minute.toml")
 
 
 def adaptershare(*arguments: str, workspace: Path) -> dict[str, Any]:
@@ -109,3 +110,26 @@ def test_exported_tasks_give_the_same_predictions_without_us(tiny: tuple[Path, d
         assert done.returncode == 0, done.stderr
         result = json.loads(done.stdout)
         assert result["equal"] == result["rows"] > 0, (task, result)
+
+
+@needs_encoder
+@needs_data
+@pytest.mark.parametrize(
+    "method",
+    ["private", "shared", "adaptershare", "adapterfusion", "hyperformer", "hyperformer++", "sparse-sharing"],
+)
+def test_every_method_ends_within_a_minute(method: str, minute: Path) -> None:
+    """Three tasks of 200 rows, 24 updates, 100 scored rows; of work, however busy the machine is."""
+    before = os.times()
+    adaptershare("train-share", "--config", str(MINUTE), "--method", method, workspace=minute)
+    after = os.times()
+    work = after.children_user + after.children_system - before.children_user - before.children_system
+    assert work < 2 * 60  # of two cores
+
+
+@pytest.fixture(scope="module")
+def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the rows of three tasks, 200 of train and 100 of each scored split."""
+    workspace = tmp_path_factory.mktemp("minute")
+    adaptershare("prepro", "--config", str(MINUTE), "--from", str(DATA), workspace=workspace)
+    return workspace
