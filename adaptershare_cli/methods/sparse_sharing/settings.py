@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods.settings import MethodSettings
@@ -13,8 +13,8 @@ from adaptershare_cli.settings import RuntimeSettings, TrainingSettings
 from adaptershare_cli.settings.fields import flag, option
 
 # The size of the original's search and training: 20 rounds to a tenth of the weights, 100 epochs each, batches of 10.
-PUBLISHED_SEARCH = {"rounds": 20, "final_rate": 0.1, "round_epochs": 100.0}
-PUBLISHED_TRAINING = {"num_train_epochs": 100.0, "per_device_train_batch_size": 10}
+PUBLISHED_SEARCH: dict[str, Any] = {"rounds": 20, "final_rate": 0.1, "round_epochs": 100.0}
+PUBLISHED_TRAINING: dict[str, Any] = {"num_train_epochs": 100.0, "per_device_train_batch_size": 10}
 
 
 @dataclass(frozen=True)
