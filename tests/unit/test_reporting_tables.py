@@ -19,7 +19,15 @@ from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_
 
 
 def result(method, task, value, seed=0, key="k0", split="dev", **other) -> dict:
-    row = {"comparison": "glue, MiniLM", "method": method, "key": key, "seed": seed, "task": task, "split": split}
+    row = {
+        "comparison": "glue, MiniLM",
+        "run": f"{method}-{key}",
+        "method": method,
+        "key": key,
+        "seed": seed,
+        "task": task,
+        "split": split,
+    }
     row |= {"metric": "accuracy", "value": value, "main": True, "trained_parameters": 1000, "seconds": 60.0}
     row |= {"stored_parameters": 3000, "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02}
     row |= {"degenerate": None}
