@@ -25,10 +25,13 @@ from adaptershare_cli.signals import on_signals
 
 AS_JSON = "adaptershare.json"  # in the context's `meta`: whether a program asks
 INVOCATION = "adaptershare.invocation"  # in the context's `meta`: the command that goes on where this one stopped
-# What a full, read-only or failing disk says; any other OSError is a fault of the program.
+# What a full, read-only or failing disk says, or one that knows less than others; any other OSError is a fault of the
+# program.
 DISK_ERRORS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
-    errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG, errno.ELOOP,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EFBIG, errno.ELOOP, errno.EBUSY, errno.ENOTEMPTY, errno.EXDEV,
+    errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ETXTBSY, errno.EMLINK, errno.EMFILE,
+    errno.ENFILE, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN,
 )  # fmt: skip
 
 

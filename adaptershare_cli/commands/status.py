@@ -2,7 +2,7 @@
 
 *whole*: all files are there, and what it was made from is still what it was. *stale*: whole, but an input, its task's
 source or the code that made it has changed since. *partial*: half made, by a process that runs now or was stopped.
-*damaged*: not what its `artefact.json` says.
+*damaged*: not what its `artefact.json` says. *unreadable*: not for this user to read.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from adaptershare_cli.runs.context import library_versions
 from adaptershare_cli.runs.runtime import cores
 from adaptershare_cli.runs.standing import same_run
 from adaptershare_cli.screen import Screen, shown
-from adaptershare_cli.store.artefact import STAGES, Artefact, read_artefact, verify, verify_sizes
+from adaptershare_cli.store.artefact import STAGES, Artefact, Unreadable, read_artefact, verify, verify_sizes
 from adaptershare_cli.store.disk import ASIDE, PARTIAL, folder_bytes
 from adaptershare_cli.store.locks import State
 from adaptershare_cli.store.records import CheckpointRecord
 from adaptershare_cli.store.workspace import CHECKPOINTS, CODE_VERSIONS, TRUTH, Workspace
 
 LEFT_OVER = "left over"
-STATES = ("whole", "stale", "partial", "damaged")
+STATES = ("whole", "stale", "partial", "damaged", "unreadable")
 PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
-_COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red"}
+_COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red", "unreadable": "yellow"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class _Survey:
                 return "partial", ["it has no artefact.json"]
             (verify if self.every_byte else verify_sizes)(artefact)
             note = [self._progress(artefact, lock)] if _is_checkpoint(artefact) else []
+        except Unreadable as error:
+            return "unreadable", [error.what]
         except UserError as error:
             return "damaged", [error.what.partition(" is damaged: ")[2] or error.what]
         why = self._stale(artefact)

@@ -87,7 +87,8 @@ def ensure(
     it, which returns what `build` does: it answers the same request from the same inputs. `settle` is called under the
     lock once the artefact stands, with whether it was made now. `quiet`: no line is printed for it.
     `again`: it is made even if it is there (by default where --force is given to the stage). `note`: what the line says
-    of one that is there.
+    of one that is there. From a workspace that cannot be written, what is there is taken without a lock; UserError is
+    raised for what would have to be made.
     """
     workspace, reporter = context.workspace, context.reporter
     full = full_request(stage, request)
@@ -96,15 +97,25 @@ def ensure(
     again = context.force == stage if again is None else again
     if label in context.done and not lacks(context.done[label]):
         return context.done[label]
+
+    def keep(found: Artefact) -> Artefact:
+        verify(found)
+        if workspace.writable:
+            settle(False)
+        reporter.kept_artefact(label, note, quiet)
+        context.done[label] = found
+        return found
+
+    if not workspace.writable:
+        found = None if again else workspace.find(stage, name, key)
+        if found is None or lacks(found):
+            raise workspace.unwritable(f", and {label} has to be made")
+        return keep(found)
     with workspace.lock(stage, name, key, reporter.line, wait=not context.no_wait):
         # What is made again may be damaged: it is not even looked at.
         found = None if again else workspace.find(stage, name, key)
         if found is not None and not lacks(found):
-            verify(found)
-            settle(False)
-            reporter.kept_artefact(label, note, quiet)
-            context.done[label] = found
-            return found
+            return keep(found)
         describe: dict[str, Any] = {
             "request": full,
             "versions": library_versions(),

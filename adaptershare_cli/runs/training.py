@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import torch
 from transformers import PreTrainedModel
@@ -17,7 +18,7 @@ from transformers import PreTrainedModel
 from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.data.encoding import load_tokenizer
-from adaptershare_cli.kinds import of_one_label, prediction_tables
+from adaptershare_cli.kinds import KINDS, of_one_label, prediction_tables
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
@@ -36,6 +37,7 @@ from adaptershare_cli.store.disk import require_space
 from adaptershare_cli.store.records import PreproRecord, RunRecord
 from adaptershare_cli.training.checkpoint import Checkpoint
 from adaptershare_cli.training.costs import Costs, count_costs
+from adaptershare_cli.training.evaluation import score
 from adaptershare_cli.training.loop import Hooks, Progress, Trainer
 from adaptershare_cli.training.protocol import Method
 from adaptershare_cli.training.schedule import task_updates, total_steps
@@ -72,6 +74,7 @@ class Training:
                 Hooks(progress=_shown_on(view), save=self.store.save), job.runtime.skippable,
                 score_select=not job.lean or job.limits.target is not None, target=job.limits.target,
             )  # fmt: skip
+            self._check_ends(folder, method, parts)
             self._train(trainer, checkpoint, view)
         if not job.lean:
             method.finish(folder)
@@ -81,6 +84,15 @@ class Training:
         timing["training_seconds"] += job.start.seconds
         record = self._record(trainer, costs, parts, leaked, lost, updates)
         return {"info": record.to_json(), "timing": timing, "origin": {"encoder": str(job.encoder.folder.resolve())}}
+
+    def _check_ends(self, folder: Path, method: Method, parts: Mapping[str, TaskParts]) -> None:
+        """Try before the first update what would fail after the last: room for a checkpoint, and the metrics."""
+        tensors, _ = method.state()
+        require_space(folder, 3 * sum(tensor.nbytes for tensor in tensors.values()))  # with two moments each
+        for task, part in parts.items():
+            info = self.infos[task]
+            outputs = np.zeros((len(part.select.answers), KINDS[info.kind].outputs(info)), np.float32)
+            score(info, outputs, part.select)
 
     def _tell_lost(self, leaked: Mapping[str, int], lost: Mapping[str, Mapping[str, str]]) -> None:
         if self.job.lean:

@@ -33,6 +33,14 @@ FIELDS: dict[str, type] = {
 }  # fmt: skip
 
 
+class Unreadable(UserError):
+    """A file of an artefact that this user may not read; nothing is known of what is in it."""
+
+    def __init__(self, file: Path, error: PermissionError) -> None:
+        fix = "Ask its owner for the right to read it."
+        super().__init__(f"{file.name} cannot be read: {error.strerror}", where=str(file), fix=fix)
+
+
 @dataclass(frozen=True)
 class Artefact:
     """A whole artefact: its folder and what its `artefact.json` says."""
@@ -132,6 +140,8 @@ def read_artefact(path: Path) -> Artefact | None:
         meta = json.loads((path / META).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        raise Unreadable(path / META, error) from error
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(Artefact(path, {}), f"{META}: expected JSON, found: {error}") from error
     fault = _fault(meta)
@@ -171,7 +181,10 @@ def verify(artefact: Artefact) -> None:
     """Read every hashed file and compare. Raises UserError that names the file, expected and found."""
     verify_sizes(artefact)
     for name, entry in artefact.meta["files"].items():
-        found = file_sha256(artefact.path / name)
+        try:
+            found = file_sha256(artefact.path / name)
+        except PermissionError as error:
+            raise Unreadable(artefact.path / name, error) from error
         if found != entry["sha256"]:
             raise damaged(artefact, f"{name}: expected SHA-256 {entry['sha256'][:12]}…, found {found[:12]}…")
 

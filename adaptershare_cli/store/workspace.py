@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import BaseFileLock, Timeout
+from filelock import BaseFileLock, SoftFileLock, Timeout
 from safetensors import SafetensorError
 
 from adaptershare_cli.errors import RunError, UserError
@@ -54,7 +54,7 @@ __all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "TRUTH", "Artefact", "Works
            "write_json"]  # fmt: skip
 
 LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
-READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+LOCKS = ".locks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
@@ -67,7 +67,8 @@ class Workspace:
     """A folder of artefacts, made when the first is. Opening it clears what a killed process left behind.
 
     `command`, which does not name the workspace, is recorded as the origin of what is published. With `writing=False`
-    nothing is touched: what a killed process left behind can be looked at, and the folder may be read-only.
+    nothing is touched: what a killed process left behind can be looked at. A folder that this user cannot write to is
+    not `writable`: what is there can be read.
     """
 
     def __init__(self, root: Path, command: str = "", writing: bool = True) -> None:
@@ -80,11 +81,19 @@ class Workspace:
         if not there.is_dir():
             what = "The workspace is a file" if there == root else f"The workspace cannot be made: {there} is a file"
             raise UserError(what, where=str(root), fix="Give a folder with --workspace.")
-        if not writing:
-            return
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise _unwritable(root, "Permission denied")
-        self._clear_leftovers()
+        self._there = there
+        self.writable = writing and all(
+            os.access(folder, os.W_OK | os.X_OK) for folder in (there, root / LOCKS) if folder.exists()
+        )
+        if writing and not self.writable and there != root:
+            raise self.unwritable()
+        if self.writable:
+            self._clear_leftovers()
+
+    def unwritable(self, why: str = "") -> UserError:
+        """The error for what has to be made in a workspace that is not `writable`."""
+        read_only = hasattr(os, "statvfs") and os.statvfs(self._there).f_flag & os.ST_RDONLY
+        return _unwritable(self.root, os.strerror(errno.EROFS if read_only else errno.EACCES) + why)
 
     # ---- finding ----
 
@@ -208,7 +217,9 @@ class Workspace:
                     where=str(self.root),
                     fix="Try again when it is done, or leave --no-wait out to wait for it.",
                 ) from None
-            waiting(f"waiting for another process that makes {stage}/{name}-{key}")
+            mark = f" (or, if that was killed on another machine, until you delete {lock.lock_file})"
+            by_file = mark if isinstance(lock, SoftFileLock) else ""
+            waiting(f"waiting for another process that makes {stage}/{name}-{key}{by_file}")
             lock.acquire()
         try:
             recover(final)
@@ -222,7 +233,7 @@ class Workspace:
 
     def _lock_path(self, path: Path) -> Path:
         """By the folder, not the key, as all reports share one."""
-        return self.root / ".locks" / ("-".join(path.relative_to(self.root).parts) + ".lock")
+        return self.root / LOCKS / ("-".join(path.relative_to(self.root).parts) + ".lock")
 
     def _open_lock(self, path: Path) -> BaseFileLock:
         file = self.inside(self._lock_path(path))
@@ -264,7 +275,9 @@ class Workspace:
         return UserError(f"sources.json {what}", str(self.root), "Delete it, and give --from once more.")
 
     def remember_sources(self, tasks: list[str], folder: Path) -> None:
-        """Remember that these tasks come from `folder`."""
+        """Remember that these tasks come from `folder`, in a workspace that can be written."""
+        if not self.writable:
+            return
         with self._open_lock(self.root / "sources"):
             before = self.sources()
             known = {**before, **{task: str(folder.resolve()) for task in tasks}}

@@ -36,8 +36,9 @@ class CheckpointTimer:
     """When a checkpoint is due: every `steps` updates, or by default as often as costs less than 1 % of the time.
 
     By default the next one is due 100 times as long after the last as that one took to save, and not before
-    `LEAST_SECONDS`; at a phase's end that minimum is not asked for, as scoring may take long. Checkpoints change no
-    result, so this may depend on the clock.
+    `LEAST_SECONDS`; at a phase's end that minimum is not asked for. Where the updates of the run end one is always due:
+    what fails after them, in scoring or publishing, costs no training. Checkpoints change no result, so this may depend
+    on the clock.
     """
 
     COST = 0.01
@@ -48,8 +49,10 @@ class CheckpointTimer:
         self.steps, self.clock = steps, clock
         self.seconds, self.last = self.FIRST_GUESS, clock()
 
-    def due(self, step: int, phase_ends: bool) -> bool:
+    def due(self, step: int, phase_ends: bool, run_ends: bool = False) -> bool:
         """Whether update `step` of a run ends with a checkpoint."""
+        if run_ends:
+            return True
         if self.steps is not None:
             return phase_ends or step % self.steps == 0
         least = 0.0 if phase_ends else self.LEAST_SECONDS

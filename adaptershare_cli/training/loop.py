@@ -145,7 +145,8 @@ class Trainer:
             self.seconds["training"] += time.perf_counter() - started
             self._select_scores(phase, step)
             stop = self.hooks.stop()
-            if stop or self.checkpoints.due(self.done, phase_ends=step == phase.max_steps):
+            ends = step == phase.max_steps
+            if stop or self.checkpoints.due(self.done, phase_ends=ends, run_ends=self.done == self.total):
                 self._save(phase, step, optimizer, streams)
             if stop:
                 raise Interrupted(f"Stopped after update {self.done} of {self.total}; the checkpoint is saved")
@@ -236,7 +237,7 @@ class Trainer:
 
     def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
         if self.hooks.stop():
-            raise Interrupted("Stopped while scoring; the training before it is kept up to its last checkpoint")
+            raise Interrupted("Stopped while scoring; all updates before it are kept")
         return self.method.logits(batch)
 
     def _predict(self, task: str, rows: Rows, logits: Callable[[Batch], torch.Tensor] | None = None) -> np.ndarray:

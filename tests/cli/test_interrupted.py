@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from adaptershare_cli.cli.app import app
 from adaptershare_cli.commands import prepro as prepro_stage
+from adaptershare_cli.kinds.metrics import modules
+from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.store import workspace as workspace_module
+from adaptershare_cli.training import loop
 from tests.cli.conftest import (
     NOTHING,
     SPLITTING,
@@ -44,6 +52,59 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert not points.exists()
     train = {name: digest for name, digest in hashed(trained).items() if name.startswith("train-share/")}
     assert {n: digest for n, digest in hashed(tmp_path / "w").items() if n.startswith("train-share/")} == train
+
+
+def test_what_fails_after_the_last_update_costs_no_training(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is, and wherever it happens, the next call goes on after the last update."""
+    arguments = share(tmp_path / "w", "--method", "shared", "--max-steps", "2")
+    good(*share(tmp_path / "unbroken", "--method", "shared", "--max-steps", "2"))
+    failures = [
+        (loop, "prediction_rows", KeyboardInterrupt(), 130),
+        (loop, "prediction_rows", OSError(errno.EACCES, "Permission denied"), 1),
+        (loop, "prediction_rows", ArithmeticError("a fault of the program"), None),
+        (PlannedMethod, "export", MemoryError(), None),
+        (PlannedMethod, "export", OSError(errno.ENOSPC, "No space left on device"), 1),
+        (workspace_module, "swap_in", OSError(errno.EIO, "Input/output error"), 1),
+        (workspace_module, "seal", KeyboardInterrupt(), 130),
+    ]
+    for number, (place, name, error, code) in enumerate(failures):
+        with monkeypatch.context() as patch:
+            broken = fails_for_runs(getattr(place, name), error)
+            patch.setattr(place, name, broken)
+            result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        assert isinstance(result.exception, type(error)) if code is None else result.exit_code == code, name
+        assert ("goes on after update 2 of 2" in result.stdout) == (number > 0)
+        assert len(list((tmp_path / "w").glob("checkpoints/*/main-00000002"))) == 1
+    assert "goes on after update 2 of 2" in good(*arguments).stdout
+    assert hashed(tmp_path / "w") == hashed(tmp_path / "unbroken")
+
+
+def fails_for_runs(function: Callable, error: BaseException) -> Callable:
+    """The function, but for what is published of a run."""
+
+    def broken(*given: Any, **options: Any) -> Any:
+        stage = given[0].get("stage", "") if given and isinstance(given[0], dict) else str(given[-1])
+        if stage.startswith("checkpoints/") or "/checkpoints/" in stage:
+            return function(*given, **options)
+        raise error
+
+    return broken
+
+
+def test_a_metric_that_cannot_be_had_is_found_before_the_first_update(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*arguments: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/home/cache")
+
+    arguments = share(tmp_path / "w", "--method", "shared", "--max-steps", "2")
+    with monkeypatch.context() as patch:
+        patch.setattr(modules, "module_of", nowhere)
+        patch.setattr(loop.Trainer, "run", pytest.fail)
+        result = call(*arguments)
+    assert result.exit_code == 1 and "Permission denied" in result.stderr and "/home/cache" in result.stderr
 
 
 def test_best_step_survives_an_interruption(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +194,7 @@ def test_a_run_that_fails_leaves_the_old_one(share: Share, workspace: Path, monk
         patch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         result = call(*share(workspace, *SPLITTING, "--force"))
     assert result.exit_code == 1
-    assert "No space left on device" in result.stderr and "train-share/adaptershare-" in result.stderr
+    assert "No space left on device" in result.stderr and "publish adaptershare-" in result.stderr
     assert snapshot(workspace) == before
     assert NOTHING in good(*share(workspace, *SPLITTING)).stdout
 

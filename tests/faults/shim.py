@@ -3,14 +3,20 @@
 Dying is played within the process: from then on every change fails with `Died`, those of clean-up code too, so the
 disk stays as a killed process leaves it. Writers that do not go through Python count as one change a file. A write
 that fails leaves half of what was to be written.
+
+`refusing` lets a file system refuse every call of one kind, as one does that does not know it.
 """
 
 from __future__ import annotations
 
 import builtins
+import errno
 import io
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -107,3 +113,46 @@ class _Torn:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.file, name)
+
+
+# Every call of the system by which artefacts get to their places, and where it is looked up.
+CALLS: dict[str, tuple[Any, str]] = {
+    "rename a folder": (os, "replace"),
+    "rename a file": (os, "replace"),
+    "sync": (os, "fsync"),
+    "modes": (os, "chmod"),
+    "times": (os, "utime"),
+    "make a folder": (os, "mkdir"),
+    "remove a file": (os, "unlink"),
+    "remove a folder": (os, "rmdir"),
+    "free room": (shutil, "disk_usage"),
+}
+try:
+    import fcntl
+except ImportError:  # Windows
+    pass
+else:
+    CALLS["lock"] = (fcntl, "flock")
+
+
+@contextmanager
+def refusing(call: str, error: int) -> Iterator[list[str]]:
+    """Every such call is answered with the error inside the block; gives what was asked in vain."""
+    place, name = CALLS[call]
+    function, refused = getattr(place, name), []
+
+    def refuse(*given: Any, **options: Any) -> Any:
+        if name == "replace" and Path(given[0]).is_dir() != (call == "rename a folder"):
+            return function(*given, **options)
+        refused.append(call)
+        raise OSError(error, os.strerror(error), str(given[0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place, name, refuse)
+        yield refused
+
+
+ANSWERS = (
+    errno.EXDEV, errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EINVAL, errno.ENOSYS,
+    errno.EOPNOTSUPP, errno.ENOLCK, errno.EROFS, errno.EIO,
+)  # fmt: skip

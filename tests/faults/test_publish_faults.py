@@ -22,7 +22,7 @@ from adaptershare_cli.store.artefact import Artefact, read_artefact, verify
 from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.training.checkpoint import Checkpoint
 from tests.faults.conftest import leftovers
-from tests.faults.shim import Died, Shim
+from tests.faults.shim import ANSWERS, CALLS, Died, Shim, refusing
 
 KEY = "0123abcd"
 DESCRIBE = {"request": {"stage": "prepro"}, "inputs": []}
@@ -252,3 +252,53 @@ def test_a_kill_while_things_are_put_right(name: str, place: Path) -> None:
 @pytest.mark.parametrize("name", TWICE)
 def test_a_kill_while_things_are_put_right_whatever_was_left(name: str, place: Path) -> None:
     kill_twice(name, place, since="open")
+
+
+# ---- file systems that know less, or let this user do less ----
+
+SECOND_WAY = {  # what is done all the same, whatever these calls are answered with, but for a disk that fails
+    "rename a folder": {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EBUSY, errno.ENOTEMPTY, errno.EINVAL,
+                        errno.ENOSYS, errno.EOPNOTSUPP},
+    "rename a file": {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EBUSY, errno.EINVAL, errno.ENOSYS,
+                      errno.EOPNOTSUPP},
+    "sync": {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP},
+    "modes": {errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP},
+    "times": set(ANSWERS),
+    "free room": set(ANSWERS),
+    "remove a file": set(),
+    "remove a folder": set(),
+    "make a folder": set(),
+    "lock": {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=errno.errorcode.get)
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_is_refused(call: str, answer: int, place: Path) -> None:
+    """There is a second way or one clear error; what stood before stands, or its successor, and nothing is half."""
+    if (call, answer) == ("lock", errno.EACCES):
+        pytest.skip("some systems say so of a lock that another process holds")
+    for name in ("replace", "checkpoint", "sources"):
+        case, root = CASES[name](), place / name
+        case.begin(root)
+        with refusing(call, answer) as refused:
+            try:
+                case.act(root)
+            except (AdapterShareError, OSError) as error:
+                assert isinstance(error, AdapterShareError) or error.errno in DISK_ERRORS, error
+                assert not refused or answer not in SECOND_WAY[call], error
+            found = case.seen(root)
+            assert found == "new" or refused
+        assert found in case.allowed(mended=False), name
+        case.put_right(root)
+        assert case.seen(root) in case.allowed(mended=True), name
+        case.act(root)
+        assert case.seen(root) == "new"
+        assert not [path for path in leftovers(root) if "/." in f"/{path}"]
+
+
+@pytest.mark.parametrize("name", ["first", "replace", "checkpoint"])
+def test_a_kill_while_folders_are_copied_instead_of_renamed(name: str, place: Path) -> None:
+    with refusing("rename a folder", errno.EXDEV) as refused:
+        test_a_fault_at_each_change(name, None, place)
+    assert len(refused) > 20

@@ -249,6 +249,7 @@ def test_checkpoints_by_time_cost_less_than_one_percent(saving: list[float], upd
 
 def test_when_a_checkpoint_is_due() -> None:
     timer = CheckpointTimer(5)
+    assert timer.due(1, phase_ends=True, run_ends=True)  # what fails after the last update costs no training
     assert [step for step in range(1, 13) if timer.due(step, phase_ends=step == 12)] == [5, 10, 12]
     now = [0.0]
     timer = CheckpointTimer(None, clock=lambda: now[0])
