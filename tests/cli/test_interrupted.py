@@ -74,7 +74,8 @@ def test_what_fails_after_the_last_update_costs_no_training(
             broken = fails_for_runs(getattr(place, name), error)
             patch.setattr(place, name, broken)
             result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        assert isinstance(result.exception, type(error)) if code is None else result.exit_code == code, name
+        ended = type(result.exception) is type(error) if code is None else result.exit_code == code
+        assert ended, (number, name, result.exit_code, result.exception, result.output)
         assert ("goes on after update 2 of 2" in result.stdout) == (number > 0)
         assert len(list((tmp_path / "w").glob("checkpoints/*/main-00000002"))) == 1
     assert "goes on after update 2 of 2" in good(*arguments).stdout
