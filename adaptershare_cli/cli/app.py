@@ -217,6 +217,7 @@ def correlate(
     seeds: a.TruthSeeds = None,
     model: a.RunsModel = None,
     plot: a.Plot = False,
+    plot_fitted: a.PlotFitted = False,
 ) -> Artefacts:
     """Score how tasks relate, from a run (the newest train-share run, unless --run names others) and its data.
 
@@ -248,7 +249,10 @@ def correlate(
     call.say_taken(measure=measure)
     from adaptershare_cli.commands.correlate import correlate_runs
 
-    return correlate_runs(context, run_spec, names, options, plot, chosen_seeds, model, runtime, against, selection)
+    return correlate_runs(
+        context, run_spec, names, options, plot or plot_fitted, chosen_seeds, model, runtime, against, selection,
+        fitted=plot_fitted,
+    )  # fmt: skip
 
 
 @command()

@@ -128,6 +128,14 @@ Plot = Annotated[
     typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),
     BASIC,
 ]
+PlotFitted = Annotated[
+    bool,
+    typer.Option(
+        "--plot-fitted",
+        help="Draw as --plot does, with colours of heat maps that fit the data, and tasks ordered by a clustering; by "
+        "default both are the same for all runs.",
+    ),
+]
 
 
 def named(tasks: str) -> str:

@@ -35,6 +35,7 @@ def correlate_runs(
     runtime: Mapping[str, Any] | None = None,
     against: str | None = None,
     selection: SelectionSettings = NO_SELECTION,
+    fitted: bool = False,
 ) -> list[Artefact]:
     """One correlation artefact a measure, from the chosen runs (the newest train-share run by default).
 
@@ -42,7 +43,8 @@ def correlate_runs(
     the first of them tasks are selected if `selection` says so (`studies.selection`). Runs that differ in the seed
     alone count together, others have artefacts of their own. `options` are those of the measures that the user chose,
     `seeds` those of the trainings that are made (by default the runs' seeds), `model` and `runtime` what is to differ
-    from the runs. Raises UserError for an option that nothing chosen has a use for.
+    from the runs. Pictures are drawn if `plot`, heat maps `fitted` to their data or not. Raises UserError for an option
+    that nothing chosen has a use for.
     """
     settings = measure_settings(names, options, selection)
     steps = options.get("target_steps")
@@ -71,7 +73,7 @@ def correlate_runs(
             own = settings[name]
             if name == selection.row_measure and "samples" not in options:
                 own = over_all_rows(replicates, own)
-            artefact = by_measure[name] = correlate(replicates, name, own, own_seeds, plot)
+            artefact = by_measure[name] = correlate(replicates, name, own, own_seeds, plot, fitted)
             if artefact.label not in made:
                 made[artefact.label] = artefact
                 print_correlation(context, artefact)

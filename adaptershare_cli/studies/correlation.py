@@ -34,11 +34,17 @@ if TYPE_CHECKING:
 
 
 def correlate(
-    replicates: Replicates, name: str, settings: MeasureSettings, seeds: tuple[int, ...], plot: bool
+    replicates: Replicates,
+    name: str,
+    settings: MeasureSettings,
+    seeds: tuple[int, ...],
+    plot: bool,
+    fitted: bool = False,
 ) -> Artefact:
     """The correlation (`schemas.CORRELATION`) of the runs' tasks by the measure of that name, made if it is missing.
 
-    `seeds` are those of trainings that are made for it. So is what else the measure needs. Raises UserError where the
+    `seeds` are those of trainings that are made for it. So is what else the measure needs. The heat map's colours and
+    order of tasks are `fitted` to the data, or the same in all pictures. Raises UserError where the
     runs lack what it needs.
     """
     measure = MEASURES[name]
@@ -73,9 +79,11 @@ def correlate(
         ).to_json()
 
     def draw(folder: Path) -> list[Path]:
-        return _draw(replicates, measure, answer_of(read_parquet(folder / "correlation.parquet").to_pandas()), folder)
+        answer = answer_of(read_parquet(folder / "correlation.parquet").to_pandas())
+        return _draw(replicates, measure, answer, folder / picture, fitted)
 
-    return ensure_drawn(replicates.context, name, request, build, draw, list(supply.sources), plot)
+    picture = "heatmap-fitted" if fitted else "heatmap"
+    return ensure_drawn(replicates.context, name, request, build, draw, list(supply.sources), plot, picture)
 
 
 @dataclass(frozen=True)
@@ -175,17 +183,17 @@ def _truth_cost(replicates: Replicates, truth: Measure, steps: int) -> Cost:
     return trainings_cost(replicates, trainings, scoring=True)
 
 
-def _draw(replicates: Replicates, measure: Measure, answer: pd.DataFrame, folder: Path) -> list[Path]:
-    """The heat map, and of a measure of plans a picture of each run's plan."""
+def _draw(replicates: Replicates, measure: Measure, answer: pd.DataFrame, stem: Path, fitted: bool) -> list[Path]:
+    """The heat map `stem`, and of a measure of plans a picture of each run's plan."""
     from adaptershare_cli.reporting.plots import heat_map, sharing_picture
 
     title = measure.name
     if measure.needs.reads_runs:
         title += f": {replicates.record.method}, seed " + ", ".join(map(str, replicates.runs))
-    pictures = heat_map(answer, folder / "heatmap", title, measure)
+    pictures = heat_map(answer, stem, title, measure, fitted)
     if isinstance(measure.needs, RunTable) and measure.needs.name == "sharing":
         for run in replicates.runs.values():
             table, steps = run.table("sharing.parquet").to_pandas(), RunRecord.of(run).steps
             about = f"{run.path.name}: who shares what"
-            pictures += sharing_picture(table, folder / f"sharing-{run.key}", about, steps)
+            pictures += sharing_picture(table, stem.with_name(f"sharing-{run.key}"), about, steps)
     return pictures

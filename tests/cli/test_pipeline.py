@@ -208,6 +208,20 @@ def test_correlate_without_and_then_with_plot(workspace: Path) -> None:
     assert snapshot(workspace, times=True) == before
 
 
+def test_pictures_are_drawn_as_they_are_asked_for(workspace: Path) -> None:
+    """Fitted ones in place of the others and back; the table and what is made from it stay as they are."""
+    (artefact,) = workspace.glob("correlate/plan-*")
+    before = json.loads((artefact / "artefact.json").read_text())["content"]
+    sharing = {path.name for path in artefact.glob("sharing-*.svg")}
+    for option, name in (("--plot-fitted", "heatmap-fitted.svg"), ("--plot", "heatmap.svg")):
+        for again in (False, True):
+            said = good("correlate", "--measure", "plan", option, "-w", workspace).stdout
+            assert (NOTHING in said) is again
+            assert {path.name for path in artefact.glob("*.svg")} == {name, *sharing}
+            assert json.loads((artefact / "artefact.json").read_text())["content"] == before
+    assert NOTHING in good("correlate", "--measure", "plan", "-w", workspace).stdout
+
+
 def test_correlate_starts_from_the_newest_run_and_from_chosen_ones(share: Share, workspace: Path) -> None:
     good(*share(workspace, "--method", "private", "--max-steps", "4", "--check-every", "1"))
     (private,) = [run for run in Workspace(workspace).artefacts("train-share") if run.name == "private"]

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 
 import matplotlib
 import numpy as np
@@ -134,11 +135,53 @@ class TestHeatMap:
         scale, _ = heatmap._colour_scale(np.abs(values), nothing, whole=(0, 1))
         assert (scale.vmin, scale.vmax) == (0, 1)
 
+    def test_colours_are_of_the_whole_range_unless_they_are_fitted(self, monkeypatch):
+        """A cosine of 0.09 is as pale as it is small; that colours fit the data is said."""
+        table = correlation(["a", "b", "c"]).assign(value=0.09)
+        for measure, fitted, limits in (
+            (GRADIENT, False, (-1, 1)),
+            (GRADIENT, True, (-0.1, 0.1)),
+            (DIRECTED, False, (-0.1, 0.1)),
+        ):
+            call = partial(plots.heat_map, table, "unused", "", measure, fitted)
+            (picture,) = drawn(monkeypatch, heatmap, call)
+            norm = picture.axes[0].images[0].norm
+            assert (norm.vmin, norm.vmax) == pytest.approx(limits)
+            words = " ".join(text.get_text() for text in texts(picture))
+            assert ("colours fit the data" in words) is (limits != (-1, 1))
+
+    def test_tasks_stand_in_the_runs_order_whatever_the_values(self, monkeypatch):
+        for seed in range(3):
+            call = partial(plots.heat_map, correlation(GLUE, seed), "unused", "", GRADIENT)
+            (picture,) = drawn(monkeypatch, heatmap, call)
+            assert [label.get_text() for label in picture.axes[0].get_xticklabels()] == GLUE
+
+    @pytest.mark.parametrize(
+        ("changes", "noise"),
+        [
+            ({"value": 0.3, "p_value": 0.01}, False),
+            ({"value": -0.3, "p_value": 0.99}, False),  # the permutation test is one-sided
+            ({"value": 0.3, "p_value": 0.17}, True),
+            ({"value": 0.15, "p_value": math.nan}, True),  # within two standard errors of 0
+            ({"value": 0.3, "p_value": math.nan}, False),
+            ({"value": 0.3, "p_value": math.nan, "standard_error": math.nan}, False),
+            ({"value": 0.3, "p_value": 0.01, "checks": 1}, True),
+        ],
+    )
+    def test_what_cannot_be_told_from_chance_is_pale(self, monkeypatch, changes, noise):
+        table = correlation(GLUE[:4]).assign(**changes)
+        off = ~np.eye(4, dtype=bool)
+        assert (heatmap.noise(table, GLUE[:4], GRADIENT)[off] == noise).all()
+        (picture,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(table, "unused", "", GRADIENT))
+        words = " ".join(text.get_text() for text in texts(picture))
+        assert ("pale: not told from chance" in words) is noise
+        assert ("1 check: too few to read" in words) is (changes.get("checks") == 1)
+
     @pytest.mark.parametrize("name", ["plan", "fusion", "mask-overlap"])
     def test_every_share_is_drawn_from_0_to_1(self, monkeypatch, name):
         table = correlation(GLUE, measure=name)
         (picture,) = drawn(monkeypatch, heatmap, lambda: plots.heat_map(table, "unused", "", MEASURES[name]))
-        (cells,) = picture.axes[0].images
+        cells = picture.axes[0].images[0]
         assert (cells.norm.vmin, cells.norm.vmax) == (0, 1) and cells.cmap.name == "Blues"
 
     @pytest.mark.parametrize(("low", "high", "limits"), [(0.7, 0.9, (0.7, 0.9)), (500.0, 3000.0, (500, 3000))])
@@ -187,6 +230,21 @@ class TestSharingPicture:
         private = start.assign(group=start["task"].map(GLUE.index))
         _, svg = plots.sharing_picture(private, tmp_path / "s", "")
         assert svg_texts(svg).count("7") == 4  # the last group, in each of four layers
+
+    def test_a_group_has_the_colour_of_its_first_task_whatever_its_number(self, monkeypatch):
+        """{a c} {b} in both layers, numbered otherwise in the second: the same colours, tasks in the table's order."""
+        groups = {"a": (0, 1), "b": (1, 0), "c": (0, 1)}
+        rows = [
+            {"phase": "main", "step": 0, "layer": layer, "task": task, "group": of[layer]}
+            for layer in range(2)
+            for task, of in groups.items()
+        ]
+        call = lambda: plots.sharing_picture(pd.DataFrame(rows), "unused", "")  # noqa: E731
+        (picture,) = drawn(monkeypatch, sharing_module, call)
+        cells = {patch.get_xy(): patch.get_facecolor() for patch in picture.axes[0].patches}
+        of_tasks = [[cells[task - 0.5, layer - 0.5] for task in range(3)] for layer in range(2)]
+        assert of_tasks[0] == of_tasks[1] and of_tasks[0][0] == of_tasks[0][2] != of_tasks[0][1]
+        assert [label.get_text() for label in picture.axes[0].get_xticklabels()] == ["a", "b", "c"]
 
     def test_layer_without_an_adapter_is_drawn(self, tmp_path):
         table = sharing(GLUE)
@@ -349,6 +407,10 @@ PICTURES = {
             correlation(names, unknown=({names[0], names[1]},)).assign(value=lambda table: table["value"] / 20),
             "unused", TITLE, DIRECTED,
         ),
+    ),
+    "fitted": (
+        heatmap,
+        lambda names: plots.heat_map(correlation(names).assign(p_value=0.01), "unused", "A title", GRADIENT, True),
     ),
     "large values": (
         heatmap,

@@ -1,4 +1,4 @@
-"""The heat map of a correlation, tasks ordered by a clustering."""
+"""The heat map of a correlation: the same colours and order of tasks in all pictures, or fitted to the data."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
 from scipy.spatial.distance import squareform
@@ -36,32 +35,57 @@ from adaptershare_cli.statistics.matrices import off_diagonal, task_matrix
 from adaptershare_cli.statistics.missing import known_mean
 
 DIAGONAL = "#d4d4d4"
+PALE = 0.75  # how much of the colour of noise is white
 
 
-def heat_map(correlation: pd.DataFrame, path_stem: Path, title: str, measure: Measure) -> list[Path]:
-    """Draw the values over all layers as a heat map, tasks ordered by a clustering, and return PNG and SVG.
+def heat_map(
+    correlation: pd.DataFrame, path_stem: Path, title: str, measure: Measure, fitted: bool = False
+) -> list[Path]:
+    """Draw the values over all layers as a heat map and return PNG and SVG.
 
     `correlation` (`schemas.CORRELATION`) is of the `measure`; only its rows of layer -1 are drawn: row = source, column
-    = target, which is said where the measure is directed. The dendrogram (for three or more tasks) is average linkage
-    on 1 - value with its leaves in optimal order; for a directed measure on the mean of both directions, and unknown
-    pairs, hatched, are as far apart as the known ones are on average. If the table has a null, the median over the
-    pairs of its 95 % level is marked in the colour scale, and values above their own pair's level are marked in their
-    cells. Colours of shares cover the measure's range; those of all others diverge from 0, unless the values lie far
-    above 0. Raises ValueError without rows.
+    = target, which is said where the measure is directed. Tasks stand in the table's order, which is the runs'. If the
+    table has a null, the median over the pairs of its 95 % level is marked in the colour scale, and values above their
+    own pair's level are marked in their cells. What cannot be told from chance is pale (`noise`). Colours cover the
+    measure's range where that lies within -1 and 1.
+
+    `fitted`, the colours of all but shares fit the data, and tasks are ordered by a clustering, with its dendrogram
+    above (for three or more tasks): average linkage on 1 - value, leaves in optimal order; for a directed measure on
+    the mean of both directions, and unknown pairs, hatched, are as far apart as the known ones are on average. Colours
+    then diverge from 0, unless the values lie far above 0. That colours fit is said in the picture, also of a measure
+    whose range has no bound. Raises ValueError without rows.
     """
     rows = correlation[correlation["layer"] == schemas.ALL_LAYERS]
     if rows.empty:
         raise ValueError("the correlation has no rows over all layers to draw")
     tasks = list(dict.fromkeys([*rows["source"], *rows["target"]]))
     values, levels = (task_matrix(correlation, tasks, column) for column in ("value", "null_upper"))
-    tree = cluster(values)
+    pale = noise(correlation, tasks, measure)
+    tree = cluster(values) if fitted else None
     order = leaves_list(tree) if tree is not None else np.arange(len(tasks))
-    values, levels = values[np.ix_(order, order)], levels[np.ix_(order, order)]
-    scale, colours = _colour_scale(values, levels, measure.range if measure.unit == SHARE else None)
+    values, levels, pale = (matrix[np.ix_(order, order)] for matrix in (values, levels, pale))
+    whole = measure.range if measure.unit == SHARE or (not fitted and max(map(abs, measure.range)) <= 1) else None
+    scale, colours = _colour_scale(values, levels, whole)
+    notes = [] if whole else ["colours fit the data"]
+    if rows["checks"].max() == 1:
+        notes.append("1 check: too few to read")
     with new_figure() as figure:
-        picture = _HeatMap(figure, [tasks[place] for place in order], values, levels, scale, colours)
+        picture = _HeatMap(figure, [tasks[place] for place in order], values, levels, pale, scale, colours, notes)
         picture.draw(tree, title, measure.directed)
         return save(figure, path_stem)
+
+
+def noise(correlation: pd.DataFrame, tasks: list[str], measure: Measure) -> np.ndarray:
+    """Which values cannot be told from chance, (tasks, tasks): True where any of what the table has says so.
+
+    A value rests on one check alone; it lies within two standard errors of 0 (where the measure has both signs); or its
+    permutation p value is within 0.05 and 0.95 (it is one-sided: of a clear conflict it is near 1).
+    """
+    value, error, p_value, checks = (
+        task_matrix(correlation, tasks, column) for column in ("value", "standard_error", "p_value", "checks")
+    )
+    signed = measure.range[0] < 0
+    return (checks == 1) | (signed & (np.abs(value) <= 2 * error)) | ((p_value > 0.05) & (p_value < 0.95))
 
 
 def cluster(similarity: np.ndarray) -> np.ndarray | None:
@@ -86,14 +110,16 @@ def _top(similarity: np.ndarray) -> float:
 def _colour_scale(
     values: np.ndarray, levels: np.ndarray, whole: tuple[float, float] | None
 ) -> tuple[Normalize, Colormap]:
-    """The `whole` range if one is named; values far above 0 from lowest to highest; else as far from 0 either way.
+    """The `whole` range if one is named, in two colours if it has both signs.
+
+    Else values far above 0 from lowest to highest; others as far from 0 either way.
 
     Far above is over 0.5 (such as cosines of mean embeddings), or no share or correlation at all (over 1).
     """
     known = np.array([x for x in (*off_diagonal(values), *off_diagonal(levels)) if x == x])
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     if whole is not None:
-        return Normalize(*whole), matplotlib.colormaps["Blues"]
+        return Normalize(*whole), matplotlib.colormaps["RdBu_r" if whole[0] < 0 else "Blues"]
     if low > 0.5 or (low >= 0 and high > 1):
         return Normalize(low, high if high > low else low + 1), matplotlib.colormaps["Blues"]
     largest = max(-low, high)
@@ -111,19 +137,21 @@ class _HeatMap:
         names: list[str],
         values: np.ndarray,
         levels: np.ndarray,
+        pale: np.ndarray,
         scale: Normalize,
         colours: Colormap,
+        notes: list[str],
     ) -> None:
-        self.figure, self.names, self.values, self.levels = figure, names, values, levels
-        self.scale, self.colours = scale, colours
-        largest = max(abs(scale.vmin or 0.0), abs(scale.vmax or 0.0))
+        self.figure, self.names, self.values, self.levels, self.pale = figure, names, values, levels, pale
+        self.scale, self.colours, self.notes = scale, colours, notes
+        largest = float(np.nanmax(np.abs(off_diagonal(values)), initial=0.0))
         self.decimals = 0 if largest >= 100 else 1 if largest > 10 else 2 if largest >= 0.1 else 3
         self.cell = float(np.interp(len(names), [2, 8, 12, 30], [0.85, 0.6, 0.5, 0.25]))  # inches
 
     def draw(self, tree: np.ndarray | None, title: str, directed: bool) -> None:
         """Lay out the cells, the tree above them and the scale beside them."""
         side = self.cell * len(self.names)
-        branches = 0.7 if len(self.names) > 2 else 0.0  # a tree of two says nothing
+        branches = 0.7 if tree is not None and len(self.names) > 2 else 0.0  # a tree of two says nothing
         self.figure.set_size_inches(side + 3, side + branches + 3)  # only a canvas: `save` cuts it to what is drawn
         axes = axes_at(self.figure, 1.5, 1.5, side, side)
         axes.imshow(self.values, cmap=self.colours, norm=self.scale, aspect="auto", interpolation="nearest")
@@ -136,11 +164,14 @@ class _HeatMap:
         write_title(axes, title, side + 1.3, branches + 0.2)
 
     def _cover_blank_cells(self, axes: Axes) -> None:
-        """Grey diagonal, hatched unknown cells, white lines between cells."""
-        for row, column in np.ndindex(self.values.shape):
-            if row == column:
-                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=DIAGONAL, linewidth=0))
-            elif np.isnan(self.values[row, column]):
+        """Grey diagonal, hatched unknown cells, pale ones, white lines between cells."""
+        cover = np.zeros((*self.values.shape, 4))  # red, green, blue, opacity
+        cover[self.pale] = to_rgba("white", PALE)
+        places = np.arange(len(cover))
+        cover[places, places] = to_rgba(DIAGONAL)
+        axes.imshow(cover, aspect="auto", interpolation="nearest")
+        for row, column in zip(*np.nonzero(np.isnan(self.values)), strict=True):
+            if row != column:
                 axes.add_patch(hatched(column - 0.5, row - 0.5))
         for line in np.arange(0.5, len(self.values) - 1):
             axes.axhline(line, color="white", linewidth=1)
@@ -148,13 +179,13 @@ class _HeatMap:
 
     def _mark_cells(self, axes: Axes) -> None:
         """Values as text for few tasks (bold above the pair's null level), else a dot above the null level."""
-        above = self.values > self.levels  # False where either is unknown
+        above = (self.values > self.levels) & ~self.pale  # False where either is unknown
         size = float(np.interp(self.cell, [0.5, 0.85], [8, 10]))
         for row, column in np.ndindex(self.values.shape):
             value = float(self.values[row, column])
             if row == column or np.isnan(value):
                 continue
-            ink = ink_on(self.colours(self.scale(value)))
+            ink = FAINT if self.pale[row, column] else ink_on(self.colours(self.scale(value)))
             if len(self.names) <= FEW_TASKS:
                 text = number(value, self.decimals)
                 weight = "bold" if above[row, column] else "normal"
@@ -200,7 +231,9 @@ class _HeatMap:
         signed = bool((self.scale.vmin or 0.0) < 0)
         axes.yaxis.set_major_locator(MaxNLocator(6, symmetric=signed, steps=[1, 2, 5, 10]))
         axes.tick_params(labelsize=8, length=2)
-        notes = []
+        notes = list(self.notes)
+        if (self.pale & ~np.isnan(self.values)).any():
+            notes.append("pale: not told from chance")
         levels = off_diagonal(self.levels)
         if not np.isnan(levels).all():
             level = float(np.nanmedian(levels))

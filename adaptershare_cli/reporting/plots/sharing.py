@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from scipy.cluster.hierarchy import leaves_list
 
 from adaptershare_cli.measures.plan import last_plan
 from adaptershare_cli.reporting.plots.canvas import (
@@ -22,7 +21,6 @@ from adaptershare_cli.reporting.plots.canvas import (
     save,
     write_title,
 )  # fmt: skip
-from adaptershare_cli.reporting.plots.heatmap import cluster
 
 GROUP_COLOURS = (  # Tol's "light" scheme: safe for the colour-blind, and black numbers are readable on it
     "#77AADD", "#EE8866", "#EEDD88", "#FFAABB", "#99DDFF", "#44BB99", "#BBCC33", "#AAAA00",
@@ -34,17 +32,14 @@ NUMBER_SIZE = 6.5  # points
 def sharing_picture(sharing: pd.DataFrame, path_stem: Path, title: str, last_step: int | None = None) -> list[Path]:
     """Draw the last plan and the tree of splits that led to it, layer by layer; return PNG and SVG.
 
-    `sharing` is of `schemas.SHARING`. On the left layers x tasks: a colour and number is a group. Tasks are ordered so
-    that those that share in many layers are neighbours; a line parts neighbours that do not share. On the right each
+    `sharing` is of `schemas.SHARING`. On the left layers x tasks in the table's order: a number is a group, its colour
+    that of its first task, in all layers and pictures; a line parts neighbours that do not share. On the right each
     layer's groups over the steps of the last phase: a band is a group, as high as it has tasks, that parts where it was
     split. It has its group's colour from the step on from which that stays as it is, and is grey as long as it splits
     yet. `last_step`, the number of updates of that phase, is where the time ends; if it is not given, the last plan is
     drawn for a while. Raises ValueError for an empty table.
     """
     plan = last_plan(sharing)
-    groups = plan.to_numpy(dtype=float, na_value=np.nan)
-    tree = cluster((groups[:, :, None] == groups[:, None, :]).mean(axis=0))
-    plan = plan.iloc[:, leaves_list(tree)] if tree is not None else plan
     phase = sharing[sharing["phase"] == sharing["phase"].iloc[-1]]
     wide = phase.pivot(index=["layer", "task"], columns="step", values="group").sort_index(axis=1)
     history = {layer: wide.reindex([(layer, task) for task in plan.columns]).to_numpy(float) for layer in plan.index}
@@ -91,7 +86,7 @@ def _draw_groups(axes: Axes, plan: pd.DataFrame) -> None:
         if np.isnan(group):
             axes.add_patch(hatched(task - 0.5, layer - 0.5))
             continue
-        colour = _colour(group)
+        colour = _colour(groups[layer], group)
         axes.add_patch(Rectangle((task - 0.5, layer - 0.5), 1, 1, facecolor=colour, edgecolor=colour, linewidth=0.3))
         axes.text(task, layer, f"{int(group)}", ha="center", va="center", fontsize=8, color=INK)
     for line in np.arange(0.5, layers - 1):
@@ -101,8 +96,9 @@ def _draw_groups(axes: Axes, plan: pd.DataFrame) -> None:
             axes.plot([task + 0.5] * 2, [layer - 0.5, layer + 0.5], color="white", linewidth=3, solid_capstyle="butt")
 
 
-def _colour(group: float) -> str:
-    return GROUP_COLOURS[int(group) % len(GROUP_COLOURS)]
+def _colour(groups: np.ndarray, group: float) -> str:
+    """The colour of a group is that of its first task, whatever the group's number; `groups` are those of the tasks."""
+    return GROUP_COLOURS[_first_with(groups, group) % len(GROUP_COLOURS)]
 
 
 def _draw_splits(
@@ -124,7 +120,7 @@ def _draw_splits(
             left, right = edges[start], edges[stop]
             height = 0.86 * count / plan.shape[1]  # of the layer's row
             bottom = place + 0.43 - 0.86 * top / plan.shape[1] - height
-            colour = SPLITS_YET if group is None else _colour(group)
+            colour = SPLITS_YET if group is None else _colour(history[layer][:, -1], group)
             axes.add_patch(
                 Rectangle((left, bottom), right - left, height, facecolor=colour, edgecolor="white", linewidth=0.7)
             )
@@ -150,7 +146,10 @@ def bands(history: np.ndarray) -> list[tuple[int, int, int, int, float | None]]:
     change at which its group came up to the one at which it was split, or to the end; None is a group that splits yet.
     """
     tasks, changes = history.shape
-    keys = [tuple(_first_with(history[:, change], task) for change in range(changes)) for task in range(tasks)]
+    keys = [
+        tuple(_first_with(history[:, change], history[task, change]) for change in range(changes))
+        for task in range(tasks)
+    ]
     order = sorted((task for task in range(tasks) if not np.isnan(history[task]).any()), key=lambda task: keys[task])
     found: dict[tuple[int, int, int], list[int]] = {}
     for change in range(changes):
@@ -168,9 +167,9 @@ def bands(history: np.ndarray) -> list[tuple[int, int, int, int, float | None]]:
     ]
 
 
-def _first_with(groups: np.ndarray, task: int) -> int:
-    """The place of the first task of the task's group: it names the group whatever its number."""
-    return int(np.argmax(groups == groups[task]))
+def _first_with(groups: np.ndarray, group: float) -> int:
+    """The place of the first task of the group: it names the group whatever its number."""
+    return int(np.argmax(groups == group))
 
 
 def _step_ticks(steps: list[float], last_step: int | None, inch: float) -> tuple[list[float], list[str]]:
