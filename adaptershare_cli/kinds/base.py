@@ -219,6 +219,19 @@ class Kind(ABC):
 
         return Targets(torch.zeros(1))
 
+    def label_columns(self, info: TaskInfo, answers: Answers) -> np.ndarray | None:
+        """What a linear model of the A answers predicts (A, K): a column of 0 and 1 for each label, or the scores.
+
+        Labels that no answer has get no column. None where the labels belong to rows, not to answers.
+        """
+        import numpy as np
+
+        if answers.label_a_row:
+            return None
+        if not self.labelled:
+            return answers.labels.reshape(len(answers), -1).astype(np.float64)
+        return (answers.labels[:, None] == np.unique(answers.labels)[None, :]).astype(np.float64)
+
     # ---- scoring ----
 
     @abstractmethod

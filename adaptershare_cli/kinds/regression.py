@@ -48,15 +48,9 @@ class Regression(Kind):
 
     def strata(self, table: pa.Table) -> list[int]:
         """Which of `SCORE_BINS` equally filled bins a score lies in."""
-        import numpy as np
+        from adaptershare_cli.kinds.rows.answers import score_bins
 
-        from adaptershare_cli.kinds.rows.answers import SCORE_BINS
-
-        scores = table["label"].to_numpy()
-        if not len(scores):
-            return []
-        edges = np.quantile(scores, np.arange(1, SCORE_BINS) / SCORE_BINS)
-        return np.searchsorted(edges, scores, side="right").tolist()
+        return score_bins(table["label"].to_numpy()).tolist()
 
     def outputs(self, info: TaskInfo) -> int:
         """The score alone."""

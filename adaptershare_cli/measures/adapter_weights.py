@@ -54,10 +54,8 @@ def adapter_weights(models: TunedModels, scope: Scope, settings: AdapterWeightsS
 
     rows = []
     for seed in scope.seeds:
-        weights = _weights(models.tuned(seed), scope.tasks)
-        if settings.adapter_origin == "start":
-            fresh = _weights(models.fresh(seed), scope.tasks)
-            weights = [tuned - start for tuned, start in zip(weights, fresh, strict=True)]
+        origin = settings.adapter_origin
+        weights = changes(models, seed, scope.tasks) if origin == "start" else _weights(models.tuned(seed), scope.tasks)
         for layer, vectors in enumerate([torch.cat(weights, dim=1), *weights], start=schemas.ALL_LAYERS):
             unit = torch.nn.functional.normalize(vectors, dim=1)
             cosine = (unit @ unit.T).clamp(-1, 1)
@@ -65,6 +63,12 @@ def adapter_weights(models: TunedModels, scope: Scope, settings: AdapterWeightsS
                 pair = {"source": scope.tasks[i], "target": scope.tasks[j]}
                 rows.append({"seed": seed, "layer": layer, **pair, "value": cosine[i, j].item()})
     return Measurement(value_table(rows))
+
+
+def changes(models: TunedModels, seed: int, tasks: tuple[str, ...]) -> list[torch.Tensor]:
+    """For each layer what training changed in the adapters' parameters (tasks, P), float64."""
+    tuned, fresh = _weights(models.tuned(seed), tasks), _weights(models.fresh(seed), tasks)
+    return [after - before for after, before in zip(tuned, fresh, strict=True)]
 
 
 def _weights(model: MultiTaskModel, tasks: tuple[str, ...]) -> list[torch.Tensor]:

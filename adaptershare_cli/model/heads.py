@@ -83,14 +83,23 @@ class MultiTaskModel:
         """
         return run_encoder(self.encoder, inputs, weights).last_hidden_state
 
-    def read(self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """The outputs (A, outputs) of the task's head for the answers to hidden states (B, S, H)."""
+    def encode_layer(self, inputs: dict[str, torch.Tensor], layer: int) -> torch.Tensor:
+        """The hidden states (B, S, H) after that many layers (0: the embeddings), adapters as in `encode`."""
+        inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
+        return self.encoder(**inputs, output_hidden_states=True).hidden_states[layer]
+
+    def answer_states(self, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """What a head reads (A, H) of hidden states (B, S, H) for each answer: pooled states, or its tokens' states."""
         if targets.rows is None or targets.tokens is None:
-            return self.heads[task](pool(hidden, attention_mask.to(self.device), self.pooling))
+            return pool(hidden, attention_mask.to(self.device), self.pooling)
         rows, tokens = targets.rows.to(self.device), targets.tokens.to(self.device)
         if tokens.dim() > 1:
             rows = rows[:, None]
-        return self.heads[task](hidden[rows, tokens].flatten(1))
+        return hidden[rows, tokens].flatten(1)
+
+    def read(self, task: str, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
+        """The outputs (A, outputs) of the task's head for the answers to hidden states (B, S, H)."""
+        return self.heads[task](self.answer_states(hidden, attention_mask, targets))
 
     def weights(self, task: str) -> dict[str, torch.Tensor]:
         """What stands in for the encoder's own tensors in a pass of `task`: nothing, its adapters hold what is used."""

@@ -93,6 +93,14 @@ class Answers:
         )
 
 
+def score_bins(scores: np.ndarray) -> np.ndarray:
+    """Which of `SCORE_BINS` equally filled bins each score lies in; equal scores lie in one."""
+    if not len(scores):
+        return np.zeros(0, dtype=np.int64)
+    edges = np.quantile(scores, np.arange(1, SCORE_BINS) / SCORE_BINS)
+    return np.searchsorted(edges, scores, side="right")
+
+
 def ragged(offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions of all items of the given rows, row after row, and the offsets that rows of these items have."""
     lengths = offsets[rows + 1] - offsets[rows]
