@@ -65,7 +65,27 @@ def best_partition(values: np.ndarray) -> tuple[Partition, float]:
 
     A value of -inf forbids a group. Raises ValueError where every partition holds a forbidden group.
     """
-    count = len(values).bit_length() - 1
+    best, choice = _tables(values)
+    whole = len(values) - 1
+    if best[whole] == -np.inf:
+        raise ValueError("every partition holds a group that is forbidden")
+    return _read(choice, whole), float(best[whole])
+
+
+def best_with(values: np.ndarray, groups: Sequence[int]) -> Partition | None:
+    """The best partition that holds one of these groups; None where each of those is forbidden or leaves no way."""
+    best, choice = _tables(values)
+    whole = len(values) - 1
+    masks = np.asarray(groups, dtype=np.int64)
+    totals = values[masks] + best[whole ^ masks]
+    if not len(masks) or totals.max() == -np.inf:
+        return None
+    group = int(masks[totals.argmax()])
+    return sorted_partition([group, *_read(choice, whole ^ group)])
+
+
+def _tables(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For every set of tasks the value of its best partition, and the group in it that holds its lowest task."""
     best, choice = np.full(len(values), -np.inf), np.zeros(len(values), dtype=np.int64)
     best[0] = 0.0
     subsets = {0: np.zeros(1, dtype=np.int64)}
@@ -81,14 +101,15 @@ def best_partition(values: np.ndarray) -> tuple[Partition, float]:
             near = groups[found >= top - _TIE * max(1.0, abs(top))]
             choice[mask] = near[np.argmin(np.bitwise_count(near.astype(np.uint64)))]
             best[mask] = values[choice[mask]] + best[mask ^ choice[mask]]
-    whole = (1 << count) - 1
-    if best[whole] == -np.inf:
-        raise ValueError("every partition holds a group that is forbidden")
-    groups_found, rest = [], whole
-    while rest:
-        groups_found.append(int(choice[rest]))
-        rest ^= groups_found[-1]
-    return sorted_partition(groups_found), float(best[whole])
+    return best, choice
+
+
+def _read(choice: np.ndarray, mask: int) -> Partition:
+    groups = []
+    while mask:
+        groups.append(int(choice[mask]))
+        mask ^= groups[-1]
+    return sorted_partition(groups)
 
 
 def random_partition(sizes: Sequence[int], generator: np.random.Generator) -> Partition:
