@@ -184,6 +184,33 @@ class RunTable:
     advice: str = ""
 
 
+# What a plan search proposed, a row a round.
+SEARCH = pa.schema(
+    [
+        ("round", pa.int64()),  # 1-based
+        ("plan", pa.list_(pa.list_(pa.string()))),  # the groups that were proposed, for all layers
+        ("predicted", pa.float64()),  # mean over the tasks of the gain over being alone, as far as it was not measured
+        ("trained", pa.list_(pa.list_(pa.string()))),  # the groups that were trained for it
+        ("spent", pa.int64()),  # task trainings so far
+    ]
+)
+
+# How much each source may help each target, by the measure that a plan search goes by.
+RELATION = pa.schema([("source", pa.string()), ("target", pa.string()), ("value", pa.float64())])
+
+# What each task's main metric on select rows is in each group that a plan search trained (single tasks are groups too).
+GROUPS = pa.schema(
+    [
+        ("group", pa.list_(pa.string())),
+        ("task", pa.string()),
+        ("alone", pa.float64()),  # the main metric of the task trained alone
+        ("value", pa.float64()),  # in the group
+        ("chosen", pa.bool_()),  # the group is one of the plan that was kept
+        ("run", pa.string()),  # label of the artefact
+    ]
+)
+
+
 # What a run publishes, a file a table, beside its predictions (`kinds.prediction_tables`).
 RUN_TABLES = {
     "steps": RunTable(STEPS),
@@ -208,6 +235,8 @@ RUN_TABLES = {
     ),
     "masks": RunTable(MASKS, at_the_end=True, lacks="masks", advice="Name a run of --method sparse-sharing."),
     "pruning": RunTable(PRUNING),
+    "search": RunTable(SEARCH),
+    "groups": RunTable(GROUPS, lacks="groups", advice="Name a run of --method plan-search."),
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

@@ -28,11 +28,11 @@ from adaptershare_cli.store.artefact import STAGES, Artefact, Unreadable, read_a
 from adaptershare_cli.store.disk import ASIDE, PARTIAL, folder_bytes
 from adaptershare_cli.store.locks import State
 from adaptershare_cli.store.records import CheckpointRecord
-from adaptershare_cli.store.workspace import CHECKPOINTS, CODE_VERSIONS, TRUTH, Workspace
+from adaptershare_cli.store.workspace import CHECKPOINTS, CODE_VERSIONS, GROUPS, TRUTH, Workspace
 
 LEFT_OVER = "left over"
 STATES = ("whole", "stale", "partial", "damaged", "unreadable")
-PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, *STAGES[STAGES.index("correlate") :])
+PLACES = (*STAGES[: STAGES.index("correlate")], TRUTH, GROUPS, *STAGES[STAGES.index("correlate") :])
 _COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged": "red", "unreadable": "yellow"}
 
 

@@ -172,6 +172,14 @@ class Preparation(Protocol):
         """A run of each task alone with so many updates; nothing that a task of the run is scored on is trained on."""
         ...
 
+    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int) -> PastRun:
+        """Some of the tasks under one adapter a layer, with the updates of each as in `train_alone`."""
+        ...
+
+    def relate(self, measure: str, alone: Mapping[str, PastRun], seed: int) -> Mapping[tuple[str, str], float]:
+        """A measure's value of each source and target, from the run of each task alone with that seed."""
+        ...
+
     def train_together(self, method: str, settings: MethodSettings, updates: int, seed: int) -> PastRun:
         """A run of all tasks by another method."""
         ...

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.private.settings import PrivateSettings
 from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.methods.shared.settings import SharedSettings
 from adaptershare_cli.methods.start import PastRun, Start
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.choose import select_runs
@@ -15,10 +16,13 @@ from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import Executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.relating import relate
 from adaptershare_cli.runs.rows import Limits, scored_contents, train_sizes
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.workspace import GROUPS
 
+LONGEST_NAME = 100  # characters of a group's name: file systems take 255 bytes
 ALONE = PrivateSettings(observe=False)  # the private method with one task: there is nothing to observe
 SeedStarts = Callable[[Sequence[Artefact], int], Start]  # the tasks' prepared rows and a seed -> that run's start
 
@@ -103,6 +107,25 @@ class PreparedTasks:
         ]
         return [StoredRun(job.result()) for job in pending]
 
+    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int) -> PastRun:
+        """Some of the tasks under one adapter a layer: an artefact of stage `groups`, whoever asks for it.
+
+        What stands in a scored split of any of the tasks is left out, as in joint training.
+        """
+        limits = Limits(avoid=scored_contents(self.context.training.leak_scope, self.prepared))
+        members = tuple(artefact for artefact in self.prepared if artefact.name in tasks)
+        job = Job(
+            GROUPS, group_name(tasks), "shared", SharedSettings(observe=False),
+            replace(self.context.training, max_steps=sum(updates[task] for task in tasks)),
+            self.context.runtime, self.context.encoder, members, seed, limits=limits,
+        )  # fmt: skip
+        return StoredRun(self.executor.submit(job).result())
+
+    def relate(self, measure: str, alone: Mapping[str, PastRun], seed: int) -> Mapping[tuple[str, str], float]:
+        """A measure's value of each source and target, from the run of each task alone with that seed."""
+        runs = {task: run.artefact for task, run in alone.items() if isinstance(run, StoredRun)}
+        return relate(self.context, self.prepared, measure, runs, seed)
+
     def train_together(self, method: str, settings: MethodSettings, updates: int, seed: int) -> PastRun:
         """A run of all tasks by another method."""
         job = Job(
@@ -110,6 +133,12 @@ class PreparedTasks:
             self.context.runtime, self.context.encoder, tuple(self.prepared), seed,
         )  # fmt: skip
         return StoredRun(self.executor.submit(job).result())
+
+
+def group_name(tasks: Sequence[str]) -> str:
+    """A group's tasks as the name of its artefact; of many tasks the first and their number."""
+    name = "+".join(tasks)
+    return name if len(name) <= LONGEST_NAME else f"{tasks[0][:LONGEST_NAME]}+{len(tasks) - 1}-others"
 
 
 def choose_start(

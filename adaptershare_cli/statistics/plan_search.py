@@ -54,20 +54,19 @@ class Found:
     gains: Gains
 
 
-def search(measure: np.ndarray, train: Train, budget: int, weights: np.ndarray | None = None) -> Found:
+def search(measure: np.ndarray, train: Train, budget: int, scale: bool = False) -> Found:
     """Find a partition with a high sum of gains, by training groups of `budget` tasks in all at most.
 
     `measure` (T, T) is a(s, t), row = source, column = target; what is unknown (NaN) says nothing. `train(masks)` gives
-    the gains in groups of two tasks or more. Each task alone counts as trained, and as T of the budget. `weights` (T,)
-    say how much a target's gain counts (by default the same).
+    the gains in groups of two tasks or more. Each task alone counts as trained, and as T of the budget. With `scale` a
+    target's gains count divided by their root mean square over the groups so far (while it has none: by `START`).
     """
     count = len(measure)
-    weights = np.ones(count) if weights is None else np.asarray(weights, dtype=float)
     prior, spent = scaled(measure), count
     known: dict[int, np.ndarray] = {}
     rounds: list[Round] = []
     while True:
-        values = _Values(fit(prior, known), known, weights, budget - spent)
+        values = _Values(fit(prior, known), known, _weights(known, count, scale), budget - spent)
         proposal = values.propose()
         fresh = values.affordable(proposal) if proposal is not None else []
         if proposal is None or not fresh:
@@ -75,9 +74,19 @@ def search(measure: np.ndarray, train: Train, budget: int, weights: np.ndarray |
         known |= train(fresh)
         spent += sum(mask.bit_count() for mask in fresh)
         rounds.append(Round(proposal, sum(map(values, proposal)), tuple(fresh), spent))
-    trained = _Values(fit(prior, known), known, weights, 0)
+    trained = _Values(fit(prior, known), known, _weights(known, count, scale), 0)
     best = trained.best()
     return Found(best, sum(map(trained, best)), tuple(rounds), known)
+
+
+def _weights(known: Gains, count: int, scale: bool) -> np.ndarray:
+    """How much a gain of each target counts (T,)."""
+    if not scale:
+        return np.ones(count)
+    gains = np.array([*known.values()]).reshape(-1, count)
+    squares, seen = np.nansum(gains**2, axis=0), np.isfinite(gains).sum(axis=0)
+    spread = np.sqrt(squares / np.maximum(seen, 1))
+    return 1 / np.where(spread > 0, spread, START)
 
 
 def scaled(measure: np.ndarray) -> np.ndarray:

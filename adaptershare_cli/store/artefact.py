@@ -24,9 +24,10 @@ META, TIMING, ORIGIN = "artefact.json", "timing.json", "origin.json"
 PARTIAL, ASIDE = ".partial-", ".aside-"
 CHECKPOINTS = "checkpoints"
 TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
+GROUPS = "groups"  # groups of tasks under one adapter a layer, which plan search puts together
 UNHASHED = frozenset({META, TIMING, ORIGIN})
 STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
-FOLDERS = (*STAGES, TRUTH, CHECKPOINTS)  # of a workspace
+FOLDERS = (*STAGES, TRUTH, GROUPS, CHECKPOINTS)  # of a workspace
 FIELDS: dict[str, type] = {
     "stage": str, "name": str, "key": str, "request": dict, "inputs": list, "content": str, "info": dict,
     "files": dict,

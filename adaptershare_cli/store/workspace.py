@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from adaptershare_cli.errors import RunError, UserError
 from adaptershare_cli.store.artefact import (
     CHECKPOINTS,
+    GROUPS,
     META,
     ORIGIN,
     STAGES,
@@ -50,8 +51,8 @@ from adaptershare_cli.store.disk import (
 )
 from adaptershare_cli.store.locks import State, lock_state, open_lock
 
-__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "STAGES", "TRUTH", "Artefact", "Workspace", "canonical", "request_key",
-           "write_json"]  # fmt: skip
+__all__ = ["CHECKPOINTS", "CODE_VERSIONS", "GROUPS", "STAGES", "TRUTH", "Artefact", "Workspace", "canonical",
+           "request_key", "write_json"]  # fmt: skip
 
 LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this shortly
 LOCKS = ".locks"
@@ -60,7 +61,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 # Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
 # `selection` are artefacts of correlate that are no measure.
 CODE_VERSIONS = {"download": 2, "prepro": 4, "train-single": 3, "train-share": 3, "correlate": 2, "report": 4, TRUTH: 1,
-                 "scores": 1, "selection": 2}  # fmt: skip
+                 GROUPS: 1, "scores": 1, "selection": 2}  # fmt: skip
 
 
 class Workspace:
@@ -247,7 +248,7 @@ class Workspace:
 
         Those of checkpoints wait for their run to go on, as they are under its lock.
         """
-        for folder in (self.root, *(self.root / stage for stage in (*STAGES, TRUTH))):
+        for folder in (self.root, *(self.root / stage for stage in (*STAGES, TRUTH, GROUPS))):
             for prefix in (PARTIAL, ASIDE):
                 for leftover in sorted(folder.glob(prefix + "*")):
                     final = self.inside(leftover.parent) / leftover.name.removeprefix(prefix)

@@ -17,10 +17,10 @@ from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.rows import read_parts, scored_contents, task_info
+from adaptershare_cli.runs.relating import private_model
+from adaptershare_cli.runs.rows import read_parts, scored_contents
 from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings
-from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.artefact import Artefact, verify
 from adaptershare_cli.store.records import PreproRecord, RunRecord
 from adaptershare_cli.store.workspace import Workspace
@@ -154,20 +154,7 @@ class Replicates:
 
     def model(self, seed: int, trained: Mapping[str, Artefact]) -> MultiTaskModel:
         """All tasks on one encoder, each with its own adapter and head: those of `trained`, or fresh ones."""
-        from adaptershare_cli.model.adapters.bank import AdapterBank
-        from adaptershare_cli.model.heads import MultiTaskModel
-        from adaptershare_cli.model.stored import load_task
-
-        training = self.context.training
-        encoder = self._encoder()
-        plan = SharingPlan.private(self.tasks, encoder.config.num_hidden_layers)
-        bank = AdapterBank(encoder, plan, training, seed)
-        infos = [task_info(artefact) for artefact in self.prepared.values()]
-        model = MultiTaskModel(encoder, bank, infos, training.pooling, training.head_dropout, seed)
-        for task, run in trained.items():
-            load_task(model, task, run.path / "tasks" / task)
-        model.eval()
-        return model
+        return private_model(self.checked_context, list(self.prepared.values()), seed, trained)
 
     def encoder(self) -> Callable[[Mapping[str, torch.Tensor]], torch.Tensor]:
         """A function from model inputs to pooled states (B, H) of the encoder as it was before any training."""

@@ -112,11 +112,15 @@ class TestSearch:
         assert np.mean(good) > 0.95 and np.mean(good) > np.mean(blind) + 0.1
         assert np.mean(bad) > 0.2  # measured values decide in the end
 
-    def test_weights_decide_whose_gain_counts(self):
+    def test_scaled_gains_count_by_how_much_they_differ(self):
+        """0 helps 1 by much and loses little, but 0 never gains or loses more than that little."""
         world = World(3, 0)
-        world.pairs[:] = [[0, 0.02, 0], [-0.05, 0, 0], [0, 0, 0]]  # 0 helps 1, and loses by it
-        assert search(world.pairs, world.train, 100).partition == (1, 2, 4)
-        assert search(world.pairs, world.train, 100, np.array([0.1, 1, 1])).partition[0] & 0b11 == 0b11
+        world.pairs[:] = [[0, 0.02, 0], [-0.005, 0, 0.0], [-0.004, 0, 0]]
+        assert search(world.pairs, world.train, 100).partition[0] & 0b11 == 0b11
+        found = search(world.pairs, world.train, 100, scale=True)
+        rms = {t: np.sqrt(np.nanmean([g[t] ** 2 for g in found.gains.values()])) for t in range(2)}
+        gains = found.gains[0b011]
+        assert (gains[1] / rms[1] + gains[0] / rms[0] > 0) == (found.partition[0] & 0b11 == 0b11)
 
     def test_the_same_answers_are_the_same_search(self):
         first, second = (search(np.zeros((5, 5)), World(5, 3).train, 22) for _ in range(2))

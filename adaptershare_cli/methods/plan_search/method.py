@@ -1,0 +1,34 @@
+"""A run of `plan-search`: the groups as they were trained, put together under their plan. Nothing is trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from adaptershare_cli.methods.base import MethodContext
+from adaptershare_cli.methods.plan_search.start import FoundGroups
+from adaptershare_cli.methods.planned.method import PlannedMethod, tied_model
+from adaptershare_cli.methods.planned.settings import ObserveSettings
+from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training.protocol import Phase
+
+
+def build(context: MethodContext) -> PlannedMethod:
+    """The groups' adapters and heads under the plan that has these groups in every layer."""
+    found = context.start
+    assert isinstance(found, FoundGroups)
+    context = replace(context, settings=ObserveSettings(observe=False))
+    context.records.update(found.records)
+    plan = SharingPlan(context.data.tasks, (found.groups,) * context.encoder.config.num_hidden_layers)
+    model = tied_model(context, plan)
+    for first, adapter in found.adapters.items():
+        model.bank.fill(first, adapter)
+    return Assembled(context, plan, model=model)
+
+
+class Assembled(PlannedMethod):
+    """Trained elsewhere: one phase without updates."""
+
+    def phases(self) -> Iterator[Phase]:
+        """One that ends where it begins."""
+        yield Phase("main", self.plan.tasks, 0, parameters=lambda: [*self.model.parameters()])

@@ -1,0 +1,32 @@
+"""The settings of the method `plan-search`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.settings.fields import option
+
+
+@dataclass(frozen=True)
+class PlanSearchSettings(MethodSettings):
+    """Search for groups of tasks; every choice goes by select rows."""
+
+    takes_chosen_rows: ClassVar[bool] = False
+    can_be_stage_one: ClassVar[bool] = False
+
+    budget: int | None = option(
+        None,
+        "Task trainings that the search may make, each task alone included (a group of three counts three); by default "
+        "three times as many as there are tasks.",
+        1,
+    )
+    search_measure: Literal["probe", "logme", "knn", "none"] = option(
+        "probe", "The measure that says before any group is trained which tasks may help each other (none: nothing)."
+    )
+    search_value: Literal["points", "scaled"] = option(
+        "points",
+        "What is to be as high as possible: the mean of the tasks' main metrics, or of their gains over being alone, "
+        "each divided by how much that task's gains differ from group to group.",
+    )

@@ -1,0 +1,125 @@
+"""Plan search from the command line: what is trained, by which rows groups are chosen, what the run is made of."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from adaptershare_cli.store.records import RunRecord
+from adaptershare_cli.store.workspace import Artefact, Workspace
+from tests.cli.conftest import Share, good, hashed, interrupt_at, kept, made, refused, stages
+
+SEARCH = ("--method", "plan-search", "--search-measure", "knn", "--budget", "9")
+
+
+@pytest.fixture(scope="session")
+def searched(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a search of three tasks: each alone, and groups of six tasks in all; tests read it only."""
+    workspace = tmp_path_factory.mktemp("searched") / "workspace"
+    result = good(*share(workspace, *SEARCH))
+    assert stages(made(result.stdout))[-1] == "train-share"
+    assert "Groups that were trained, seed 0" in result.stdout
+    return workspace
+
+
+@pytest.fixture
+def own(searched: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(searched, tmp_path / "workspace"))
+
+
+def run_of(workspace: Path) -> Artefact:
+    (run,) = Workspace(workspace).artefacts("train-share")
+    return run
+
+
+def trained(workspace: Path) -> dict[str, Artefact]:
+    """Every group by its label, each task alone included."""
+    return {a.label: a for stage in ("train-single", "groups") for a in Workspace(workspace).artefacts(stage)}
+
+
+def groups_of(run: Artefact) -> pd.DataFrame:
+    table = run.table("groups.parquet").to_pandas()
+    return table.assign(group=table["group"].map(tuple))
+
+
+def test_every_value_is_of_select_rows_and_the_best_plan_is_kept(searched: Path) -> None:
+    run, table = run_of(searched), groups_of(run_of(searched))
+    for label, part in table.groupby("run"):
+        metrics = trained(searched)[label].table("metrics.parquet").to_pandas()
+        select = metrics[metrics["final"] & metrics["main"] & (metrics["split"] == "select")].set_index("task")["value"]
+        assert part.set_index("task")["value"].to_dict() == select.fillna(0).to_dict()
+    gains = table.assign(gain=table["value"] - table["alone"]).groupby("group")["gain"].sum()
+    tried = {group: gain for group, gain in gains.items() if len(group) > 1}
+    assert sum(map(len, tried)) <= 9 - 3 and tried
+    best = max([0.0, *tried.values()])  # of three tasks a plan has one group of two or three at most
+    chosen = set(table[table["chosen"]]["group"])
+    assert sorted(task for group in chosen for task in group) == ["first", "score", "second"]
+    assert sum(gains[group] for group in chosen) == pytest.approx(best)
+    record = RunRecord.of(run)
+    assert record.plan is not None and {tuple(group) for group in record.plan["layers"][0]} == chosen
+
+
+def test_the_run_is_its_groups(searched: Path) -> None:
+    """Weights and scores are those of the groups, bit for bit: nothing was trained again."""
+    run, table = run_of(searched), groups_of(run_of(searched))
+    scores = run.table("metrics.parquet").to_pandas()
+    for label, part in table[table["chosen"]].groupby("run"):
+        group = trained(searched)[label]
+        theirs = group.table("metrics.parquet").to_pandas()
+        for task in part["task"]:
+            for file in ("adapter.safetensors", "head.safetensors"):
+                ours, same = (load_file(a.path / "tasks" / task / file) for a in (run, group))
+                assert ours.keys() == same.keys() and all((ours[name] == same[name]).all() for name in ours)
+            found, expected = (
+                t[t["final"] & (t["task"] == task)].set_index(["split", "metric"]) for t in (scores, theirs)
+            )
+            assert found["value"].to_dict() == expected["value"].to_dict()
+    assert run.table("steps.parquet").num_rows == 0
+    trained_on = RunRecord.of(run).examples
+    assert trained_on == {
+        task: sum(RunRecord.of(a).examples.get(task, 0) for a in trained(searched).values()) for task in trained_on
+    }
+
+
+def test_the_same_search_again_makes_nothing_and_a_smaller_one_finds_its_groups(own: Path, share: Share) -> None:
+    again = good(*share(own, *SEARCH))
+    assert made(again.stdout) == [] and len(kept(again.stdout)) > 3
+    smaller = good(*share(own, *SEARCH, "--budget", "5"))
+    assert stages(made(smaller.stdout)) == ["train-share"]
+
+
+def test_groups_that_were_there_in_another_order_give_the_same_bytes(
+    searched: Path, share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search with another measure goes first, and the search itself is interrupted in a group."""
+    workspace = tmp_path / "workspace"
+    good(*share(workspace, *SEARCH, "--search-measure", "none", "--budget", "5"))
+    shutil.rmtree(workspace / "train-share")
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        stopped = good_or_stopped(*share(workspace, *SEARCH, "--checkpoint-steps", "2"))
+    good(*share(workspace, *SEARCH))
+    assert stopped in (0, 130)
+    there, expected = hashed(workspace), hashed(searched)
+    assert {name: there[name] for name in expected} == expected
+
+
+def good_or_stopped(*arguments: object) -> int:
+    from tests.cli.conftest import call
+
+    return call(*arguments).exit_code
+
+
+def test_too_small_a_budget(share: Share, tmp_path: Path) -> None:
+    refused(*share(tmp_path / "w", *SEARCH, "--budget", "4"), says=("--budget 4", "--budget 5 or more"))
+    assert not (tmp_path / "w" / "train-single").exists()
+
+
+def test_no_stage_one_of_fusion(share: Share, tmp_path: Path) -> None:
+    fusion = ("--method", "adapterfusion", "--fusion-over", "plan-search", "--fusion-learning-rate", "0.01")
+    refused(*share(tmp_path / "w", *fusion), says=("--fusion-over plan-search",))
