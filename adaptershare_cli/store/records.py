@@ -117,6 +117,7 @@ class RunRecord(Record):
     stage_one: Labels | None = optional()
     mask_run: str | None = optional()
     selection: str | None = optional()
+    task_trainings: int | None = optional()  # of a plan search: each task alone, and the tasks of every group
 
     @property
     def encoder_name(self) -> str:

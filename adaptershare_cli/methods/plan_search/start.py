@@ -103,7 +103,7 @@ class _Search:
         return SearchedStart(
             request={"origin": [run.content for run in runs], "groups": [list(group) for group in groups]},
             runs=runs,
-            info={"groups": [list(group) for group in groups], "trainings": spent},
+            info={"task_trainings": spent},
             examples={task: sum(run.record.examples.get(task, 0) for run in runs) for task in self.tasks},
             seconds=sum(run.training_seconds for run in runs),
             updates=dict.fromkeys(self.tasks, 0),
