@@ -85,8 +85,7 @@ class MultiTaskModel:
 
     def encode_layer(self, inputs: dict[str, torch.Tensor], layer: int) -> torch.Tensor:
         """The hidden states (B, S, H) after that many layers (0: the embeddings), adapters as in `encode`."""
-        inputs = {n: tensor.to(self.device) for n, tensor in inputs.items() if self.segments or n != "token_type_ids"}
-        return self.encoder(**inputs, output_hidden_states=True).hidden_states[layer]
+        return run_encoder(self.encoder, inputs, output_hidden_states=True).hidden_states[layer]
 
     def answer_states(self, hidden: torch.Tensor, attention_mask: torch.Tensor, targets: Targets) -> torch.Tensor:
         """What a head reads (A, H) of hidden states (B, S, H) for each answer: pooled states, or its tokens' states."""
