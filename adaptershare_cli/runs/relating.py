@@ -11,11 +11,12 @@ import pyarrow as pa
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.measures.base import Scope
 from adaptershare_cli.measures.needs import TunedModels
+from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.rows import read_parts, task_info
 from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.schemas import ALL_LAYERS, RELATION
-from adaptershare_cli.store.artefact import Artefact, write_parquet
+from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord
 from adaptershare_cli.store.workspace import GROUPS
 
@@ -66,7 +67,7 @@ def relate(
     }
 
     def build(folder: Path) -> dict[str, Any]:
-        parts = read_parts(context.training.leak_scope, prepared).parts
+        parts = read_parts(context.training.leak_scope, prepared)[0]
         models = TunedModels(
             lambda seed: private_model(context, prepared, seed, alone),
             lambda seed: private_model(context, prepared, seed, {}),
