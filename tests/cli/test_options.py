@@ -395,7 +395,8 @@ def test_the_command_to_repeat_names_the_workspace_of_the_environment(
     monkeypatch.setenv("ADAPTERSHARE_WORKSPACE", str(tmp_path / "my w"))
     result = call(*arguments)
     assert result.exit_code == 130
-    told = f"go on: adaptershare train-share --tasks {NO_TRAINING[1]} --task-dir {project / 'tasks'} --force --workspace"
+    places = f"--task-dir {project / 'tasks'}"
+    told = f"go on: adaptershare train-share --tasks {NO_TRAINING[1]} {places} --force --workspace"
     assert f"{told} '{tmp_path}/my w'\n" in result.stderr
     result = call(*arguments, "-w", tmp_path / "w")
     assert f"{told} {tmp_path}/w\n" in result.stderr
