@@ -7,6 +7,7 @@ from adaptershare_cli.methods import METHODS
 # A method that is not named here needs nothing; one that needs a plan takes it from an adaptershare run.
 EXTRA: dict[str, tuple[str, ...]] = {
     "sparse-sharing": ("--rounds", "2", "--round-epochs", "0.4", "--multitask-warmup-epochs", "0.2"),
+    "plan-search": ("--search-measure", "none"),
     "adaptershare": ("--guard", "none", "--max-interference", "-0.5"),
     # Two stages: of few updates a small task would get none, and the published rate would change nothing.
     "adapterfusion": ("--task-sampling", "uniform", "--fusion-learning-rate", "0.01"),
