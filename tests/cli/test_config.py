@@ -46,7 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def note(name: str) -> Any:
-        def noted(*arguments: Any) -> list:
+        def noted(*arguments: Any, **options: Any) -> list:
             found[name] = arguments
             return []
 

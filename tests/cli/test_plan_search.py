@@ -39,7 +39,8 @@ def run_of(workspace: Path) -> Artefact:
 
 def trained(workspace: Path) -> dict[str, Artefact]:
     """Every group by its label, each task alone included."""
-    return {a.label: a for stage in ("train-single", "groups") for a in Workspace(workspace).artefacts(stage)}
+    found = (a for stage in ("train-single", "groups") for a in Workspace(workspace).artefacts(stage))
+    return {a.label: a for a in found if a.name != "by-knn"}  # the measure's values
 
 
 def groups_of(run: Artefact) -> pd.DataFrame:

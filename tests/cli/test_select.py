@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from adaptershare_cli import schemas
-from adaptershare_cli.runs import train as runs_module
+from adaptershare_cli.runs import training as runs_module
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.store.workspace import Artefact, Workspace
 from tests.cli.conftest import QUICK, Share, add_task, call, found, good, hashed, made, only, refused, snapshot
