@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_refused(share: Share, tmp_path: Path, monkeypat
 
 
 def test_ctrl_c_outside_training(share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*arguments: Any) -> None:
+    def stop(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -97,6 +97,10 @@ class Command:
         """Printed lines that hold `text`."""
         return [line for line in self.output.splitlines() if text in line]
 
+    def labels(self, word: str) -> list[str]:
+        """The artefacts of lines that begin with a word: `made` or `kept`."""
+        return [line.split()[1] for line in self.output.splitlines() if line.startswith(f"{word} ")]
+
     def wait_for(self, text: str) -> None:
         """Wait until `text` is printed."""
         end = time.monotonic() + SECONDS

@@ -48,11 +48,10 @@ def test_the_second_waits_or_fails(stage: str, project: Project, place: Path) ->
     patient.wait_for("waiting for another process that makes ")
     first.send(signal.SIGCONT)
     assert (first.wait(), patient.wait()) == (0, 0), first.output + patient.output
-    made = [line.split()[1] for command in (first, patient) for line in command.lines("made ")]
+    made = [*first.labels("made"), *patient.labels("made")]
     assert len(set(made)) == len(made)
     waited = {line.split()[-1] for line in patient.lines("waiting for another process that makes ")}
-    assert waited <= {line.split()[1] for line in first.lines("made ")}
-    assert waited <= {line.split()[1] for line in patient.lines("kept ")}
+    assert waited <= set(first.labels("made")) and waited <= set(patient.labels("kept"))
     assert exact(workspace) == project.unbroken(stage)[0] and not leftovers(workspace)
 
 

@@ -127,7 +127,7 @@ def check_budgets(stage: str, whole: Path, skips: int, poisoned: Project) -> Non
         assert {name: digest for name, digest in exact(whole).items() if name in before} == before
         shutil.rmtree(whole / "checkpoints")
     kept = poisoned.finished(stage, whole, *MORE, "--seed", "1", *skip, "--max-nonfinite", str(skips))
-    assert not kept.lines("made ")
+    assert not kept.labels("made")
 
 
 def seed_of(run: Path) -> int:
