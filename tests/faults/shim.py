@@ -21,8 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-
-from adaptershare_cli.runs import checkpoints
+import safetensors.torch
 
 CHANGES = ("open", "fsync", "replace", "mkdir", "unlink", "rmdir", "chmod")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -59,7 +58,7 @@ class Shim:
         self.patch.setattr(builtins, "open", opener)
         self.patch.setattr(io, "open", opener)
         self.patch.setattr(pq, "write_table", self._native(pq.write_table))
-        self.patch.setattr(checkpoints, "save_file", self._native(checkpoints.save_file))
+        self.patch.setattr(safetensors.torch, "save_file", self._native(safetensors.torch.save_file))
         return self
 
     def __exit__(self, *exception: object) -> None:
