@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from adaptershare_cli.data.batches import Rows, TaskParts
 from adaptershare_cli.data.cutting import PARTS
@@ -16,6 +15,7 @@ from adaptershare_cli.kinds import of_one_label
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.model.inputs import SEGMENTS, Extent, check_inputs
 from adaptershare_cli.model.source import EncoderSource
+from adaptershare_cli.parquet_files import open_parquet
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, TaskRecord
 
@@ -105,7 +105,8 @@ def _extent(artefact: Artefact) -> Extent:
     record, largest = PreproRecord.of(artefact), dict.fromkeys(("length", "input_ids", SEGMENTS), 0)
     largest["input_ids"] = record.pad_token
     for part in (*PARTS, *record.scored):
-        footer = pq.read_metadata(artefact.file(f"{part}.parquet"))
+        with open_parquet(artefact.file(f"{part}.parquet")) as parquet:
+            footer = parquet.metadata
         groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
         for column in (group.column(place) for group in groups for place in range(group.num_columns)):
             name, statistics = column.path_in_schema.partition(".")[0], column.statistics

@@ -13,7 +13,7 @@ import pytest
 
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.store.artefact import ORIGIN, Artefact, workspace_of
-from tests.cli.conftest import call, definition, flip_byte, good, made, only, refused
+from tests.cli.conftest import Share, call, definition, flip_byte, good, made, only, refused
 from tests.unit.test_parquet_files import ODD_NAMES
 
 LENGTH = ("--max-seq-length", "64")  # what the small encoder takes
@@ -50,6 +50,15 @@ def test_folders_of_any_name(
     found = json.loads(good("status", "-w", inside["w"], "--verify", "--json").stdout)["artefacts"]
     assert {row["state"] for row in found} == {"whole"}
     assert [path.name for path in place.iterdir()] == [name]
+
+
+def test_a_training_in_a_folder_that_looks_like_an_address(
+    share: Share, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    good(*share("run:1", "--max-steps", "2", "--method", "shared"))
+    good("correlate", "--measure", "plan", "--plot", "-w", "run:1")
+    good("report", "-w", "run:1")
 
 
 def test_the_home_is_expanded_wherever_a_path_is_taken(
