@@ -42,7 +42,7 @@ class Hooks:
     """The loop's only ways out: progress, saving, and being asked to stop."""
 
     progress: Callable[[Progress], None] = lambda event: None
-    save: Callable[[Checkpoint], None] = lambda checkpoint: None
+    save: Callable[[Checkpoint], None] | None = None  # None: no checkpoint is made
     stop: Callable[[], bool] = lambda: False
 
 
@@ -263,7 +263,10 @@ class Trainer:
             )  # fmt: skip
 
     def _save(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> None:
-        self.checkpoints.save(lambda: self.hooks.save(self._checkpoint(phase, step, optimizer, streams)))
+        save = self.hooks.save
+        if save is None:
+            return
+        self.checkpoints.save(lambda: save(self._checkpoint(phase, step, optimizer, streams)))
         self.seconds["checkpoint"] += self.checkpoints.seconds
 
     def _checkpoint(self, phase: Phase, step: int, optimizer: Optimizer, streams: dict[str, TaskStream]) -> Checkpoint:

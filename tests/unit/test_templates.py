@@ -18,6 +18,8 @@ LINES = {"adapter_lines": "model/templates/load_adapter.j2", "use_lines": "model
 def test_a_value_that_is_lacking_is_an_error() -> None:
     values = {
         "task": "rte",
+        "name": "rte",
+        "tokenizer_call": "",
         "family": FAMILIES["bert"],
         "pooling": "mean",
         "output_note": "",
@@ -34,6 +36,8 @@ def test_a_value_that_is_lacking_is_an_error() -> None:
 def test_a_kind_of_task_or_adapter_brings_its_own_lines() -> None:
     values = {
         "task": "rte",
+        "name": "rte",
+        "tokenizer_call": "",
         "family": FAMILIES["bert"],
         "pooling": "cls",
         "output_note": "of scores",
@@ -60,6 +64,8 @@ def test_pages_are_escaped_and_texts_are_not() -> None:
     page = render(PAGE, title=odd, notes=[odd], tables=[], figures=[])
     assert odd not in page and page.count(html.escape(odd)) == 3
     values = {
+        "name": "odd",
+        "tokenizer_call": "",
         "family": FAMILIES["bert"],
         "pooling": "mean",
         "output_note": "",
