@@ -13,9 +13,9 @@ import pyarrow as pa
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.reading import read_task
 from adaptershare_cli.data.sources import Source, check_files, resolve_source, source_request
-from adaptershare_cli.data.suspicions import named
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, of_one_label
+from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.settings import non_default
@@ -83,7 +83,7 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
 
     def tell(made: bool) -> None:
         if made and definition.labels_from_train:
-            context.reporter.taken(f"labels of {definition.name}: {named(labels)}", "as train has them: from-train")
+            context.reporter.taken(f"labels of {definition.name}: {told(labels)}", "as train has them: from-train")
         for text in suspicious if made else ():
             context.reporter.line(f"{definition.name}: {text}")
 

@@ -27,9 +27,7 @@ TITLE = "AdapterShare report"
 def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     """The report over the chosen runs (all of the workspace by default); damaged ones are told and left out."""
     faults: list[UserError] = []
-    runs = select_runs(
-        context.workspace, run_spec, check=check_results, passed_over=faults.append
-    )  # fmt: skip
+    runs = select_runs(context.workspace, run_spec, check=check_results, passed_over=faults.append)
     pictures = _pictures(context, runs, faults)
     for fault in faults:
         context.reporter.fault(fault)

@@ -24,7 +24,7 @@ from adaptershare_cli.runs.context import library_versions
 from adaptershare_cli.runs.runtime import cores
 from adaptershare_cli.runs.standing import same_run
 from adaptershare_cli.screen import Screen, shown
-from adaptershare_cli.store.artefact import STAGES, Artefact, Unreadable, read_artefact, verify, verify_sizes
+from adaptershare_cli.store.artefact import STAGES, TRAININGS, Artefact, Unreadable, read_artefact, verify, verify_sizes
 from adaptershare_cli.store.disk import ASIDE, PARTIAL, folder_bytes
 from adaptershare_cli.store.locks import State
 from adaptershare_cli.store.records import CheckpointRecord
@@ -137,7 +137,7 @@ class _Survey:
     def left_over(self) -> dict[Path, str]:
         """Checkpoints that nothing goes on from: those of a run that stands, and is not being made again."""
         labels = self.by_label
-        runs = [found for found in labels.values() if found.meta["stage"] in ("train-single", "train-share", TRUTH)]
+        runs = [found for found in labels.values() if found.meta["stage"] in TRAININGS]
         found = {}
         for artefact in filter(_is_checkpoint, labels.values()):
             try:

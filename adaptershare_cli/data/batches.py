@@ -61,6 +61,11 @@ class Rows:
         """How many rows of the downloaded split they are: a long sentence stands in several."""
         return len(np.unique(self.row))
 
+    def same_texts(self) -> np.ndarray:
+        """A whole number for each row (N,), from 0 on: the same for rows of one text."""
+        numbers = {content: number for number, content in enumerate(dict.fromkeys(self.content))}
+        return np.array([numbers[content] for content in self.content])
+
     def with_shuffled_labels(self, seed: int) -> Rows:
         """The same rows with all their labels in a random order."""
         rows = copy.copy(self)
@@ -81,10 +86,6 @@ class TaskParts:
     heldout: Rows
     select: Rows
     scored: dict[str, Rows]
-
-    def all(self) -> list[Rows]:
-        """The rows of every part."""
-        return [self.train, self.heldout, self.select, *self.scored.values()]
 
 
 @dataclass

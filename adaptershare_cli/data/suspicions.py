@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adaptershare_cli.kinds.base import Kind
-from adaptershare_cli.kinds.rows.texts import folded
+from adaptershare_cli.kinds.rows.texts import folded, told
 
-_TOLD = 8  # labels that a line names
 _HEADS = frozenset(
     "label labels class category tag tags target gold gold_label sentiment intent upos ner ner_tags".split()
 )
@@ -31,7 +30,7 @@ def suspicious_labels(kind: Kind, train: pa.Table, columns: Sequence[str | int |
     ]
     once = sorted(label for label, count in counts.items() if count == 1 and label not in first)
     if once:
-        found.append(f"labels of one {kind.counted.removesuffix('s')} only: {named(once)}")
+        found.append(f"labels of one {kind.counted.removesuffix('s')} only: {told(once)}")
     for label, word in sorted(_markup(train).items()):
         found.append(
             f"the label `{label}` ({counts[label]} times) is only that of `{word}` at the beginning of sentences: "
@@ -44,7 +43,7 @@ def absent_labels(kind: Kind, train: pa.Table, listed: Sequence[str]) -> list[st
     """A line if some of the labels that a definition lists are not those of any row of train."""
     there = set(pc.unique(kind.single_labels(train)).to_pylist())
     absent = [label for label in listed if label not in there]
-    return [f"labels that no {kind.counted.removesuffix('s')} of train has: {named(absent)}"] if absent else []
+    return [f"labels that no {kind.counted.removesuffix('s')} of train has: {told(absent)}"] if absent else []
 
 
 def alike_labels(labels: Iterable[str]) -> list[list[str]]:
@@ -53,12 +52,6 @@ def alike_labels(labels: Iterable[str]) -> list[list[str]]:
     for label in labels:
         groups.setdefault(folded(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def named(labels: Sequence[str]) -> str:
-    """The first of them, and how many more there are."""
-    more = f" and {len(labels) - _TOLD} more" if len(labels) > _TOLD else ""
-    return ", ".join(labels[:_TOLD]) + more
 
 
 def _first_labels(train: pa.Table) -> Iterator[str]:

@@ -8,7 +8,8 @@ For a source s with its single-task adapter A_s, a target t and t's train rows x
 
 so a value of 0 says that the source's adapter does not help. Values are directed. Those of different targets have
 different units. A layer's values are of its states; those over all layers (-1) are the mean over the layers that were
-asked for. The cost are T single-task trainings and T (T + 1) forward passes of at most `samples` rows.
+asked for. The cost are T single-task trainings and, for each target, T passes of at most `samples` rows (for further
+seeds T - 1: the bare encoder is the same).
 
 Rows that t's adapter learnt from are good enough: t's own adapter is never looked at.
 """
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from adaptershare_cli.data.batches import Rows
     from adaptershare_cli.kinds.base import TaskInfo
+    from adaptershare_cli.model.heads import MultiTaskModel
 
 NEEDS = SingleTaskModels()
 
@@ -88,22 +90,32 @@ def feature_transfer(models: TunedModels, scope: Scope, settings: FeatureSetting
     import numpy as np
 
     from adaptershare_cli import schemas
+    from adaptershare_cli.observe.features import answer_features
     from adaptershare_cli.statistics.summary import value_table
 
     rows = {task: sample_rows(models.rows[task], task, settings.samples) for task in scope.tasks}
+    judges: dict[tuple[str, int | None], tuple[Judge, float]] = {}
     values: list[dict[str, Any]] = []
     for seed in scope.seeds:
         model = models.tuned(seed)
         _check_layers(settings.layers, model.encoder.config.num_hidden_layers)
+
+        def gains(target: str, layer: int | None, model: MultiTaskModel = model) -> list[float]:
+            """What each source's adapter adds to the quality of the bare encoder's features."""
+
+            def through(source: str | None) -> np.ndarray:
+                return answer_features(model, target, rows[target], models.pad_token, source, layer)
+
+            if (target, layer) not in judges:  # the bare encoder is the same for all seeds
+                bare = through(None)
+                judge = quality(ask(model.infos[target], rows[target]), bare)
+                judges[target, layer] = judge, judge(bare)
+            judge, zero = judges[target, layer]
+            return [judge(through(source)) - zero for source in scope.tasks if source != target]
+
         for target in scope.tasks:
             scope.progress(f"{len(rows[target])} rows of {target} through every adapter, seed {seed}")
-            question = ask(model.infos[target], rows[target])
-            found = np.array(
-                [
-                    _gains(model, target, question, models.pad_token, scope.tasks, layer, quality)
-                    for layer in settings.layers
-                ]
-            )
+            found = np.array([gains(target, layer) for layer in settings.layers])
             layers = [(schemas.ALL_LAYERS, found.mean(axis=0))]
             layers += [(layer, part) for layer, part in zip(settings.layers, found, strict=True) if layer is not None]
             values += [
@@ -111,8 +123,8 @@ def feature_transfer(models: TunedModels, scope: Scope, settings: FeatureSetting
                 for layer, part in layers
                 for source, value in zip([s for s in scope.tasks if s != target], part, strict=True)
             ]
-    passed = sum(map(len, rows.values())) * len(scope.tasks) * len(scope.seeds) * len(settings.layers)
-    return Measurement(value_table(values), Cost(passed))
+    passes = (len(scope.tasks) - 1) * len(scope.seeds) + 1  # of a target's rows, for each layer
+    return Measurement(value_table(values), Cost(sum(map(len, rows.values())) * passes * len(settings.layers)))
 
 
 def ask(info: TaskInfo, rows: Rows) -> Question:
@@ -127,30 +139,7 @@ def ask(info: TaskInfo, rows: Rows) -> Question:
     classes = None
     if columns is not None:
         classes = columns.argmax(axis=1) if kind.labelled else score_bins(columns[:, 0])
-    numbers = {content: number for number, content in enumerate(dict.fromkeys(rows.content))}
-    groups = np.array([numbers[content] for content in rows.content])
-    return Question(info, rows, columns, classes, np.repeat(groups, rows.answers.per_row), kind.labelled)
-
-
-def _gains(
-    model: Any,
-    target: str,
-    question: Question,
-    pad_token: int,
-    tasks: Iterable[str],
-    layer: int | None,
-    quality: Quality,
-) -> list[float]:
-    """What each source's adapter adds to the quality of the bare encoder's features."""
-    from adaptershare_cli.observe.features import answer_features
-
-    def through(source: str | None) -> np.ndarray:
-        return answer_features(model, target, question.rows, pad_token, source, layer)
-
-    bare = through(None)
-    judge = quality(question, bare)
-    zero = judge(bare)
-    return [judge(through(source)) - zero for source in tasks if source != target]
+    return Question(info, rows, columns, classes, np.repeat(rows.same_texts(), rows.answers.per_row), kind.labelled)
 
 
 def _check_layers(layers: Iterable[int | None], depth: int) -> None:

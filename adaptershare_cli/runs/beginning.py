@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.private.settings import PrivateSettings
@@ -78,16 +79,17 @@ class PreparedTasks:
     executor: Executor
     prepared: Sequence[Artefact]
 
+    @cached_property
+    def limits(self) -> Limits:
+        """What trainings of some of the tasks leave out: all that stands in a scored split of any, as joint ones do."""
+        return Limits(avoid=scored_contents(self.context.training.leak_scope, self.prepared))
+
     def train_sizes(self) -> Mapping[str, int]:
         """Train rows of each task that are left when the tasks are trained in one run."""
         return train_sizes(self.context.training.leak_scope, self.prepared)
 
     def train_alone(self, updates: Mapping[str, int], seed: int) -> list[PastRun]:
-        """A run of each task alone.
-
-        What stands in a scored split of any of the tasks is left out, as in joint training.
-        """
-        limits = Limits(avoid=scored_contents(self.context.training.leak_scope, self.prepared))
+        """A run of each task alone, within `limits`."""
         pending = [
             self.executor.submit(
                 Job(
@@ -100,7 +102,7 @@ class PreparedTasks:
                     self.context.encoder,
                     (artefact,),
                     seed,
-                    limits=limits,
+                    limits=self.limits,
                 )  # fmt: skip
             )
             for artefact in self.prepared
@@ -108,16 +110,12 @@ class PreparedTasks:
         return [StoredRun(job.result()) for job in pending]
 
     def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int) -> PastRun:
-        """Some of the tasks under one adapter a layer: an artefact of stage `groups`, whoever asks for it.
-
-        What stands in a scored split of any of the tasks is left out, as in joint training.
-        """
-        limits = Limits(avoid=scored_contents(self.context.training.leak_scope, self.prepared))
+        """Some of the tasks under one adapter a layer, within `limits`: an artefact of stage `groups`."""
         members = tuple(artefact for artefact in self.prepared if artefact.name in tasks)
         job = Job(
             GROUPS, group_name(tasks), "shared", SharedSettings(observe=False),
             replace(self.context.training, max_steps=sum(updates[task] for task in tasks)),
-            self.context.runtime, self.context.encoder, members, seed, limits=limits,
+            self.context.runtime, self.context.encoder, members, seed, limits=self.limits,
         )  # fmt: skip
         return StoredRun(self.executor.submit(job).result())
 

@@ -21,24 +21,32 @@ from adaptershare_cli.store.records import PreproRecord
 from adaptershare_cli.store.workspace import GROUPS
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from adaptershare_cli.model.heads import MultiTaskModel
+
+
+def loaded_encoder(context: StageContext) -> PreTrainedModel:
+    """The context's encoder, on its device and with its number of threads."""
+    import torch
+
+    from adaptershare_cli.model.encoder import load_encoder
+
+    runtime = resolve_runtime(context.runtime)
+    torch.set_num_threads(runtime.threads)
+    return load_encoder(context.encoder, torch.device(runtime.device))
 
 
 def private_model(
     context: StageContext, prepared: Sequence[Artefact], seed: int, trained: Mapping[str, Artefact]
 ) -> MultiTaskModel:
     """All tasks on one encoder, each with its own adapter and head: those of `trained`, or fresh ones."""
-    import torch
-
     from adaptershare_cli.model.adapters.bank import AdapterBank
-    from adaptershare_cli.model.encoder import load_encoder
     from adaptershare_cli.model.heads import MultiTaskModel
     from adaptershare_cli.model.stored import load_task
     from adaptershare_cli.sharing.plan import SharingPlan
 
-    training, runtime = context.training, resolve_runtime(context.runtime)
-    torch.set_num_threads(runtime.threads)
-    encoder = load_encoder(context.encoder, torch.device(runtime.device))
+    training, encoder = context.training, loaded_encoder(context)
     infos = [task_info(artefact) for artefact in prepared]
     plan = SharingPlan.private([info.name for info in infos], encoder.config.num_hidden_layers)
     bank = AdapterBank(encoder, plan, training, seed)

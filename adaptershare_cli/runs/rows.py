@@ -13,6 +13,7 @@ from adaptershare_cli.data.cutting import PARTS
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import of_one_label
 from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.model.inputs import SEGMENTS, Extent, check_inputs
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.parquet_files import open_parquet
@@ -55,8 +56,7 @@ def lost_notes(task: str, lost: Mapping[str, str]) -> list[str]:
     for why, reason in LOST.items():
         labels = [label for label in lost if lost[label] == why]
         if labels:
-            more = f" and {len(labels) - SHOWN_LABELS} more" if len(labels) > SHOWN_LABELS else ""
-            names = ("label " if len(labels) == 1 else "labels ") + ", ".join(labels[:SHOWN_LABELS]) + more
+            names = ("label " if len(labels) == 1 else "labels ") + told(labels, SHOWN_LABELS)
             notes.append(f"{task}: no train row has the {names}, never to be learnt: {reason}")
     return notes
 

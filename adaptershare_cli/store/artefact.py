@@ -27,6 +27,7 @@ TRUTH = "truth"  # the trainings behind correlate's measured truths, of which on
 GROUPS = "groups"  # groups of tasks under one adapter a layer, which plan search puts together
 UNHASHED = frozenset({META, TIMING, ORIGIN})
 STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
+TRAININGS = ("train-single", "train-share", TRUTH, GROUPS)  # where runs, and what they are made of, stand
 FOLDERS = (*STAGES, TRUTH, GROUPS, CHECKPOINTS)  # of a workspace
 FIELDS: dict[str, type] = {
     "stage": str, "name": str, "key": str, "request": dict, "inputs": list, "content": str, "info": dict,

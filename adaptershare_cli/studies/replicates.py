@@ -17,9 +17,9 @@ from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.context import StageContext
-from adaptershare_cli.runs.relating import private_model
+from adaptershare_cli.runs.relating import loaded_encoder, private_model
 from adaptershare_cli.runs.rows import read_parts, scored_contents
-from adaptershare_cli.runs.runtime import resolve_runtime
+from adaptershare_cli.runs.runtime import Runtime
 from adaptershare_cli.settings import RuntimeSettings
 from adaptershare_cli.store.artefact import Artefact, verify
 from adaptershare_cli.store.records import PreproRecord, RunRecord
@@ -27,7 +27,6 @@ from adaptershare_cli.store.workspace import Workspace
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
 
     from adaptershare_cli.model.heads import MultiTaskModel
 
@@ -161,23 +160,13 @@ class Replicates:
         from adaptershare_cli.model.encoder import pool
         from adaptershare_cli.model.inputs import run_encoder
 
-        encoder = self._encoder()
+        encoder = loaded_encoder(self.checked_context)
 
         def encode(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
             hidden = run_encoder(encoder, inputs).last_hidden_state
             return pool(hidden, inputs["attention_mask"].to(hidden.device), self.context.training.pooling)
 
         return encode
-
-    def _encoder(self) -> PreTrainedModel:
-        """The runs' encoder, on their device and with their number of threads."""
-        import torch
-
-        from adaptershare_cli.model.encoder import load_encoder
-
-        runtime = resolve_runtime(self.context.runtime)
-        torch.set_num_threads(runtime.threads)
-        return load_encoder(self.checked_context.encoder, torch.device(runtime.device))
 
 
 def find_prepared(workspace: Workspace, wanted: Mapping[str, str], label: str) -> dict[str, Artefact]:
@@ -223,7 +212,7 @@ def replicates_of(
 def _as_recorded(context: StageContext, run: Artefact, model: str | None, runtime: Mapping[str, Any]) -> StageContext:
     """The context with the settings that the run recorded, but for the model and runtime settings that are named."""
     request, record = run.meta["request"], RunRecord.of(run)
-    recorded = {name: request[name] for name in ("device", "precision", "threads")}
+    recorded = Runtime.of(request).to_json()
     return replace(
         context,
         model=model or "",

@@ -98,11 +98,10 @@ def split(rows: Rows, seed: int, count: int = FOLDS) -> list[np.ndarray]:
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    numbers = {content: number for number, content in enumerate(dict.fromkeys(rows.content))}
-    groups = np.array([numbers[content] for content in rows.content])
+    groups = rows.same_texts()
     strata = rows.answers.strata
     strata = strata if np.issubdtype(strata.dtype, np.integer) else score_bins(strata)
-    count = min(count, len(numbers))
+    count = min(count, len(np.unique(groups)))
     if count < 2:
         return []
     if np.unique(strata, return_counts=True)[1].max() < count:

@@ -87,7 +87,7 @@ class TestTransfer:
         found = feature_transfer(
             models, SCOPE, FeatureSettings(samples=9), lambda question, bare: lambda features: float(features[0, 0])
         )
-        assert found.cost == Cost(9 * 3 * 3 * 2) and len(found.values) == 2 * 6
+        assert found.cost == Cost(9 * 3 * (2 * 2 + 1)) and len(found.values) == 2 * 6
         for seed in SCOPE.seeds:
             model, values = models.tuned(seed), by_pair(found, seed=seed)
             for source, target in itertools.permutations(TASKS, 2):

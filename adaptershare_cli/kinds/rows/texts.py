@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
@@ -16,6 +17,11 @@ _UNSEEN = {"Cc", "Cf", "Cs", "Zs", "Zl", "Zp", "Mn", "Mc", "Me"}
 _BLANK = set("\u115f\u1160\u3164\uffa0\u2800")
 _TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 _BLANKS = re.compile(r"[ \t\r\n]+")
+
+
+def told(names: Sequence[str], most: int = 8) -> str:
+    """The first names of some, as a message lists them, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def text_fault(value: Any) -> str:

@@ -10,10 +10,9 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from adaptershare_cli.kinds.metrics.base import Metric
-from adaptershare_cli.kinds.rows.texts import folded, label_fault, text_fault
+from adaptershare_cli.kinds.rows.texts import folded, label_fault, text_fault, told
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-_TOLD = 8  # labels that a message names
 
 
 class Wrong(NamedTuple):
@@ -49,9 +48,8 @@ class LabelNames:
         self.names, self.labels, self.metrics = allowed.label_map, frozenset(labels), allowed.metrics
         self.alike = {folded(label): label for label in labels}
         self.new_ones = new_ones
-        told = ", ".join(labels[:_TOLD]) + (f" and {len(labels) - _TOLD} more" if len(labels) > _TOLD else "")
         seen = "that train has" if allowed.from_train else ""
-        self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({told})"
+        self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({told(labels)})"
 
     def __call__(self, value: Any) -> tuple[Any, str]:
         """A label's name, or what cannot be one and why."""

@@ -87,7 +87,8 @@ class _Search:
         self.updates = {task: max(1, count) for task, count in counts.items()}
         alone = preparation.train_alone(self.updates, seed)
         self.runs: dict[int, PastRun] = {1 << number: run for number, run in enumerate(alone)}
-        self.alone = np.array([select_scores(run)[task] for task, run in zip(tasks, alone, strict=True)])
+        self.scores = {mask: select_scores(run) for mask, run in self.runs.items()}
+        self.alone = np.array([self.scores[1 << number][task] for number, task in enumerate(tasks)])
 
     def run(self, budget: int) -> SearchedStart:
         """Search, and give the groups that were found."""
@@ -131,7 +132,7 @@ class _Search:
         for mask in masks:
             group = self._group(mask)
             run = self.runs[mask] = self.preparation.train_group(group, self.updates, self.seed)
-            scores = select_scores(run)
+            scores = self.scores[mask] = select_scores(run)
             gains[mask] = np.array([scores.get(task, np.nan) for task in self.tasks]) - self.alone
         return gains
 
@@ -149,12 +150,11 @@ class _Search:
         ]
         values = []
         for mask, run in self.runs.items():
-            scores = select_scores(run)
             for number in members_of(mask):
                 task = self.tasks[number]
                 values.append(
                     {"group": list(self._group(mask)), "task": task, "alone": float(self.alone[number]),
-                     "value": scores[task], "chosen": mask in found.partition, "run": run.label}
+                     "value": self.scores[mask][task], "chosen": mask in found.partition, "run": run.label}
                 )  # fmt: skip
         return {"search": rounds, "groups": values}
 
