@@ -193,6 +193,18 @@ def test_a_quote_that_is_never_closed_costs_one_row(tmp_path: Path) -> None:
     assert "a quote that is never closed" in fault.reason and "quoting: none" in fault.reason
 
 
+def test_a_reader_that_is_left_midway_changes_nothing_for_another(tmp_path: Path) -> None:
+    long = "x" * 2 * csv.field_size_limit()
+    (tmp_path / "long").write_text(f"text,label\na,1\n{long},0\n")
+    both = [read_rows({"": DataFile("long", tmp_path / "long")}, SPLIT, spec("csv")) for _ in range(2)]
+    left, other = (iter(unchecked.rows) for unchecked in both)
+    for rows in (left, other):
+        next(rows)
+    del left, both, rows
+    row = next(other)
+    assert not isinstance(row, RowFault) and long in row[2]
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [('"a"b,1', "more text after a closing quote"), ('"a,1\nb,"1', "more text"), ("a\rb,1", "carriage return")],

@@ -164,25 +164,25 @@ def _quoted_records(
     """
     source, broken = _RecordLines(lines, is_comment), 0
     reader = csv.reader(source, delimiter=delimiter, strict=True)
-    with _fields_of_any_length():
-        while True:
-            source.begin_record()
-            try:
+    while True:
+        source.begin_record()
+        try:
+            with _fields_of_any_length():
                 fields = next(reader, None)
-            except csv.Error as error:
-                number, text = source.give_up_record()
-                fault = TOO_LONG if text is None else _csv_fault(error)
-                yield number, [without_line_end(text or "")], fault
-                reader = csv.reader(source, delimiter=delimiter, strict=True)
-                broken += 1
-                if broken > _BROKEN_QUOTES:
-                    what = f"the quotes are wrong in more than {_BROKEN_QUOTES} rows, the last one at line {number}"
-                    fix = "If quotes are mere characters, write `quoting: none` in the definition."
-                    raise UserError(what, str(file.path), fix) from error
-            else:
-                if fields is None:
-                    return
-                yield source.record[0][0], fields, ""
+        except csv.Error as error:
+            number, text = source.give_up_record()
+            fault = TOO_LONG if text is None else _csv_fault(error)
+            yield number, [without_line_end(text or "")], fault
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
+            broken += 1
+            if broken > _BROKEN_QUOTES:
+                what = f"the quotes are wrong in more than {_BROKEN_QUOTES} rows, the last one at line {number}"
+                fix = "If quotes are mere characters, write `quoting: none` in the definition."
+                raise UserError(what, str(file.path), fix) from error
+        else:
+            if fields is None:
+                return
+            yield source.record[0][0], fields, ""
 
 
 def _csv_fault(error: csv.Error) -> str:
@@ -204,7 +204,11 @@ _CSV_FAULTS = {  # by words of the csv module's message
 
 @contextmanager
 def _fields_of_any_length() -> Iterator[None]:
-    """Without the csv module's limit of 131072 characters a field, as `_RecordLines` has a limit of its own."""
+    """Without the csv module's limit of 131072 characters a field, as `_RecordLines` has a limit of its own.
+
+    The limit belongs to the whole process, so it is lifted for one record at a time: a reader that somebody leaves in
+    the middle of a file must not put it back while another one reads.
+    """
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         yield
