@@ -231,9 +231,12 @@ def truth(session: nox.Session) -> None:
     common = ["--config", "tests/benchmarks/truth.toml", "--from", DATA, *place]
     run(session, "adaptershare_cli", "train-share", *common, "--method", "shared", "--lookahead-every", "100")
     run(session, "adaptershare_cli", "train-share", *common)
-    cheap = "gradient,gradient-directed,lookahead,gradts,gradts-instance,adapter-weights,fisher,text,random,size"
+    of_run = "gradient,gradient-directed,lookahead"  # of the shared run itself
+    of_single = "gradts,gradts-instance,adapter-weights,fisher,adapter-size,probe,logme,knn,h-score,transrate"
+    of_tasks = "text,random,size,few-labels,text-pairs"  # of what was prepared, without any training
+    cheap = f"{of_run},{of_single},{of_tasks},popularity"
     for against in ("transfer", "pair"):
-        for runs, names in (("shared", f"{cheap},popularity"), ("adaptershare", "plan")):
+        for runs, names in (("shared", cheap), ("adaptershare", "plan")):
             options = ["--run", runs, "--measure", names, "--against", against, "--plot"]
             run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
     session.run(sys.executable, "tests/benchmarks/truth.py", "--workspace", "workspace/truth")

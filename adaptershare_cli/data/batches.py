@@ -57,6 +57,18 @@ class Rows:
         return rows
 
     @property
+    def are_pairs(self) -> bool:
+        """Whether each row is a pair of texts: there is a second segment, or the token that ends a row stands inside too.
+
+        A tokenizer that tells no segments apart puts its last token between the texts; one that does neither hides it.
+        """
+        if self.types is not None and self.types.any():
+            return True
+        ends = self.tokens[self.offsets[1:] - 1]
+        again = self.tokens == np.repeat(ends, self.lengths)
+        return bool(len(self) and (np.add.reduceat(again, self.offsets[:-1]) > 1).all())
+
+    @property
     def examples(self) -> int:
         """How many rows of the downloaded split they are: a long sentence stands in several."""
         return len(np.unique(self.row))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from adaptershare_cli.data.batches import Rows
+    from adaptershare_cli.kinds.base import TaskInfo
     from adaptershare_cli.model.heads import MultiTaskModel
 
 Artefact = Any  # something published: needs pass it on, and only studies look into it
@@ -54,6 +55,10 @@ class Subject(Protocol):
     @property
     def heldout(self) -> Mapping[str, int]:
         """Held-out rows of each task at the runs' checks."""
+
+    @property
+    def infos(self) -> Mapping[str, TaskInfo]:
+        """What each task is."""
 
     @property
     def train_rows(self) -> Mapping[str, Rows]:
@@ -286,6 +291,25 @@ class RowCounts(Need):
         return Supply(
             key=subject.rows_key(), read=lambda: {task: len(rows) for task, rows in subject.train_rows.items()}
         )
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What each task is, and its train rows."""
+
+    infos: Mapping[str, TaskInfo]
+    rows: Mapping[str, Rows]
+
+
+@dataclass(frozen=True)
+class PreparedTasks(Need):
+    """The tasks as they were prepared; measures get `Tasks`."""
+
+    def find(self, subject: Subject, settings: Any) -> Supply:
+        """The tasks' definitions, which say more than rows do, and rows without any that a task is scored on."""
+        infos = subject.infos
+        labels = {task: [info.kind, len(info.labels)] for task, info in infos.items()}
+        return Supply(key=subject.rows_key() | {"labels": labels}, read=lambda: Tasks(infos, subject.train_rows))
 
 
 @dataclass(frozen=True)

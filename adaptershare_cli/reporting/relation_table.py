@@ -38,7 +38,7 @@ def relation_table(
             continue
         nearest = rows[rows["value"] == rows["value"].max()]
         best = nearest.iloc[0]
-        names = _names(nearest["source"].tolist(), len(rows), bool(best["value"]))
+        names = _names(nearest["source"].tolist(), len(rows), bool(rows["value"].any()))
         table.add_row(task, names, _number(best["value"]), *(_cell(name, best[name]) for name in shown.values()))
     return table
 

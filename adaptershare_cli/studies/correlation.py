@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from adaptershare_cli.data.batches import Rows
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.measures.base import Cost, Measurement, Scope
 from adaptershare_cli.measures.needs import RunTable, Supply, Trained, Trainings
@@ -17,6 +18,7 @@ from adaptershare_cli.measures.settings import MeasureSettings, TunedSettings
 from adaptershare_cli.measures.spec import Measure
 from adaptershare_cli.measures.trainings import Training
 from adaptershare_cli.parquet_files import read_parquet, write_parquet
+from adaptershare_cli.runs.rows import task_info
 from adaptershare_cli.runs.runtime import resolve_runtime
 from adaptershare_cli.settings import non_default
 from adaptershare_cli.statistics.matrices import answer_of
@@ -105,6 +107,10 @@ class _Runs:
     @property
     def heldout(self) -> Mapping[str, int]:
         return self.replicates.heldout
+
+    @property
+    def infos(self) -> Mapping[str, TaskInfo]:
+        return {task: task_info(artefact) for task, artefact in self.replicates.prepared.items()}
 
     @property
     def train_rows(self) -> Mapping[str, Rows]:

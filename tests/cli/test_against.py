@@ -183,6 +183,17 @@ def test_popularity_takes_the_same_truth(own_judged: Path, encoder: Path) -> Non
     assert set(frame["against"]) == {"pair"} and (frame["cost_share"] == 1).all()
 
 
+def test_free_measures_that_tie_or_tell_nothing(own_judged: Path, encoder: Path) -> None:
+    done = good(*against(own_judged, encoder, "--json", measures="few-labels,text-pairs"))
+    assert "text-pairs: 0.000 for every pair: it tells no task from another" in done.stderr
+    scores = json.loads(done.stdout)["artefacts"][-1]["info"]["scores"]
+    labels, pairs = scores["few-labels"], scores["text-pairs"]
+    assert None not in (labels["spearman"], labels["pearson"], labels["ndcg"])  # two, three labels, and a regression
+    assert pairs["spearman"] is pairs["pearson"] is pairs["weighted-kendall"] is None
+    assert 0 < pairs["ndcg"] < 1 and pairs["regret@1"] > 0  # means over all orders of equals
+    assert all(cost_share(found(own_judged, name).info["cost"], "transfer") == 0 for name in scores)
+
+
 def test_seeds_of_the_truth(own_judged: Path, encoder: Path) -> None:
     text = good(*against(own_judged, encoder, "--seeds", "0", measures="gradient")).stdout
     assert "transfer: all 9 trainings are there" in text

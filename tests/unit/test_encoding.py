@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data import encoding
+from adaptershare_cli.data.batches import Rows
 from adaptershare_cli.data.encoding import Prepared, content_hash, load_tokenizer, prepare_task
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
@@ -136,6 +137,18 @@ def test_pairs_have_segments_and_singles_do_not(encoders: dict[str, Path]) -> No
     assert single["token_type_ids"] == [0, 0, 0, 0]
     without = prepare(encoders["roberta"], table(texts_of(10)), dev).parts["dev"].to_pylist()[0]
     assert (without["input_ids"], without["token_type_ids"]) == (row["input_ids"], None)
+
+
+@pytest.mark.parametrize("model_type", ["bert", "roberta"])  # with segments, without
+@pytest.mark.parametrize("lengths", [(3, 3), (1, 20)])
+def test_rows_of_pairs_are_known_by_their_tokens(
+    encoders: dict[str, Path], model_type: str, lengths: tuple[int, int]
+) -> None:
+    first, second = (texts_of(18, longest)[::step] for longest, step in zip(lengths, (1, -1), strict=True))
+    for pairs in (None, second):
+        train = prepare(encoders[model_type], table(first * 2, pairs and pairs * 2), table(["a"])).parts["train"]
+        assert Rows(train, BINARY).are_pairs == (pairs is not None)
+        assert not Rows(train.slice(0, 0), BINARY).are_pairs
 
 
 def test_truncation_is_counted(encoder: Path) -> None:

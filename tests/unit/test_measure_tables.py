@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from adaptershare_cli.reporting.relation_table import indifference
+from adaptershare_cli.reporting.relation_table import indifference, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import steps_table
 from adaptershare_cli.statistics import scores
@@ -42,6 +42,19 @@ class TestIndifference:
         assert indifference("plan", self.answer(0.0, 0.5, 0.0)) == ""
         assert indifference("plan", self.answer(1.0)) == ""  # one pair
         assert indifference("gradient", self.answer(np.nan, np.nan)) == ""
+
+
+class TestRelationTable:
+    def best(self, *values: float) -> list[str]:
+        """What the table says of the target c, whose sources a and b have these values."""
+        rows = [{"source": s, "target": "c", "value": value} for s, value in zip("ab", values, strict=True)]
+        empty = {name: None for name in ("standard_error", "null_upper", "p_value", "checks")}
+        return printed(relation_table("m", pd.DataFrame(rows).assign(layer=-1, **empty), ["c"], [], True))[1]
+
+    def test_the_best_source(self):
+        assert self.best(0.2, 0.1) == ["c", "a", "0.200"] and self.best(0.2, 0.2) == ["c", "all 2 others", "0.200"]
+        assert self.best(-0.7, 0.0) == ["c", "b", "0.000"]  # as of few-labels, where b is a regression
+        assert self.best(0.0, 0.0) == ["c", "none", "0.000"]
 
 
 class TestScoreTable:

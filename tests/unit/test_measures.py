@@ -21,24 +21,26 @@ from adaptershare_cli.measures import gradient
 from adaptershare_cli.measures.adapter_weights import AdapterWeightsSettings, adapter_weights
 from adaptershare_cli.measures.base import Cost, Scope, sample_rows
 from adaptershare_cli.measures.chance import by_chance
+from adaptershare_cli.measures.few_labels import few_labels
 from adaptershare_cli.measures.fisher import FisherSettings, fisher, fisher_diagonal, similarity
 from adaptershare_cli.measures.gradient import GradientSettings
 from adaptershare_cli.measures.gradts import GradTSSettings
 from adaptershare_cli.measures.lookahead import lookahead
-from adaptershare_cli.measures.needs import EncodedRows, RunTables, TunedModels
+from adaptershare_cli.measures.needs import EncodedRows, RunTables, Tasks, TunedModels
 from adaptershare_cli.measures.pair import pair, pair_trainings
 from adaptershare_cli.measures.plan import plan
 from adaptershare_cli.measures.popularity import PopularitySettings, popularity
 from adaptershare_cli.measures.settings import MeasureSettings, SeededMeasureSettings, TunedSettings
 from adaptershare_cli.measures.size import size
 from adaptershare_cli.measures.text import TextSettings, text
+from adaptershare_cli.measures.text_pairs import text_pairs
 from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.measures.transfer import TransferSettings, transfer, transfer_trainings
 from adaptershare_cli.model.encoder import load_encoder, pool
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.statistics.matrices import answer_of
 from adaptershare_cli.statistics.summary import summarise, value_table
-from tests.core import INFOS, build_method, random_parts, random_rows
+from tests.core import INFOS, build_method, info_of, random_parts, random_rows
 from tests.unit.test_correlation import checks_of, listing, random_gradients
 
 TASKS = ("first", "second", "score")
@@ -287,6 +289,19 @@ class TestTrivial:
         values = by_pair(size({"first": 10, "second": 1000, "score": 100}, SCOPE, MeasureSettings()).values)
         assert values["second", "first"] == values["second", "score"] == pytest.approx(3)
         assert values["score", "first"] == pytest.approx(2)
+
+    def test_few_labels(self):
+        infos = {"first": info_of("first"), "second": info_of("second"), "score": info_of("score")}
+        values = by_pair(few_labels(Tasks(infos, {}), SCOPE, MeasureSettings()).values)
+        assert values["first", "second"] == values["first", "score"] == pytest.approx(-np.log(2))
+        assert values["second", "first"] == pytest.approx(-np.log(3))
+        assert values["score", "first"] == 0  # a regression has one output
+
+    def test_text_pairs(self):
+        rows = {task: random_rows(info_of(task), 5, 1) for task in TASKS}
+        rows["score"].types = (np.arange(len(rows["score"].tokens)) % 2).astype(np.int64)
+        values = by_pair(text_pairs(Tasks({}, rows), SCOPE, MeasureSettings()).values)
+        assert {source for (source, _), value in values.items() if value} == {"score"} and set(values.values()) == {0, 1}
 
     def test_popularity_leaves_the_target_out(self):
         truth = value_table(

@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.measures.base import Cost
 from adaptershare_cli.measures.needs import (
     Nothing,
     PlainEncoder,
+    PreparedTasks,
     RowCounts,
     RunTable,
     SingleTaskModels,
@@ -24,6 +26,7 @@ from adaptershare_cli.measures.needs import (
 from adaptershare_cli.measures.popularity import PopularitySettings
 from adaptershare_cli.measures.settings import TunedSettings
 from adaptershare_cli.measures.trainings import Training
+from tests.core import info_of
 
 CHECKS = pd.DataFrame({"phase": ["train"] * 6, "step": [4, 4, 4, 8, 8, 8], "layer": [0, 1, 2] * 2})
 ROWS_KEY, ENCODER_KEY = {"prepro": "p"}, {"encoder": "e"}
@@ -40,6 +43,11 @@ class FakeRuns:
     heldout: Mapping[str, int] = field(default_factory=lambda: {"a": 5, "b": 7})
     train_rows: Mapping[str, Any] = field(default_factory=lambda: {"a": range(20), "b": range(30)})
     pad_token: int = 1
+
+    @property
+    def infos(self) -> Mapping[str, TaskInfo]:
+        return {"a": info_of("first"), "b": info_of("score")}
+
     made: list[Training] = field(default_factory=list)
 
     def table(self, artefact: str, name: str) -> pd.DataFrame:
@@ -138,11 +146,14 @@ def test_truth_is_read_by_seed_over_all_layers() -> None:
 
 def test_what_takes_no_trainings_costs_none() -> None:
     subject = FakeRuns()
-    encoder, counts, nothing = (need.find(subject, None) for need in (PlainEncoder(), RowCounts(), Nothing()))
+    needs = (PlainEncoder(), RowCounts(), PreparedTasks(), Nothing())
+    encoder, counts, tasks, nothing = (need.find(subject, None) for need in needs)
     assert encoder.key == ROWS_KEY | ENCODER_KEY and encoder.read().encode({}) == "encoded"
     assert counts.key == ROWS_KEY and counts.read() == {"a": 20, "b": 30}
+    assert tasks.key == ROWS_KEY | {"labels": {"a": ["classification", 2], "b": ["regression", 0]}}
+    assert tasks.read().rows is subject.train_rows and tasks.read().infos == subject.infos
     assert nothing.key == {"seeds": [3, 4]} and nothing.read() is None
-    for supply in (encoder, counts, nothing):
+    for supply in (encoder, counts, tasks, nothing):
         assert not supply.sources and supply.training_cost() == Cost()
     assert not subject.made
 
