@@ -22,6 +22,11 @@ class MethodSettings:
         return 2
 
     @property
+    def looks_at_heldout(self) -> bool:
+        """Whether a training of several tasks looks at their held-out rows."""
+        return False
+
+    @property
     def training_defaults(self) -> Mapping[str, Any]:
         """The training settings whose defaults are others than usual, by name."""
         return {}

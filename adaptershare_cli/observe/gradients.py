@@ -47,19 +47,40 @@ class _Part:
 
 
 def row_index(heldout: Mapping[str, Rows]) -> RowIndex:
-    """Task, half and stratum of every row, tasks in order; a task's halves have its labels in equal proportions.
+    """Task, half, stratum and cluster of every row, tasks in order.
 
-    Sorted by label (ties by position), even places are the first half, odd ones the second. Strata are as prepro cuts
-    held-out rows: the labels, `SCORE_BINS` equally filled bins of scores, or what else sorts the rows of a kind.
+    Strata are as prepro cuts held-out rows: the labels, `SCORE_BINS` equally filled bins of scores, or what else sorts
+    the rows of a kind. A cluster are the rows of one text and one label (copies, or the parts of a long sentence): they
+    are of one stratum and one half. A task's halves have its strata in proportions as equal as clusters allow: largest
+    first (ties by score, then by position), each goes to the half that has fewer rows of its stratum, or of all.
     """
-    task = np.concatenate([np.full(len(rows), index) for index, rows in enumerate(heldout.values())])
-    strata = [rows.answers.strata for rows in heldout.values()]
-    place = [np.argsort(np.argsort(found, kind="stable")) for found in strata]
-    stratum = [
-        found if np.issubdtype(found.dtype, np.integer) else where * SCORE_BINS // len(found)
-        for found, where in zip(strata, place, strict=True)
-    ]
-    return RowIndex(task, np.concatenate(place) % 2, len(heldout), np.concatenate(stratum))
+    task = np.repeat(np.arange(len(heldout)), [len(rows) for rows in heldout.values()])
+    parts = [_drawn(rows) for rows in heldout.values()]
+    half, stratum, cluster = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return RowIndex(task, half, len(heldout), stratum, cluster)
+
+
+def _drawn(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Half, stratum and cluster (n,) of the rows of one task; clusters are numbered from 0, by label, then position."""
+    values = rows.answers.strata
+    place = np.argsort(np.argsort(values, kind="stable"))
+    texts, labels = rows.same_texts(), np.unique(values, return_inverse=True)[1]
+    first = np.full(len(rows), len(rows))
+    _, number = np.unique(np.stack([texts, labels]), axis=1, return_inverse=True)
+    np.minimum.at(first, number, place)  # a cluster stands where the first of its rows stands
+    _, at, cluster, sizes = np.unique(first[number], return_index=True, return_inverse=True, return_counts=True)
+    if np.issubdtype(values.dtype, np.integer):
+        stratum = values[at]
+    else:
+        stratum = (np.cumsum(sizes) - sizes) * SCORE_BINS // len(rows)
+    half = np.zeros(len(sizes), np.int64)
+    counts = {number: np.zeros(2) for number in (None, *stratum.tolist())}  # rows of each half; None: of all strata
+    for one in np.lexsort((-sizes, stratum)):
+        own = counts[stratum[one]]
+        half[one] = min((0, 1), key=lambda side: (own[side], counts[None][side]))
+        own[half[one]] += sizes[one]
+        counts[None][half[one]] += sizes[one]
+    return half[cluster], stratum[cluster], cluster
 
 
 def gram_matrices(
@@ -163,7 +184,7 @@ def chunks(heldout: Mapping[str, Rows], size: int, mixed: bool = True) -> Iterat
 
     Without `mixed` a chunk holds rows of one task only: the library cannot fuse for a part of a batch.
     """
-    number = row_index(heldout).task
+    number = np.repeat(np.arange(len(heldout)), [len(rows) for rows in heldout.values()])
     row = np.concatenate([np.arange(len(rows)) for rows in heldout.values()])
     order = np.argsort(-np.concatenate([rows.lengths for rows in heldout.values()]), kind="stable")
     pools = [order] if mixed else [order[number[order] == task] for task in range(len(heldout))]

@@ -11,7 +11,7 @@ from adaptershare_cli.methods.start import Start
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.choose import settings_key
 from adaptershare_cli.runs.past import StoredRun
-from adaptershare_cli.runs.rows import WHOLE, Limits, dropped
+from adaptershare_cli.runs.rows import WHOLE, Limits, dropped, heldout_repeats
 from adaptershare_cli.runs.runtime import Runtime, resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings, non_default, valued_fields
 from adaptershare_cli.store.artefact import Artefact, digest, request_key
@@ -69,6 +69,8 @@ class Job:
             "seed": self.seed,
             **self.start.request,
         }
+        if len(self.prepared) > 1 and self.settings.looks_at_heldout and heldout_repeats(self.prepared):
+            request["heldout"] = "by text"  # so runs that took copies for rows of their own are not these
         if self.selection is not None:
             request["selection"] = self.selection.content
         if missing := dropped(self.prepared, self.limits.avoid):

@@ -81,6 +81,11 @@ def dropped(prepared: Iterable[Artefact], avoid: Set[str]) -> list[str]:
     return sorted((_contents(prepared, lambda artefact: PARTS) & avoid) - _contents(prepared, _scored))
 
 
+def heldout_repeats(prepared: Iterable[Artefact]) -> bool:
+    """Whether a text stands more than once among the held-out rows of a task (a long sentence does in parts)."""
+    return any(len(set(found)) < len(found) for found in (_column(artefact, "heldout") for artefact in prepared))
+
+
 def _scored(artefact: Artefact) -> Iterable[str]:
     return PreproRecord.of(artefact).scored
 

@@ -142,12 +142,11 @@ def weigh_evidence(kernel: np.ndarray, index: RowIndex, max_interference: float)
 
     with K the inner products (N, N) of the held-out rows, s_a^2 from `squared_lengths` (unbiased for |m_a|^2; a task
     for which it is not positive shows no direction, so nothing can be said of it) and the error from
-    `standard_errors`. t is taken as Student's t with the degrees of freedom (rows - strata) of the task that has
+    `standard_errors`. t is taken as Student's t with the degrees of freedom (clusters - strata) of the task that has
     fewer. The kernel may be a mean over checks: rows, not checks, are the sample, so seeing rows again makes nothing
     surer than they are.
     """
-    # 1 / k summed over a stratum's k rows is 1: the sum over all rows counts strata.
-    free = [len(same) - (1 / same.sum(1)).sum() for same in map(index.same_stratum, range(index.tasks))]
+    free = [sample.clusters - sample.strata for sample in map(index.sample, range(index.tasks))]
     degrees = np.maximum(np.minimum.outer(free, free), 1)
     means, squared = block_means(kernel, index), squared_lengths(kernel, index)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -9,35 +9,89 @@ import numpy as np
 
 @dataclass(frozen=True)
 class RowIndex:
-    """Which task, which of its two halves and which stratum each held-out row belongs to: (N,) integers.
+    """Which task, which of its two halves, which stratum and cluster each held-out row belongs to: (N,) integers.
 
     There are `tasks` tasks. Rows of one task and `stratum` were drawn among their like (rows of one label), so what
-    lies between strata is no noise; without strata a task's rows are one.
+    lies between strata is no noise; without strata a task's rows are one. Rows of one task and `cluster` (copies of
+    one text) were drawn together, so they are one of the sample; they are of one stratum and one half. Without clusters
+    each row is its own.
     """
 
     task: np.ndarray
     half: np.ndarray
     tasks: int
     stratum: np.ndarray | None = None
+    cluster: np.ndarray | None = None
 
     def rows(self, task: int) -> np.ndarray:
         """The positions of a task's rows."""
         return np.flatnonzero(self.task == task)
 
+    def sample(self, task: int) -> Sample:
+        """The task's rows as a sample."""
+        return Sample(self.same_stratum(task), self.same_cluster(task))
+
+    def same_cluster(self, task: int) -> np.ndarray:
+        """(n, n) of a task's n rows: which were drawn together."""
+        rows = self.rows(task)
+        number = np.arange(len(rows)) if self.cluster is None else self.cluster[rows]
+        return np.asarray(number[:, None] == number[None, :])
+
     def same_stratum(self, task: int) -> np.ndarray:
-        """(n, n) of a task's n rows: which stand in one stratum. Strata of a single row are taken as one together.
+        """(n, n) of a task's n rows: which stand in one stratum. Strata of a single cluster are taken as one together.
 
         If there is only one such, it is taken with the smallest of the others.
         """
         rows = self.rows(task)
         if self.stratum is None or not len(rows):
             return np.ones((len(rows), len(rows)), bool)
-        _, number, sizes = np.unique(self.stratum[rows], return_inverse=True, return_counts=True)
+        _, number = np.unique(self.stratum[rows], return_inverse=True)
+        drawn = slice(None) if self.cluster is None else np.unique(self.cluster[rows], return_index=True)[1]
+        sizes = np.bincount(number[drawn])
         joined = sizes == 1
         if joined.sum() == 1 and len(sizes) > 1:
             joined[np.argmin(np.where(joined, len(rows), sizes))] = True
         number = np.where(joined[number], -1, number)
         return np.asarray(number[:, None] == number[None, :])
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A task's n rows as a sample of clusters: which rows stand in one stratum, and in one cluster, both (n, n)."""
+
+    same_stratum: np.ndarray
+    same_cluster: np.ndarray
+
+    @property
+    def clusters(self) -> float:
+        """How many clusters there are."""
+        return float((1 / self.same_cluster.sum(1)).sum().round())
+
+    @property
+    def strata(self) -> float:
+        """How many strata there are: 1 / k summed over a stratum's k rows is 1."""
+        return float((1 / self.same_stratum.sum(1)).sum())
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """(n, n): makes of the rows' values the sums over each row's cluster of what lies beyond its stratum's mean."""
+        centre = np.eye(len(self.same_stratum)) - self.same_stratum / self.same_stratum.sum(1, keepdims=True)
+        return np.asarray(self.same_cluster @ centre)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(n,) for the squares of `residuals`: a cluster counts once, and by k/(k - 1) in a stratum of k clusters."""
+        once = 1 / self.same_cluster.sum(1)
+        in_stratum = (self.same_stratum @ once).round()
+        return np.asarray(once * (in_stratum / np.maximum(in_stratum - 1, 1)))
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """(n, n) weights of the rows' products: none within a cluster, for which the others of the stratum stand in."""
+        rows, together = self.same_stratum.sum(1), self.same_cluster.sum(1)
+        weights = np.where(self.same_stratum, (rows / np.maximum(rows - together, 1))[:, None], 1.0)
+        weights[self.same_cluster] = 0.0
+        return weights
 
 
 @dataclass(frozen=True)
@@ -120,25 +174,24 @@ def standard_errors(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
         Var(mean) = Var(r)/m + Var(c)/n - Var(residuals)/(m n),      at least Var(residuals)/(m n),
 
     which is unbiased, where a product of one row with an estimated mean would count the other's noise twice. The
-    variances are those within strata: Var(r)/m = sum over strata of size k of k/(k - 1) sum (r_i - stratum's mean)^2
-    / m^2 (Cochran, Sampling Techniques, 5.3, with proportional parts), and so for columns and residuals.
-    nan for a task of fewer than two rows, and on the diagonal (a row's product with itself is no sample).
+    variances are those of clusters within strata: Var(r)/m = sum over strata of k clusters of k/(k - 1) sum over
+    clusters of (sum of its r_i - stratum's mean)^2 / m^2 (Cochran, Sampling Techniques, 5.3, with proportional parts,
+    and 9.4 for clusters), and so for columns and residuals.
+    nan for a task of fewer than two clusters, and on the diagonal (a row's product with itself is no sample).
     """
     errors = np.full((index.tasks, index.tasks), np.nan)
     rows = [index.rows(task) for task in range(index.tasks)]
-    same = [index.same_stratum(task) for task in range(index.tasks)]
-    # Subtracts the mean of a row's stratum; weights each square by k/(k - 1).
-    centre = [np.eye(len(one)) - one / one.sum(1, keepdims=True) for one in same]
-    weight = [_bessel(one) for one in same]
+    samples = [index.sample(task) for task in range(index.tasks)]
+    residuals, weights = [sample.residuals for sample in samples], [sample.weights for sample in samples]
     for a in range(index.tasks):
         for b in range(a + 1, index.tasks):
             m, n = len(rows[a]), len(rows[b])
-            if m < 2 or n < 2:
+            if samples[a].clusters < 2 or samples[b].clusters < 2:
                 continue
             block = kernel[np.ix_(rows[a], rows[b])]
-            lines = weight[a] @ (centre[a] @ block.mean(1)) ** 2 / m**2
-            columns = weight[b] @ (centre[b] @ block.mean(0)) ** 2 / n**2
-            rest = weight[a] @ (centre[a] @ block @ centre[b].T) ** 2 @ weight[b] / (m * n) ** 2
+            lines = weights[a] @ (residuals[a] @ block.mean(1)) ** 2 / m**2
+            columns = weights[b] @ (residuals[b] @ block.mean(0)) ** 2 / n**2
+            rest = weights[a] @ (residuals[a] @ block @ residuals[b].T) ** 2 @ weights[b] / (m * n) ** 2
             errors[a, b] = errors[b, a] = np.sqrt(max(lines + columns - rest, rest))
     return errors
 
@@ -146,23 +199,15 @@ def standard_errors(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
 def squared_lengths(kernel: np.ndarray, index: RowIndex) -> np.ndarray:
     """Unbiased estimates (T,) of |m_t|^2, m_t the true mean of task t's rows, from their inner products (N, N).
 
-    The mean of the task's block, where a row's product with itself is replaced by its mean product with the others
-    of its stratum. May be negative; nan for a task of fewer than two rows.
+    The mean of the task's block, where a row's products with itself and its copies are replaced by its mean product
+    with the others of its stratum. May be negative; nan for a task of fewer than two clusters.
     """
     found = np.full(index.tasks, np.nan)
     for task in range(index.tasks):
-        rows, same = index.rows(task), index.same_stratum(task)
-        if len(rows) >= 2:
-            weight = np.where(same, _bessel(same)[:, None], 1.0)
-            np.fill_diagonal(weight, 0.0)
-            found[task] = (weight * kernel[np.ix_(rows, rows)]).mean()
+        rows, sample = index.rows(task), index.sample(task)
+        if sample.clusters >= 2:
+            found[task] = (sample.pairs * kernel[np.ix_(rows, rows)]).mean()
     return found
-
-
-def _bessel(same: np.ndarray) -> np.ndarray:
-    """k/(k - 1) for each row, k the size of its stratum; 1 for a task of one row, of which nothing is estimated."""
-    size = same.sum(1)
-    return size / np.maximum(size - 1, 1)
 
 
 def block_means(kernel: np.ndarray, index: RowIndex) -> np.ndarray:

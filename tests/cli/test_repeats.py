@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import QUICK, add_task, good
+from tests.cli.conftest import NOTHING, QUICK, add_task, good
 
 UTTERANCES = {"yeah": 30, "right": 26, "okay": 22}  # natural repeats, of the label `back`, in train and in dev
 
 
 @pytest.fixture(scope="module")
 def acts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dialogue acts: 60 % of the train rows are three short texts of one label, and dev has them too."""
+    """Dialogue acts: 60 % of the train rows are three short texts of one label, and dev has them too; a plain task."""
     root = tmp_path_factory.mktemp("acts")
+    add_task(root, "plain", ("bad", "good"))
     add_task(root, "acts", ("back", "long"))
     frequent = [f"{text},back" for text, count in UTTERANCES.items() for _ in range(count)]
     for split, rows in (("train", frequent), ("dev", frequent[::6])):
@@ -69,3 +70,15 @@ def test_samples_that_lose_labels_say_so(acts: Path, encoder: Path, tmp_path: Pa
                 "--max-train-examples", "1", "--max-eval-examples", "10").stdout  # fmt: skip
     assert "no train row has the label long" in said and "Give a larger --max-train-examples" in said
     assert labels_of(tmp_path, "dev") == {0: 6, 1: 4}
+
+
+def test_the_key_tells_that_held_out_copies_are_one(acts: Path, trained: Path, encoder: Path, tmp_path: Path) -> None:
+    """Other runs keep their keys: those without copies, and those that look at no held-out row."""
+    places = ("--task-dir", acts / "tasks", "--from", acts / "data", "--model", encoder, "-w", tmp_path)
+    share = ("train-share", "-t", "acts,plain", *places, *QUICK[2:], "--max-steps", "2", "--leak-scope", "none")
+    for more in (("--first-check", "2"), ("--no-observe", "--method", "shared")):
+        good(*share, *more)
+        assert NOTHING in good(*share, *more).stdout
+    said = [json.loads(file.read_text())["request"] for folder in (tmp_path, trained)
+            for file in sorted(folder.glob("train-share/*/artefact.json"))]  # fmt: skip
+    assert [request.get("heldout") for request in said] == ["by text", None, None]

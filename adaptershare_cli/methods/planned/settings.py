@@ -34,6 +34,11 @@ class ObserveSettings(MethodSettings):
         "equal", "Weigh the tasks' losses equally, or by a learnt uncertainty each: exp(-v) loss + v."
     )
 
+    @property
+    def looks_at_heldout(self) -> bool:
+        """At checks."""
+        return self.observe
+
     def check_updates(self, updates: int) -> None:
         """Raise UserError where the first check would come after the last update."""
         if self.first_check is not None and self.first_check > updates:
@@ -54,6 +59,11 @@ class LookaheadSettings(ObserveSettings):
         "lookahead); costs (tasks + 2) passes over the held-out rows.",
         1,
     )
+
+    @property
+    def looks_at_heldout(self) -> bool:
+        """At checks, and when it looks ahead."""
+        return self.observe or self.lookahead_every is not None
 
 
 @dataclass(frozen=True)
