@@ -58,7 +58,7 @@ class Rows:
 
     @property
     def are_pairs(self) -> bool:
-        """Whether each row is a pair of texts: there is a second segment, or the token that ends a row stands inside too.
+        """Whether each row is a pair of texts: it has a second segment, or the token at its end stands inside, too.
 
         A tokenizer that tells no segments apart puts its last token between the texts; one that does neither hides it.
         """

@@ -48,7 +48,7 @@ class TestRelationTable:
     def best(self, *values: float) -> list[str]:
         """What the table says of the target c, whose sources a and b have these values."""
         rows = [{"source": s, "target": "c", "value": value} for s, value in zip("ab", values, strict=True)]
-        empty = {name: None for name in ("standard_error", "null_upper", "p_value", "checks")}
+        empty = dict.fromkeys(("standard_error", "null_upper", "p_value", "checks"))
         return printed(relation_table("m", pd.DataFrame(rows).assign(layer=-1, **empty), ["c"], [], True))[1]
 
     def test_the_best_source(self):

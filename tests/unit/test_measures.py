@@ -301,7 +301,10 @@ class TestTrivial:
         rows = {task: random_rows(info_of(task), 5, 1) for task in TASKS}
         rows["score"].types = (np.arange(len(rows["score"].tokens)) % 2).astype(np.int64)
         values = by_pair(text_pairs(Tasks({}, rows), SCOPE, MeasureSettings()).values)
-        assert {source for (source, _), value in values.items() if value} == {"score"} and set(values.values()) == {0, 1}
+        assert {source for (source, _), value in values.items() if value} == {"score"} and set(values.values()) == {
+            0,
+            1,
+        }
 
     def test_popularity_leaves_the_target_out(self):
         truth = value_table(
