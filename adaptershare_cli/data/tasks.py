@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from adaptershare_cli.data.definition import TaskDefinition, parse_definition
@@ -84,9 +85,8 @@ def load_tasks(task_dirs: Sequence[Path] = ()) -> TaskRegistry:
     its suite. A definition that is faulty, and a name or alias that two of them claim, stand in `faults` and leave
     the others usable. Raises UserError for a folder without definitions.
     """
-    found: dict[Path, str] = {}
-    for file in _yaml_files(builtin_folder()):
-        found.setdefault(file.resolve(), file.parent.name)
+    builtin = {file.resolve(): file.parent.name for file in _yaml_files(builtin_folder())}
+    found = dict(builtin)
     for folder in task_dirs:
         if not is_folder(folder):
             raise UserError(f"the task folder `{folder}` is not a folder", "--task-dir", "Give an existing folder.")
@@ -107,13 +107,18 @@ def load_tasks(task_dirs: Sequence[Path] = ()) -> TaskRegistry:
             if other != file:
                 what = f"two definitions of the task `{file.stem}`"
                 raise UserError(what, f"{other} and {file}", "Rename one of the two files.")
-            tasks[file.stem] = parse_definition(file, suite)
+            tasks[file.stem] = (_parse_builtin if file in builtin else parse_definition)(file, suite)
         except UserError as error:
             faults[file.stem] = error
     for name in faults:
         tasks.pop(name, None)
     _check_aliases(tasks, faults)
     return TaskRegistry(tasks, {suite: sorted(names) for suite, names in suites.items()}, faults)
+
+
+@cache  # what comes with the program does not change while it runs
+def _parse_builtin(file: Path, suite: str) -> TaskDefinition:
+    return parse_definition(file, suite)
 
 
 def _check_aliases(tasks: dict[str, TaskDefinition], faults: dict[str, UserError]) -> None:

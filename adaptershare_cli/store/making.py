@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -24,4 +25,9 @@ def recorded_inputs(inputs: list[Artefact]) -> list[dict[str, str]]:
 
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that results depend on."""
-    return {"python": ".".join(map(str, sys.version_info[:3])), **{n: version(n) for n in RECORDED_LIBRARIES}}
+    return {"python": ".".join(map(str, sys.version_info[:3])), **_recorded_versions()}
+
+
+@cache  # they cannot change while the program runs, and each artefact and checkpoint asks for them
+def _recorded_versions() -> dict[str, str]:
+    return {name: version(name) for name in RECORDED_LIBRARIES}

@@ -26,6 +26,8 @@ from adaptershare_cli.model.adapters.bank import no_adapter
 from adaptershare_cli.model.inputs import run_encoder
 from adaptershare_cli.training.protocol import Method
 
+# By config and length: many runs of a process have the same encoder, and counting takes as long as some updates.
+_of_bare_encoders: dict[tuple[str, int], int] = {}
 HEAD = "head/"  # how every method names the tensors of heads
 
 
@@ -80,14 +82,16 @@ def _task_costs(method: Method, task: str, serving: Mapping[str, torch.Tensor], 
     inputs = {name: torch.ones(1, length, dtype=torch.int64) for name in ("input_ids", "attention_mask")}
     targets = KINDS[method.context.data.infos[task].kind].cost_targets(length)
     example = Batch(task, inputs, targets, np.zeros(1, dtype=np.int64))
-    with no_adapter():
-        bare = multiply_adds(lambda: run_encoder(method.context.encoder, inputs))
+    alike = method.context.encoder.config.to_json_string(use_diff=False), length
+    if alike not in _of_bare_encoders:
+        with no_adapter():
+            _of_bare_encoders[alike] = multiply_adds(lambda: run_encoder(method.context.encoder, inputs))
     return TaskCosts(
         stored=count_values(serving.values()),
         heads=_heads(serving),
         length=length,
         multiply_adds=multiply_adds(lambda: method.logits(example)),
-        encoder_multiply_adds=bare,
+        encoder_multiply_adds=_of_bare_encoders[alike],
     )
 
 

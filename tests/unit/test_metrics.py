@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import evaluate
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,9 +18,10 @@ from sklearn import metrics as sk
 
 from adaptershare_cli.kinds import KINDS, METRICS, metric_title
 from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.metrics.modules import module_of
 
 LABELLED = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
-FEW = settings(max_examples=25, deadline=None)  # `evaluate` takes 10 ms a value
+FEW = settings(max_examples=25, deadline=None)  # scikit-learn takes some ms a value
 
 
 def columns(rows: list[tuple]) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +176,19 @@ def test_one_value_does_not_depend_on_those_before() -> None:
         METRICS["accuracy"].compute([0, 1], [0, 1, 0])
     assert METRICS["accuracy"].compute([1], [1]) == 1.0
     assert METRICS["accuracy"].compute([0, 1, 1], [0, 1, 0]) == first == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_values_are_those_of_the_librarys_own_way(name: str) -> None:
+    metric = METRICS[name]
+    both: tuple = ([0, 1, 1, 0, 2], [0, 1, 0, 0, 1])
+    if metric.of == "float64":
+        both = (np.float32([0.1, 0.7, 0.3, 0.2, 0.9]), [0.3, 1.0, 0.2, 0.1, 5.0])
+    elif metric.in_lists:
+        both = ([["B-a", "O"], ["B-b"]], [["B-a", "O"], ["B-c"]])
+    module = module_of(metric.value, metric.of, metric.in_lists, "")
+    theirs = evaluate.Metric.compute(module, predictions=both[0], references=both[1])
+    assert theirs["value"] is not None and metric.compute(*both) == theirs["value"]
 
 
 # ---------------------------------------------------------------------------------------------------------- degenerate

@@ -36,12 +36,20 @@ class Module(evaluate.Metric):
             features=datasets.Features({"predictions": feature, "references": feature}),
         )
 
+    def compute(self, *, predictions: Sequence, references: Sequence, **options: Any) -> dict[str, float | None]:
+        """What the library's own gives 4 ms later: it writes the rows into memory, hashes them and reads them back."""
+        if len(predictions) != len(references):
+            raise ValueError(f"{len(predictions)} predictions and {len(references)} references: lengths must match")
+        return self._compute(predictions=predictions, references=references)
+
     def _compute(self, *, predictions: Sequence, references: Sequence) -> dict[str, float | None]:
-        read = list if self.in_lists else np.asarray
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # constant inputs: the value is nan, which becomes None
-            value = float(self.value(read(predictions), read(references)))
+            value = float(self.value(self._read(predictions), self._read(references)))
         return {"value": value if math.isfinite(value) else None}
+
+    def _read(self, column: Sequence) -> Any:
+        return list(column) if self.in_lists else np.asarray(column).astype(self.of, casting="same_kind")
 
 
 @cache
