@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.screen import Screen
@@ -12,13 +14,47 @@ from adaptershare_cli.store.artefact import Artefact, request_key, verify
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Workspace
 
+# Of a request what says where it was computed: it moves the last digits, and makes no other kind of run.
+MACHINE = ("device", "threads")
 
-def settings_key(run: Artefact) -> str:
-    """A key that is the same for all seeds of a run's settings, and for what it started from."""
-    request = {n: v for n, v in run.meta["request"].items() if n not in ("seed", "init_plan", "origin")}
+
+def settings_key(run: Artefact, but: Collection[str] = ()) -> str:
+    """A key that is the same for all seeds of a run's settings, and for what it started from.
+
+    What the request says of the names in `but` does not count either.
+    """
+    request = {n: v for n, v in run.meta["request"].items() if n not in ("seed", "init_plan", "origin", *but)}
     if "origin_key" in run.info:  # of any artefact that runs start from, a selection among them
         request["origin"] = run.info["origin_key"]
     return request_key(request)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Of a run the `key` of its like, whatever the seed; `apart` is where it was computed, if only that parts kinds."""
+
+    key: str
+    apart: dict[str, Any] = field(default_factory=dict)
+
+
+def kinds_of(runs: Iterable[Artefact]) -> dict[str, Kind]:
+    """The kind of each run by its label: the same for runs that differ in their seed, or in device and threads.
+
+    But where a seed would stand twice in a kind, device and threads part its runs.
+    """
+    alike: dict[str, list[Artefact]] = {}
+    for run in runs:
+        alike.setdefault(settings_key(run, MACHINE), []).append(run)
+    kinds: dict[str, Kind] = {}
+    for key, found in alike.items():
+        made = [{name: run.meta["request"].get(name) for name in MACHINE} for run in found]
+        differing = [name for name in MACHINE if any(one[name] != made[0][name] for one in made)]
+        if not differing or len({RunRecord.of(run).seed for run in found}) == len(found):
+            kinds |= {run.label: Kind(key) for run in found}
+            continue
+        for run, one in zip(found, made, strict=True):
+            kinds[run.label] = Kind(settings_key(run), {name: one[name] for name in differing})
+    return kinds
 
 
 def select_runs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adaptershare_cli.runs.choose import settings_key
+from adaptershare_cli.runs.choose import kinds_of
 from adaptershare_cli.runs.results import degenerate_scores, run_results
 from adaptershare_cli.store.artefact import Artefact, canonical, request_key
 from adaptershare_cli.store.records import RunRecord
@@ -53,17 +53,18 @@ def _costs(record: RunRecord, task: str) -> dict[str, Any]:
 
 
 def _settings_labels(runs: list[Artefact]) -> dict[str, str]:
-    """One label for all seeds of the same settings: a key, and the settings in which runs of the method differ."""
+    """One label for all runs of a kind: a key, and the settings in which runs of the method differ."""
     records = {run.label: RunRecord.of(run) for run in runs}
     settings = {label: {**record.training, **record.settings} for label, record in records.items()}
-    labels = {}
+    labels, kinds = {}, kinds_of(runs)
     for run in runs:
         method = records[run.label].method
         others = [settings[label] for label, record in records.items() if record.method == method]
         own = settings[run.label]
         differing = [name for name in own if any(other.get(name) != own[name] for other in others)]
-        words = [f"{name}={own[name]}" for name in sorted(differing)]
-        labels[run.label] = " ".join([settings_key(run), *words])
+        kind = kinds[run.label]
+        shown = {name: own[name] for name in sorted(differing)} | kind.apart
+        labels[run.label] = " ".join([kind.key, *(f"{name}={value}" for name, value in shown.items())])
     return labels
 
 

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seeds: what studies start from.
+"""Runs that differ in nothing but their seeds (and where they were computed): what studies start from.
 
 Tasks, data, encoder and settings are what the runs recorded, so whatever a study computes or trains is comparable.
 """
@@ -15,7 +15,7 @@ from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
-from adaptershare_cli.runs.choose import settings_key
+from adaptershare_cli.runs.choose import kinds_of
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.relating import loaded_encoder, private_model
 from adaptershare_cli.runs.rows import read_parts, scored_contents
@@ -190,12 +190,17 @@ def replicates_of(
 ) -> list[Replicates]:
     """The runs in groups that differ in nothing but their seeds, so that unlike runs are never averaged.
 
-    `runtime` are the runtime settings that the user chose; the rest are those of the runs. Raises UserError where two
-    runs of a group have the same seed (they started from different plans).
+    Runs of several devices or numbers of threads are of one group, unless a seed stands there twice: then they are kept
+    apart, and that is said. `runtime` are the runtime settings that the user chose; the rest are those of a group's
+    first seed. Raises UserError where two runs of a group have the same seed (they started from different plans).
     """
+    kinds = kinds_of(runs)
+    if apart := {label: kind.apart for label, kind in kinds.items() if kind.apart}:
+        made = (f"{label} ({', '.join(f'{n} {v}' for n, v in values.items())})" for label, values in apart.items())
+        context.reporter.line(f"kept apart, as runs of one seed differ in nothing else: {', '.join(made)}")
     groups: dict[str, dict[int, Artefact]] = {}
     for run in runs:
-        by_seed, seed = groups.setdefault(settings_key(run), {}), RunRecord.of(run).seed
+        by_seed, seed = groups.setdefault(kinds[run.label].key, {}), RunRecord.of(run).seed
         if seed in by_seed:
             raise UserError(
                 f"Two of the chosen runs are of one kind and of seed {seed}",
@@ -203,9 +208,9 @@ def replicates_of(
                 fix="Name one of them with --run.",
             )
         by_seed[seed] = run
+    ordered = [dict(sorted(by_seed.items())) for by_seed in groups.values()]
     return [
-        Replicates(_as_recorded(context, next(iter(by_seed.values())), model, runtime), dict(sorted(by_seed.items())))
-        for by_seed in groups.values()
+        Replicates(_as_recorded(context, next(iter(by_seed.values())), model, runtime), by_seed) for by_seed in ordered
     ]
 
 

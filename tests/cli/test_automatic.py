@@ -145,3 +145,24 @@ def test_stages_are_found_elsewhere(share: Share, machine: Machine, tmp_path: Pa
     result = good(*arguments)
     assert NOTHING in result.stdout
     assert result.stdout.count("made with 2 threads, bf16 (here 1)") == 3
+
+
+def test_runs_of_several_numbers_of_threads_count_together(share: Share, tmp_path: Path) -> None:
+    """Seeds that were spread over machines are replicates; a seed that was run on two is not its own replicate."""
+    quick = share(tmp_path, "--method", "shared", "--max-steps", "2", "--first-check", "2", tasks="first,second")
+    good(*quick, "--seed", "0", "--threads", "1")
+    good(*quick, "--seed", "1", "--threads", "2")
+    correlate = ("correlate", "--run", "shared", "--measure", "gradient", "-w", tmp_path)
+    (made_of,) = json.loads(good(*correlate, "--json").stdout)["artefacts"]
+    assert [Path(run).name[:7] for run in made_of["info"]["runs"]] == ["shared-"] * 2
+    report = json.loads(good("report", "-w", tmp_path, "--json").stdout)
+    (both,) = {row["key"] for row in report["artefacts"][0]["results"]}
+
+    good(*quick, "--seed", "0", "--threads", "2")
+    result = good(*correlate)
+    assert "kept apart, as runs of one seed differ in nothing else" in result.output
+    assert result.output.count("(threads 2)") == 2 and result.output.count("(threads 1)") == 1
+    report = json.loads(good("report", "-w", tmp_path, "--json").stdout)
+    keys = {(row["key"].split(" ")[1], row["seed"]) for row in report["artefacts"][0]["results"]}
+    assert keys == {("threads=1", 0), ("threads=2", 0), ("threads=2", 1)}
+    assert both not in {row["key"] for row in report["artefacts"][0]["results"]}
