@@ -221,8 +221,8 @@ def correlate(
 ) -> Artefacts:
     """Score how tasks relate, from a run (the newest train-share run, unless --run names others) and its data.
 
-    Runs that differ in the seed (or device and threads) alone count together. Trainings that a measure needs are made as
-    the run was.
+    Runs that differ in the seed (or device and threads) alone count together. Trainings that a measure needs are made
+    as the run was.
 
     Example: [bold]adaptershare correlate --measure gradient,gradts,text --plot[/bold]
 
