@@ -198,6 +198,11 @@ SEARCH = pa.schema(
 # How much each source may help each target, by the measure that a plan search goes by.
 RELATION = pa.schema([("source", pa.string()), ("target", pa.string()), ("value", pa.float64())])
 
+# What each task's main metric is on either half of its select rows, for several runs, by their number in a list.
+HALVES = pa.schema(
+    [("run", pa.int64()), ("task", pa.string()), ("first", pa.float64()), ("second", pa.float64())],
+)
+
 # What each task's main metric on select rows is in each group that a plan search trained (single tasks are groups too).
 GROUPS = pa.schema(
     [
@@ -205,6 +210,11 @@ GROUPS = pa.schema(
         ("task", pa.string()),
         ("alone", pa.float64()),  # the main metric of the task trained alone
         ("value", pa.float64()),  # in the group
+        # In the group and alone on one half of the select rows, and on the other half.
+        ("first_alone", pa.float64()),
+        ("first_value", pa.float64()),
+        ("second_alone", pa.float64()),
+        ("second_value", pa.float64()),
         ("chosen", pa.bool_()),  # the group is one of the plan that was kept
         ("run", pa.string()),  # label of the artefact
     ]

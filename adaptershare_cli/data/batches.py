@@ -78,6 +78,11 @@ class Rows:
         numbers = {content: number for number, content in enumerate(dict.fromkeys(self.content))}
         return np.array([numbers[content] for content in self.content])
 
+    def halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """The positions of every other text and of the rest; rows of one text stand in the same half."""
+        odd = self.same_texts() % 2 == 1
+        return np.flatnonzero(~odd), np.flatnonzero(odd)
+
     def with_shuffled_labels(self, seed: int) -> Rows:
         """The same rows with all their labels in a random order."""
         rows = copy.copy(self)

@@ -32,7 +32,5 @@ def text_pairs(tasks: Tasks, scope: Scope, settings: MeasureSettings) -> Measure
 
     paired = {task: float(tasks.rows[task].are_pairs) for task in scope.tasks}
     return Measurement(
-        value_table(
-            [{"source": s, "target": t, "value": paired[s]} for s, t in itertools.permutations(scope.tasks, 2)]
-        )
+        value_table([{"source": s, "target": t, "value": paired[s]} for s, t in itertools.permutations(scope.tasks, 2)])
     )

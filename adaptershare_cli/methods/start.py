@@ -180,6 +180,10 @@ class Preparation(Protocol):
         """A measure's value of each source and target, from the run of each task alone with that seed."""
         ...
 
+    def halves(self, runs: Sequence[PastRun], seed: int) -> list[Mapping[str, tuple[float, float]]]:
+        """For each run the main metric of each of its tasks on the two halves of the task's select rows."""
+        ...
+
     def train_together(self, method: str, settings: MethodSettings, updates: int, seed: int) -> PastRun:
         """A run of all tasks by another method."""
         ...

@@ -18,6 +18,7 @@ from adaptershare_cli.runs.executors import Executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.relating import relate
+from adaptershare_cli.runs.rescoring import score_halves
 from adaptershare_cli.runs.rows import Limits, scored_contents, train_sizes
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import Artefact
@@ -123,6 +124,12 @@ class PreparedTasks:
         """A measure's value of each source and target, from the run of each task alone with that seed."""
         runs = {task: run.artefact for task, run in alone.items() if isinstance(run, StoredRun)}
         return relate(self.context, self.prepared, measure, runs, seed)
+
+    def halves(self, runs: Sequence[PastRun], seed: int) -> list[Mapping[str, tuple[float, float]]]:
+        """For each run the main metric of each of its tasks on the two halves of the task's select rows."""
+        return score_halves(
+            self.context, self.prepared, [run.artefact for run in runs if isinstance(run, StoredRun)], seed
+        )
 
     def train_together(self, method: str, settings: MethodSettings, updates: int, seed: int) -> PastRun:
         """A run of all tasks by another method."""

@@ -7,6 +7,7 @@ A set of tasks is a *mask*: bit i stands for task i. `values` (2^T,) holds the v
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -117,6 +118,23 @@ def random_partition(sizes: Sequence[int], generator: np.random.Generator) -> Pa
     order = generator.permutation(sum(sizes))
     ends = list(itertools.accumulate(sizes))
     return sorted_partition([mask_of(order[end - size : end].tolist()) for size, end in zip(sizes, ends, strict=True)])
+
+
+def any_partition(count: int, generator: np.random.Generator) -> Partition:
+    """A random partition of `count` tasks; all are equally likely, whatever their sizes."""
+    bell = [1]
+    for n in range(count):
+        bell.append(sum(math.comb(n, k) * bell[k] for k in range(n + 1)))
+    left, found = list(range(count)), []
+    while left:
+        first, *others = left
+        n = len(others)
+        shares = np.array([math.comb(n, size) * bell[n - size] / bell[n + 1] for size in range(n + 1)])
+        size = int(generator.choice(n + 1, p=shares / shares.sum()))
+        group = [first, *generator.choice(others, size, replace=False).tolist()] if size else [first]
+        found.append(mask_of(group))
+        left = [task for task in left if task not in group]
+    return sorted_partition(found)
 
 
 def sizes_of(partition: Partition) -> tuple[int, ...]:

@@ -25,11 +25,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from adaptershare_cli.statistics.climb import climb
-from adaptershare_cli.statistics.partitions import EXACT_TASKS, Partition, best_partition, best_with, members_of
+from adaptershare_cli.statistics.partitions import (
+    EXACT_TASKS,
+    Partition,
+    any_partition,
+    best_partition,
+    best_with,
+    members_of,
+)
 
 START = 0.01  # the gain, while nothing is known, from sources that lie one spread above no help: a point
 START_WEIGHT = 4.0  # how many gains that counts as
 RIDGE = 0.5
+DRAWS = 1000  # random partitions that are drawn before it is given up that one can be afforded
 Gains = Mapping[int, np.ndarray]  # a group's mask -> gain (T,) of each of its tasks over being alone, NaN for others
 Train = Callable[[Sequence[int]], Gains]
 
@@ -54,33 +62,61 @@ class Found:
     gains: Gains
 
 
-def search(measure: np.ndarray, train: Train, budget: int, scale: bool = False) -> Found:
+def search(
+    measure: np.ndarray,
+    train: Train,
+    budget: int,
+    scale: bool = False,
+    random: np.random.Generator | None = None,
+) -> Found:
     """Find a partition with a high sum of gains, by training groups of `budget` tasks in all at most.
 
     `measure` (T, T) is a(s, t), row = source, column = target; what is unknown (NaN) says nothing. `train(masks)` gives
     the gains in groups of two tasks or more. Each task alone counts as trained, and as T of the budget. With `scale` a
     target's gains count divided by their root mean square over the groups so far (while it has none: by `START`).
+    With a generator the partitions that are tried are `random` ones instead: the baseline.
     """
     count = len(measure)
     prior, spent = scaled(measure), count
     known: dict[int, np.ndarray] = {}
     rounds: list[Round] = []
     while True:
-        values = _Values(fit(prior, known), known, _weights(known, count, scale), budget - spent)
-        proposal = values.propose()
+        values = _Values(fit(prior, known), known, gain_weights(known, count, scale), budget - spent)
+        proposal = values.propose() if random is None else values.draw(random)
         fresh = values.affordable(proposal) if proposal is not None else []
         if proposal is None or not fresh:
             break
         known |= train(fresh)
         spent += sum(mask.bit_count() for mask in fresh)
         rounds.append(Round(proposal, sum(map(values, proposal)), tuple(fresh), spent))
-    trained = _Values(fit(prior, known), known, _weights(known, count, scale), 0)
-    best = trained.best()
-    return Found(best, sum(map(trained, best)), tuple(rounds), known)
+    best, value = best_trained(known, gain_weights(known, count, scale))
+    return Found(best, value, tuple(rounds), known)
 
 
-def _weights(known: Gains, count: int, scale: bool) -> np.ndarray:
-    """How much a gain of each target counts (T,)."""
+def best_trained(known: Gains, weights: np.ndarray) -> tuple[Partition, float]:
+    """The best partition of which every group was trained, by weighted gains, and its value (all alone: 0)."""
+    nothing = np.zeros((len(weights), len(weights)))
+    values = _Values(Model(nothing, 0.0, nothing), known, weights, 0)
+    best = values.best()
+    return best, sum(map(values, best))
+
+
+def without_optimism(first: Gains, second: Gains, weights: np.ndarray) -> float:
+    """What the best trained partition is worth on rows that did not choose it.
+
+    `first` and `second` are the gains on either half of the rows: chosen on one half, valued on the other, and the
+    mean of both ways. Half as many rows choose worse, so it is rather a little too low.
+    """
+
+    def value(chosen: Gains, valued: Gains) -> float:
+        groups = [mask for mask in best_trained(chosen, weights)[0] if mask in valued]  # alone: no gain
+        return float(sum(np.nansum(valued[mask] * weights) for mask in groups))
+
+    return (value(first, second) + value(second, first)) / 2
+
+
+def gain_weights(known: Gains, count: int, scale: bool) -> np.ndarray:
+    """How much a gain of each target counts (T,): as in `search`, with `scale` or without."""
     if not scale:
         return np.ones(count)
     gains = np.array([*known.values()]).reshape(-1, count)
@@ -183,6 +219,15 @@ class _Values:
         if self.count > EXACT_TASKS:
             return climb(self, self.count, self.known, wanted=self.new)
         return best_with(self._table(), [mask for mask in range(1, 1 << self.count) if self.new(mask)])
+
+    def draw(self, random: np.random.Generator) -> Partition | None:
+        """A random partition that has a new group, all of whose new groups can be trained; None if none is found."""
+        for _ in range(DRAWS):
+            partition = any_partition(self.count, random)
+            cost = sum(mask.bit_count() for mask in partition if self.new(mask))
+            if 0 < cost <= self.left:
+                return partition
+        return None
 
     def _table(self) -> np.ndarray:
         return np.array([0.0, *map(self, range(1, 1 << self.count))])

@@ -18,7 +18,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.rows.tokens import BEGINNING
 from adaptershare_cli.methods import METHODS
-from adaptershare_cli.methods.plan_search.start import FoundGroups
+from adaptershare_cli.methods.assembled.start import Parts
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.inputs import Extent, check_inputs, knows_segments, run_encoder, tokenizer_call
 from adaptershare_cli.model.source import locate_encoder
@@ -121,7 +121,7 @@ def test_every_method_trains_on_segments_that_its_encoder_does_not_know(
     if method_name == "sparse-sharing":
         options = {"rounds": 1, "round_epochs": 0.4}
     if method_name == "plan-search":
-        options = {"start": FoundGroups((tasks,), {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})}
+        options = {"start": Parts((tasks,), {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})}
     if METHODS[method_name].needs_plan:
         options["plan_history"] = given_plans(tasks)
     method, parts = build_method(folder, method_name, random_parts(tasks, 12), training, **options)

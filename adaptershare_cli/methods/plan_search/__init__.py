@@ -8,10 +8,10 @@ from adaptershare_cli.methods.spec import MethodSpec
 SPECS = (
     MethodSpec(
         name="plan-search",
-        package=__name__,
+        package="adaptershare_cli.methods.assembled",
         summary="train groups of tasks, and keep those that together do best on select rows",
         settings=PlanSearchSettings,
-        code_version=1,
+        code_version=2,
         start=f"{__name__}.start",
         tables=(f"{__name__}.tables:rounds", f"{__name__}.tables:groups"),
     ),

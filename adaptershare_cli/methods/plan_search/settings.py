@@ -23,7 +23,13 @@ class PlanSearchSettings(MethodSettings):
         1,
     )
     search_measure: Literal["probe", "logme", "knn", "none"] = option(
-        "probe", "The measure that says before any group is trained which tasks may help each other (none: nothing)."
+        "probe", "The measure that says before any group is trained which tasks may help each other (none: nothing).",
+        needs=("proposals", "predicted"),
+    )  # fmt: skip
+    proposals: Literal["predicted", "random"] = option(
+        "predicted",
+        "What is trained next: the groups of the plan that is predicted to be best, or (a baseline at the same cost) "
+        "those of random plans.",
     )
     search_value: Literal["points", "scaled"] = option(
         "points",

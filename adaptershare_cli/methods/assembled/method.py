@@ -1,12 +1,12 @@
-"""A run of `plan-search`: the groups as they were trained, put together under their plan. Nothing is trained again."""
+"""A run that is put together: adapters and heads as they were trained in groups. Nothing is trained again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from adaptershare_cli.methods.assembled.start import Parts
 from adaptershare_cli.methods.base import MethodContext
-from adaptershare_cli.methods.plan_search.start import FoundGroups
 from adaptershare_cli.methods.planned.method import PlannedMethod, tied_model
 from adaptershare_cli.methods.planned.settings import ObserveSettings
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -15,13 +15,13 @@ from adaptershare_cli.training.protocol import Phase
 
 def build(context: MethodContext) -> PlannedMethod:
     """The groups' adapters and heads under the plan that has these groups in every layer."""
-    found = context.start
-    assert isinstance(found, FoundGroups)
+    parts = context.start
+    assert isinstance(parts, Parts)
     context = replace(context, settings=ObserveSettings(observe=False))
-    context.records.update(found.records)
-    plan = SharingPlan(context.data.tasks, (found.groups,) * context.encoder.config.num_hidden_layers)
+    context.records.update(parts.records)
+    plan = SharingPlan(context.data.tasks, (parts.groups,) * context.encoder.config.num_hidden_layers)
     model = tied_model(context, plan)
-    for first, adapter in found.adapters.items():
+    for first, adapter in parts.adapters.items():
         model.bank.fill(first, adapter)
     return Assembled(context, plan, model=model)
 
