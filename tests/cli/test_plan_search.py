@@ -23,6 +23,7 @@ def searched(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = good(*share(workspace, *SEARCH))
     assert stages(made(result.stdout))[-1] == "train-share"
     assert "Groups that were trained, seed 0" in result.stdout
+    assert "chosen on one half of them and valued on the other" in " ".join(result.stdout.split())
     return workspace
 
 
@@ -40,7 +41,7 @@ def run_of(workspace: Path) -> Artefact:
 def trained(workspace: Path) -> dict[str, Artefact]:
     """Every group by its label, each task alone included."""
     found = (a for stage in ("train-single", "groups") for a in Workspace(workspace).artefacts(stage))
-    return {a.label: a for a in found if a.name != "by-knn"}  # the measure's values
+    return {a.label: a for a in found if a.name not in ("by-knn", "halves")}
 
 
 def groups_of(run: Artefact) -> pd.DataFrame:
@@ -63,6 +64,16 @@ def test_every_value_is_of_select_rows_and_the_best_plan_is_kept(searched: Path)
     assert sum(gains[group] for group in chosen) == pytest.approx(best)
     record = RunRecord.of(run)
     assert record.plan is not None and {tuple(group) for group in record.plan["layers"][0]} == chosen
+
+
+def test_halves_of_select_rows_make_the_whole(searched: Path) -> None:
+    """Accuracies of two halves of equal size: their mean is that of all, for trained groups and for tasks alone."""
+    table = groups_of(run_of(searched))
+    of_classes = table[table["task"] != "score"]
+    for whole, ends in (("value", ("first_value", "second_value")), ("alone", ("first_alone", "second_alone"))):
+        mean = sum(of_classes[end] for end in ends) / 2
+        assert of_classes[whole].to_numpy() == pytest.approx(mean.to_numpy())
+    assert (table["first_value"] != table["second_value"]).any()
 
 
 def test_the_run_is_its_groups(searched: Path) -> None:
@@ -91,7 +102,7 @@ def test_the_same_search_again_makes_nothing_and_a_smaller_one_finds_its_groups(
     again = good(*share(own, *SEARCH))
     assert made(again.stdout) == [] and len(kept(again.stdout)) > 3
     smaller = good(*share(own, *SEARCH, "--budget", "5"))
-    assert stages(made(smaller.stdout)) == ["train-share"]
+    assert [label.partition("-")[0] for label in made(smaller.stdout)] == ["groups/halves", "train"]  # nothing trained
 
 
 def test_groups_that_were_there_in_another_order_give_the_same_bytes(
@@ -107,6 +118,18 @@ def test_groups_that_were_there_in_another_order_give_the_same_bytes(
     good(*share(workspace, *SEARCH))
     there, expected = hashed(workspace), hashed(searched)
     assert {name: there[name] for name in expected} == expected
+
+
+def test_random_plans_at_the_same_cost(own: Path, share: Share) -> None:
+    good(*share(own, *SEARCH[:2], "--proposals", "random", "--budget", "9"))
+    run = next(a for a in Workspace(own).artefacts("train-share") if RunRecord.of(a).settings["proposals"] == "random")
+    table = groups_of(run)
+    assert {task for group in table["group"] for task in group} == {"first", "score", "second"}
+    assert sum(len(group) for group in set(table["group"])) <= 9
+    refused(
+        *share(own, *SEARCH[:2], "--proposals", "random", "--search-measure", "knn"),
+        says=("--search-measure", "--proposals predicted"),
+    )
 
 
 def test_too_small_a_budget(share: Share, tmp_path: Path) -> None:

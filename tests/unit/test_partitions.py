@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adaptershare_cli.statistics.partitions import (
+    any_partition,
     best_partition,
     mask_of,
     members_of,
@@ -97,3 +98,13 @@ def test_all_of_few_are_found_and_each_is_as_likely() -> None:
     drawn = [same_sizes([3, 1, 1, 1], generator, 1)[0] for _ in range(4000)]
     counts = np.unique(drawn, axis=0, return_counts=True)[1]
     assert len(counts) == 20 and counts.min() > 140 and counts.max() < 260
+
+
+def test_any_partition_is_each_as_often() -> None:
+    generator = np.random.default_rng(0)
+    drawn = [any_partition(4, generator) for _ in range(6000)]
+    for partition in drawn[:50]:
+        check(partition, 4)
+    counts = [drawn.count(partition) for partition in partitions(4)]
+    assert sum(counts) == 6000 and min(counts) > 320 and max(counts) < 490  # 400 each, sd 19
+    check(any_partition(40, generator), 40)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from adaptershare_cli.statistics import plan_search
 from adaptershare_cli.statistics.climb import climb
 from adaptershare_cli.statistics.partitions import best_partition, mask_of, members_of, partitions
-from adaptershare_cli.statistics.plan_search import RIDGE, START, Model, fit, scaled, search
+from adaptershare_cli.statistics.plan_search import (
+    RIDGE,
+    START,
+    Model,
+    best_trained,
+    fit,
+    scaled,
+    search,
+    without_optimism,
+)
 
 
 class World:
@@ -122,9 +131,49 @@ class TestSearch:
         gains = found.gains[0b011]
         assert (gains[1] / rms[1] + gains[0] / rms[0] > 0) == (found.partition[0] & 0b11 == 0b11)
 
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(2, 5), st.integers(0, 1000), st.integers(0, 60))
+    def test_laws_of_random_proposals(self, count: int, seed: int, budget: int):
+        world = World(count, seed, noise=0.01)
+        found = search(np.zeros((count, count)), world.train, budget, random=np.random.default_rng(seed))
+        spent = sum(mask.bit_count() for mask in world.trained)
+        assert spent <= max(0, budget - count) and len(set(world.trained)) == len(world.trained)
+        for step in found.rounds:  # a plan is trained whole, so that each is one of the random plans that count
+            assert all(mask.bit_count() == 1 or mask in found.gains for mask in step.partition)
+        assert found.value == best_trained(found.gains, np.ones(count))[1] >= 0
+
+    def test_a_good_measure_beats_random_plans_at_the_same_cost(self):
+        guided, blind = [], []
+        for seed in range(6):
+            world = World(6, seed)
+            guided.append(search(world.pairs, world.train, 18).value)
+            blind.append(search(world.pairs, World(6, seed).train, 18, random=np.random.default_rng(seed)).value)
+        assert np.mean(guided) > np.mean(blind)
+
     def test_the_same_answers_are_the_same_search(self):
         first, second = (search(np.zeros((5, 5)), World(5, 3).train, 22) for _ in range(2))
         assert first.partition == second.partition and first.rounds == second.rounds
+
+
+class TestOptimism:
+    def test_chosen_by_noise_is_worth_nothing_on_the_other_half(self):
+        on_those, apart = [], []
+        for seed in range(200):
+            random, masks = np.random.default_rng(seed), [m for m in range(1, 16) if m.bit_count() > 1]
+            halves = [{m: np.where([m >> t & 1 for t in range(4)], random.normal(size=4), np.nan) for m in masks}
+                      for _ in range(2)]  # fmt: skip
+            both = {mask: (halves[0][mask] + halves[1][mask]) / 2 for mask in masks}
+            on_those.append(best_trained(both, np.ones(4))[1])
+            apart.append(without_optimism(*halves, np.ones(4)))
+        assert np.mean(on_those) > 1 and abs(np.mean(apart)) < 4 * np.std(apart) / 200**0.5 < 0.6
+
+    def test_what_is_there_on_both_halves_stays(self):
+        gains = World(4, 3).train([0b0011, 0b1100, 0b0101, 0b1111])
+        assert without_optimism(gains, gains, np.ones(4)) == pytest.approx(best_trained(gains, np.ones(4))[1])
+
+    def test_all_alone_is_worth_nothing(self):
+        losses = {0b11: np.array([-1.0, -1.0])}
+        assert without_optimism(losses, losses, np.ones(2)) == 0
 
 
 class TestClimb:
