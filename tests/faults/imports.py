@@ -1,21 +1,24 @@
 """All that a command imports, for the process that the tests' processes are forked from."""
 
+import gc
 import importlib
 import os
+import pkgutil
 
 import matplotlib.pyplot  # noqa: F401
+import scipy.stats  # noqa: F401
+import sklearn.metrics  # noqa: F401
 import typer.main
 from typer.testing import CliRunner
 
-import adaptershare_cli.observe.head_importance
-import adaptershare_cli.statistics.kendall
-import adaptershare_cli.statistics.summary  # noqa: F401
+import adaptershare_cli
+import tests.cli.conftest
 import tests.faults.processes  # noqa: F401
 from adaptershare_cli.cli.app import app
-from adaptershare_cli.methods import METHODS
 
-for method in METHODS:
-    METHODS[method].build()
+for module in pkgutil.walk_packages(adaptershare_cli.__path__, "adaptershare_cli."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
 for command in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
     CliRunner().invoke(app, [command, "--help"])
 
@@ -34,3 +37,5 @@ def _import_encoder() -> None:
 _import_encoder()
 if "ADAPTERSHARE_ROUNDING" in os.environ:  # the tests run as on another processor
     importlib.import_module("tests.rounding")
+gc.collect()
+gc.freeze()  # a collection in a forked process would write into, and so copy, all of this
