@@ -267,6 +267,18 @@ CORRELATION = pa.schema(
     ]
 )
 
+# What plans are worth with seeds that chose nothing (`correlate --verdict`): a row a plan, seed and task.
+PLANS = pa.schema(
+    [
+        ("plan", pa.list_(pa.list_(pa.string()))),  # its groups, the same in all layers
+        # chosen | shared | private | same sizes | any sizes: why it was trained; the first two may be the chosen one
+        ("role", pa.string()),
+        ("seed", pa.int64()),
+        ("task", pa.string()),
+        ("value", pa.float64()),  # the main metric, the mean over the task's scored splits
+    ]
+)
+
 SCORES = pa.schema(
     [
         ("measure", pa.string()),

@@ -25,6 +25,7 @@ from adaptershare_cli.settings import (
     RuntimeSettings,
     SelectionSettings,
     StartSettings,
+    VerdictSettings,
     flag,
     joint_settings,
 )
@@ -207,6 +208,7 @@ def _refuse_data_options(values: Collection[str], where: str = "") -> None:
 @with_options(
     ("Measure", [spec.settings for spec in MEASURES.values()]),
     ("Selection", [SelectionSettings]),
+    ("Verdict", [VerdictSettings]),
     ("Runtime (by default as in the runs)", [RuntimeSettings]),
 )
 def correlate(
@@ -216,6 +218,7 @@ def correlate(
     against: a.Against = None,
     seeds: a.TruthSeeds = None,
     model: a.RunsModel = None,
+    verdict: a.Verdict = False,
     plot: a.Plot = False,
     plot_fitted: a.PlotFitted = False,
 ) -> Artefacts:
@@ -229,7 +232,14 @@ def correlate(
     Judge measures: [bold]adaptershare correlate --measure gradient,gradts,text --against transfer[/bold]
 
     Select tasks: [bold]adaptershare correlate --measure gradts --select trial --target mrpc[/bold]
+
+    Is a plan worth it? [bold]adaptershare correlate --verdict --run plan-search[/bold]
     """
+    if verdict:
+        return _verdict(call, run_spec, seeds, model)
+    call, _ = call.passing_over(OF_VERDICT, "a call without --verdict")
+    if given := OF_VERDICT & call.options.keys():
+        raise UserError(f"{flag(min(given))} belongs to --verdict", fix="Give --verdict too, or leave it out.")
     of_selection, of_runtime = ({item.name for item in fields(cls)} for cls in (SelectionSettings, RuntimeSettings))
     if "select" not in call.options:
         call, _ = call.passing_over(of_selection, "a call without --select")
@@ -254,6 +264,24 @@ def correlate(
         context, run_spec, names, options, plot or plot_fitted, chosen_seeds, model, runtime, against, selection,
         fitted=plot_fitted,
     )  # fmt: skip
+
+
+OF_VERDICT = {item.name for item in fields(VerdictSettings)}
+
+
+def _verdict(call: Call, run_spec: str | None, seeds: str | None, model: str | None) -> Artefacts:
+    """`correlate --verdict`: nothing is measured. Refuses the options of measures."""
+    of_runtime = {item.name for item in fields(RuntimeSettings)}
+    own = {"measure", "against", "plot", "plot_fitted", *(call.options.keys() - of_runtime - OF_VERDICT)}
+    call, passed = call.passing_over(own, "--verdict")
+    if wrong := sorted((own & (call.given | call.options.keys())) - {*passed}):
+        raise UserError(f"{flag(wrong[0])} has no effect beside --verdict", fix="Give them in two calls.")
+    runtime = {name: value for name, value in call.options.items() if name in of_runtime}
+    numbers = a.seed_list(0, seeds) if seeds is not None else None
+    settings, context = call.settings(VerdictSettings), call.context(runtime)
+    from adaptershare_cli.commands.verdict import judge_plans
+
+    return judge_plans(context, run_spec, settings, numbers, model, runtime)
 
 
 @command()

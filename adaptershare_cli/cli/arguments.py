@@ -123,6 +123,15 @@ RunsModel = Annotated[
         callback=paths.folder,
     ),
 ]
+Verdict = Annotated[
+    bool,
+    typer.Option(
+        "--verdict",
+        help="Judge the plans of the runs instead: with two fresh seeds (or --seeds), is a plan worth more than "
+        "sharing all, keeping apart, and random plans? What it will cost is said first.",
+    ),
+    BASIC,
+]
 Plot = Annotated[
     bool,
     typer.Option("--plot", help="Draw heat maps, sharing pictures and, with --against, scatter plots (PNG, SVG)."),

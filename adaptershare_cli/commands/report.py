@@ -17,7 +17,7 @@ from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.results import check_results
 from adaptershare_cli.store.artefact import digest, verify
-from adaptershare_cli.store.records import ReportRecord, StudyRecord
+from adaptershare_cli.store.records import ReportRecord, StudyRecord, VerdictRecord
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.comparison import result_rows
 
@@ -28,32 +28,45 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     """The report over the chosen runs (all of the workspace by default); damaged ones are told and left out."""
     faults: list[UserError] = []
     runs = select_runs(context.workspace, run_spec, check=check_results, passed_over=faults.append)
-    pictures = _pictures(context, runs, faults)
+    studies = _studies(context, runs, faults)
+    pictures = [study for study in studies if StudyRecord.of(study).plots]
+    verdicts = [study for study in studies if StudyRecord.of(study).kind == "verdict"]
     for fault in faults:
         context.reporter.fault(fault)
     request = {"runs": sorted(run.content for run in runs), "pictures": [digest(a.meta["files"]) for a in pictures]}
     left_out = [f"Left out: {fault.what}" for fault in faults]
     if left_out:
         request["left out"] = left_out
+    if verdicts:
+        request["verdicts"] = [study.content for study in verdicts]
+    said = [line for study in verdicts for line in _said(VerdictRecord.of(study))]
 
     def build(folder: Path) -> dict[str, Any]:
         rows = result_rows(runs)
         table = pa.Table.from_pylist(rows, schemas.RESULTS)
         write_parquet(table, folder / "results.parquet")
         groups = comparison_table(table.to_pandas())
-        notes = "".join(f"- {plain(note)}\n" for note in left_out)
+        notes = "".join(f"- {plain(note)}\n" for note in (*said, *left_out))
         (folder / "report.md").write_text(f"# {TITLE}\n\n{notes}{to_markdown(groups)}\n", encoding="utf-8")
-        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs", *left_out])
+        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs", *said, *left_out])
         (folder / "report.html").write_text(page, encoding="utf-8")
         record = ReportRecord(runs=[run.label for run in runs], pictures=[picture.label for picture in pictures])
         return {"info": record.to_json()}
 
-    artefact = ensure(context, "report", "report", request, build, [*runs, *pictures])
+    artefact = ensure(context, "report", "report", request, build, [*runs, *studies])
     for group in comparison_table(artefact.table("results.parquet").to_pandas()):
         context.reporter.table(to_rich(group))
         for note in group.notes:
             context.reporter.line(note)
+    for line in said:
+        context.reporter.line(line)
     return artefact
+
+
+def _said(verdict: VerdictRecord) -> list[str]:
+    """What a verdict says, the first line with the run that it is of."""
+    first, *others = verdict.words
+    return [f"Verdict on the plan of {', '.join(verdict.runs)}: {first}", *others]
 
 
 def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
@@ -70,16 +83,16 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
     return copies
 
 
-def _pictures(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:
-    """The correlations with pictures that were made from these runs alone; what is damaged is added to `faults`."""
+def _studies(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:
+    """The correlations with pictures, and the verdicts, of these runs alone; what is damaged is added to `faults`."""
     labels = {run.label for run in runs}
-    pictures = []
+    studies = []
     for artefact in context.workspace.artefacts("correlate", lambda path, error: faults.append(error)):
         try:
             study = StudyRecord.of(artefact)
-            if study.plots and set(study.runs) <= labels:
+            if (study.plots or study.kind == "verdict") and set(study.runs) <= labels:
                 verify(artefact)
-                pictures.append(artefact)
+                studies.append(artefact)
         except UserError as error:
             faults.append(error)
-    return pictures
+    return studies

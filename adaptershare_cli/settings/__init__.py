@@ -23,6 +23,7 @@ from adaptershare_cli.settings.training import (
     StartSettings,
     TrainingSettings,
 )
+from adaptershare_cli.settings.verdict import VerdictSettings
 
 __all__ = [
     "DownloadSettings",
@@ -31,6 +32,7 @@ __all__ = [
     "SelectionSettings",
     "StartSettings",
     "TrainingSettings",
+    "VerdictSettings",
     "check_settings",
     "check_value",
     "flag",

@@ -7,7 +7,7 @@ where it is None: it belongs to some artefacts only, or artefacts of earlier ver
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 from adaptershare_cli.store.artefact import META, Artefact, damaged
@@ -190,6 +190,29 @@ class SelectionRecord(StudyRecord):
     encoder: dict[str, str]
     cost: dict[str, Any]
     kind: str | None = "selection"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerdictRecord(StudyRecord):
+    """Of what a run's plan is worth; values are means over tasks and seeds, see `statistics.verdict`.
+
+    `differences`: how much more than `shared` and `private` (each left out where it is the plan itself), and what
+    sharing all is worth beside keeping apart (`both`): gain, interval, errors, and what it takes to tell it.
+    """
+
+    plan: list[list[str]]
+    answer: str
+    value: float
+    differences: dict[str, dict[str, Any]]
+    spread: dict[str, Any]
+    random: dict[str, Any]
+    best: dict[str, Any]
+    words: list[str] = field(default_factory=list)
+    kind: str | None = "verdict"
+
+    def with_words(self, words: list[str]) -> VerdictRecord:
+        """The same, said in words too."""
+        return replace(self, words=words)
 
 
 @dataclass(frozen=True, kw_only=True)

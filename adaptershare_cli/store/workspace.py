@@ -58,10 +58,10 @@ LOCK_GRACE = 0.3  # seconds: nobody is told to wait for a lock that is held this
 LOCKS = ".locks"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
-# Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores` and
-# `selection` are artefacts of correlate that are no measure.
+# Raised whenever the results of a stage change; a method or a measure has its own number in its registry. `scores`,
+# `selection` and `verdict` are artefacts of correlate that are no measure.
 CODE_VERSIONS = {"download": 2, "prepro": 4, "train-single": 3, "train-share": 3, "correlate": 2, "report": 5, TRUTH: 1,
-                 GROUPS: 1, "scores": 1, "selection": 2}  # fmt: skip
+                 GROUPS: 1, "scores": 1, "selection": 2, "verdict": 1}  # fmt: skip
 
 
 class Workspace:

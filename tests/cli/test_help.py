@@ -22,6 +22,7 @@ from adaptershare_cli.settings import (
     SelectionSettings,
     StartSettings,
     TrainingSettings,
+    VerdictSettings,
 )
 from adaptershare_cli.store.artefact import STAGES
 from tests.cli.conftest import ENVIRONMENT, call, good
@@ -38,7 +39,7 @@ SETTINGS = {
     "prepro": DATA,
     "train-single": [*TRAINING, StartSettings],
     "train-share": [*TRAINING, *(spec.settings for spec in METHODS.values())],
-    "correlate": [RuntimeSettings, SelectionSettings, *(spec.settings for spec in MEASURES.values())],
+    "correlate": [RuntimeSettings, SelectionSettings, VerdictSettings, *(spec.settings for spec in MEASURES.values())],
     "report": [],
 }
 
