@@ -1,5 +1,5 @@
 """Sessions: demo, tests, rounding, lint, unchanged, slow; measurements: bench, speed, minute, protocol, words, planted,
-negative-transfer, truth, measures, selection.
+negative-transfer, truth, plans, measures, selection.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -21,6 +21,17 @@ SUBNETS = (
     PRUNED,  # each task is trained five times alone before: more examples, see the tables
     PAID,
     (*PRUNED, "--multitask-warmup-epochs", "0"),
+)
+PLANS = (  # plan search, and what it must beat
+    ("plan-search",),
+    ("plan-search", "--proposals", "random"),
+    ("shared", "--no-observe"),
+    ("private", "--no-observe"),
+    ("adaptershare", "--check-every", "100"),
+    ("shared-then-private",),
+    ("by-type",),
+    ("merge",),
+    ("recon",),
 )
 DATA = os.environ.get("ADAPTERSHARE_DATA", "../shared/data")
 
@@ -240,6 +251,26 @@ def truth(session: nox.Session) -> None:
             options = ["--run", runs, "--measure", names, "--against", against, "--plot"]
             run(session, "adaptershare_cli", "correlate", *place, *options, *session.posargs)
     session.run(sys.executable, "tests/benchmarks/truth.py", "--workspace", "workspace/truth")
+
+
+@nox.session
+def plans(session: nox.Session) -> None:
+    """A day, in as many sittings as you like: plan search against what it must beat, on three suites, fresh seeds.
+
+    What is made is kept, so the session may be stopped at any time; started again it goes on. `nox -s plans -- truth
+    10` is one suite and one seed. Of each seed's plan the other seeds judge what it is worth.
+    """
+    install(session)
+    suites = [name for name in session.posargs if not name.isdigit()] or ["truth", "small", "dialogue"]
+    seeds = ",".join(name for name in session.posargs if name.isdigit()) or "10,11,12,13,14,15,16,17"
+    for suite in suites:
+        place = ["-w", f"workspace/plans-{suite}"]
+        common = ["--config", f"tests/benchmarks/{suite}.toml", "--from", DATA, *place, "--seeds", seeds]
+        common += ["--select-size", "500"]  # every choice goes by them
+        for options in PLANS:
+            run(session, "adaptershare_cli", "train-share", *common, "--method", *options)
+        table = ["--workspace", f"workspace/plans-{suite}", "--csv", "tests/benchmarks/results/plans.csv"]
+        session.run(sys.executable, "tests/benchmarks/plans.py", *table, "--verdicts", "40")
 
 
 @nox.session

@@ -216,6 +216,7 @@ GROUPS = pa.schema(
         ("second_alone", pa.float64()),
         ("second_value", pa.float64()),
         ("chosen", pa.bool_()),  # the group is one of the plan that was kept
+        ("layers", pa.string()),  # in which the group shares: all | lower | upper (half of them)
         ("run", pa.string()),  # label of the artefact
     ]
 )

@@ -172,8 +172,11 @@ class Preparation(Protocol):
         """A run of each task alone with so many updates; nothing that a task of the run is scored on is trained on."""
         ...
 
-    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int) -> PastRun:
-        """Some of the tasks under one adapter a layer, with the updates of each as in `train_alone`."""
+    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int, layers: str = "all") -> PastRun:
+        """Some of the tasks under one adapter a layer, with the updates of each as in `train_alone`.
+
+        `layers` are those in which they share it (`SharedSettings.shared_layers`).
+        """
         ...
 
     def relate(self, measure: str, alone: Mapping[str, PastRun], seed: int) -> Mapping[tuple[str, str], float]:

@@ -110,11 +110,16 @@ class PreparedTasks:
         ]
         return [StoredRun(job.result()) for job in pending]
 
-    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int) -> PastRun:
-        """Some of the tasks under one adapter a layer, within `limits`: an artefact of stage `groups`."""
+    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int, layers: str = "all") -> PastRun:
+        """Some of the tasks under one adapter a layer, within `limits`: an artefact of stage `groups`.
+
+        `layers` are those in which they share it.
+        """
         members = tuple(artefact for artefact in self.prepared if artefact.name in tasks)
+        name = group_name(tasks) + ("" if layers == "all" else f"-{layers}")
+        settings = SharedSettings(observe=False, shared_layers=layers)  # type: ignore[arg-type]
         job = Job(
-            GROUPS, group_name(tasks), "shared", SharedSettings(observe=False),
+            GROUPS, name, "shared", settings,
             replace(self.context.training, max_steps=sum(updates[task] for task in tasks)),
             self.context.runtime, self.context.encoder, members, seed, limits=self.limits,
         )  # fmt: skip

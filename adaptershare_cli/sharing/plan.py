@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,20 @@ class SharingPlan:
     def private(cls, tasks: Sequence[str], layers: int) -> SharingPlan:
         """Each task alone in each layer."""
         return cls(tuple(tasks), (tuple((task,) for task in tasks),) * layers)
+
+    @classmethod
+    def of_groups(cls, tasks: Sequence[str], layers: int, groups: Mapping[Group, str]) -> SharingPlan:
+        """These groups, each in `all` layers or in the `lower` or `upper` half; elsewhere its tasks are alone.
+
+        Of an odd number of layers the one in the middle is an upper one.
+        """
+        reach = {"all": range(layers), "lower": range(layers // 2), "upper": range(layers // 2, layers)}
+
+        def of_layer(number: int) -> tuple[Group, ...]:
+            whole = {group: number in reach[where] for group, where in groups.items()}
+            return tuple(part for g in groups for part in ([g] if whole[g] else [(task,) for task in g]))
+
+        return cls(tuple(tasks), tuple(map(of_layer, range(layers))))
 
     def group(self, layer: int, task: str) -> Group:
         """The group that holds `task` in `layer`."""

@@ -101,18 +101,18 @@ def best_trained(known: Gains, weights: np.ndarray) -> tuple[Partition, float]:
     return best, sum(map(values, best))
 
 
-def without_optimism(first: Gains, second: Gains, weights: np.ndarray) -> float:
+def without_optimism(ways: Sequence[tuple[Gains, Gains]], weights: np.ndarray) -> float:
     """What the best trained partition is worth on rows that did not choose it.
 
-    `first` and `second` are the gains on either half of the rows: chosen on one half, valued on the other, and the
-    mean of both ways. Half as many rows choose worse, so it is rather a little too low.
+    `ways` are the gains on rows that choose and on rows that value the choice: one half and the other, both ways; the
+    answer is the mean over them. Half as many rows choose worse, so it is rather a little too low.
     """
 
     def value(chosen: Gains, valued: Gains) -> float:
         groups = [mask for mask in best_trained(chosen, weights)[0] if mask in valued]  # alone: no gain
         return float(sum(np.nansum(valued[mask] * weights) for mask in groups))
 
-    return (value(first, second) + value(second, first)) / 2
+    return sum(value(chosen, valued) for chosen, valued in ways) / len(ways)
 
 
 def gain_weights(known: Gains, count: int, scale: bool) -> np.ndarray:

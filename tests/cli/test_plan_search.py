@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
+from adaptershare_cli.methods.plan_search import start
+from adaptershare_cli.statistics.partitions import sorted_partition
+from adaptershare_cli.statistics.plan_search import Found, search
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Artefact, Workspace
 from tests.cli.conftest import Share, call, good, hashed, interrupt_at, kept, made, refused, stages
@@ -118,6 +123,35 @@ def test_groups_that_were_there_in_another_order_give_the_same_bytes(
     good(*share(workspace, *SEARCH))
     there, expected = hashed(workspace), hashed(searched)
     assert {name: there[name] for name in expected} == expected
+
+
+def test_sharing_in_half_of_the_layers(own: Path, share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group of the plan that was found is kept as it does best, and the run is what was kept."""
+
+    def with_a_pair(*arguments: Any, **options: Any) -> Found:
+        """The search; but where all are best alone, a pair that it tried is taken."""
+        found = search(*arguments, **options)
+        pair = next(mask for mask in found.gains if mask.bit_count() == 2)
+        return replace(found, partition=sorted_partition([pair, 0b111 ^ pair]))
+
+    monkeypatch.setattr(start, "search", with_a_pair)
+    good(*share(own, *SEARCH, "--layers", "halves"))
+    run = next(a for a in Workspace(own).artefacts("train-share") if RunRecord.of(a).settings["layers"] == "halves")
+    table, record = groups_of(run), RunRecord.of(run)
+    expected = set(table[table["chosen"]]["group"])
+    gains = table.assign(gain=table["value"] - table["alone"]).groupby(["group", "layers"])["gain"].sum()
+    (shared,) = (group for group in expected if len(group) > 1)
+    assert set(gains[shared].index) == {"all", "lower", "upper"}
+    (kept_in,) = set(table[table["chosen"] & (table["group"] == shared)]["layers"])
+    assert gains[shared][kept_in] == gains[shared].max()
+    depth = len(record.plan["layers"])  # type: ignore[index]
+    reach = {"all": range(depth), "lower": range(depth // 2), "upper": range(depth // 2, depth)}
+    for layer, groups in enumerate(record.plan["layers"]):  # type: ignore[index]
+        assert (list(shared) in groups) == (layer in reach[kept_in])
+    label = table[(table["layers"] == "upper")]["run"].iloc[0]
+    upper = next(a for a in Workspace(own).artefacts("groups") if a.label == label)
+    plan = RunRecord.of(upper).plan["layers"]  # type: ignore[index]
+    assert [len(groups) for groups in plan] == [len(shared)] * (depth // 2) + [1] * (depth - depth // 2)
 
 
 def test_random_plans_at_the_same_cost(own: Path, share: Share) -> None:

@@ -121,7 +121,9 @@ def test_every_method_trains_on_segments_that_its_encoder_does_not_know(
     if method_name == "sparse-sharing":
         options = {"rounds": 1, "round_epochs": 0.4}
     if method_name == "plan-search":
-        options = {"start": Parts((tasks,), {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})}
+        options = {
+            "start": Parts({tuple(tasks): "all"}, {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})
+        }
     if METHODS[method_name].needs_plan:
         options["plan_history"] = given_plans(tasks)
     method, parts = build_method(folder, method_name, random_parts(tasks, 12), training, **options)

@@ -184,3 +184,12 @@ def test_layers_and_seeds_draw_differently() -> None:
     found = {permuted(((0, plan),), seed)[0][1] for seed in range(5)}
     assert len(found) == 5
     assert len(set(permuted(((0, plan),), 0)[0][1].layers)) > 1
+
+
+def test_groups_in_half_of_the_layers():
+    groups = {("a", "c"): "upper", ("b",): "all"}
+    apart, together = (("a",), ("b",), ("c",)), (("a", "c"), ("b",))
+    assert SharingPlan.of_groups("abc", 5, groups).layers == (apart, apart, together, together, together)
+    assert SharingPlan.of_groups("abc", 2, {**groups, ("a", "c"): "lower"}).layers == (together, apart)
+    assert SharingPlan.of_groups("abc", 3, {tuple("abc"): "all"}) == SharingPlan.shared("abc", 3)
+    assert SharingPlan.of_groups("abc", 1, {tuple("abc"): "lower"}) == SharingPlan.private("abc", 1)

@@ -164,16 +164,16 @@ class TestOptimism:
                       for _ in range(2)]  # fmt: skip
             both = {mask: (halves[0][mask] + halves[1][mask]) / 2 for mask in masks}
             on_those.append(best_trained(both, np.ones(4))[1])
-            apart.append(without_optimism(*halves, np.ones(4)))
+            apart.append(without_optimism([(halves[0], halves[1]), (halves[1], halves[0])], np.ones(4)))
         assert np.mean(on_those) > 1 and abs(np.mean(apart)) < 4 * np.std(apart) / 200**0.5 < 0.6
 
     def test_what_is_there_on_both_halves_stays(self):
         gains = World(4, 3).train([0b0011, 0b1100, 0b0101, 0b1111])
-        assert without_optimism(gains, gains, np.ones(4)) == pytest.approx(best_trained(gains, np.ones(4))[1])
+        assert without_optimism([(gains, gains)], np.ones(4)) == pytest.approx(best_trained(gains, np.ones(4))[1])
 
     def test_all_alone_is_worth_nothing(self):
         losses = {0b11: np.array([-1.0, -1.0])}
-        assert without_optimism(losses, losses, np.ones(2)) == 0
+        assert without_optimism([(losses, losses)], np.ones(2)) == 0
 
 
 class TestClimb:

@@ -21,6 +21,7 @@ class TrainedGroups:
         counts = task_updates(sizes, training, total_steps(sizes, training))
         self.updates = {task: max(1, count) for task, count in counts.items()}
         self.runs: dict[tuple[str, ...], PastRun] = {}
+        self.halves: dict[tuple[tuple[str, ...], str], PastRun] = {}
 
     def alone(self) -> list[PastRun]:
         """Each task alone, in order."""
@@ -37,6 +38,13 @@ class TrainedGroups:
         if key not in self.runs:
             self.runs[key] = self.preparation.train_group(key, self.updates, self.seed)
         return self.runs[key]
+
+    def sharing_half(self, group: Sequence[str], layers: str) -> PastRun:
+        """The training of a group that shares in the `lower` or `upper` half of the layers only."""
+        key = tuple(task for task in self.tasks if task in group), layers
+        if key not in self.halves:
+            self.halves[key] = self.preparation.train_group(key[0], self.updates, self.seed, layers)
+        return self.halves[key]
 
 
 def select_scores(run: PastRun) -> dict[str, float]:

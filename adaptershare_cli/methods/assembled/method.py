@@ -14,15 +14,15 @@ from adaptershare_cli.training.protocol import Phase
 
 
 def build(context: MethodContext) -> PlannedMethod:
-    """The groups' adapters and heads under the plan that has these groups in every layer."""
+    """The groups' adapters and heads under the plan that has these groups in the layers in which they share."""
     parts = context.start
     assert isinstance(parts, Parts)
     context = replace(context, settings=ObserveSettings(observe=False))
     context.records.update(parts.records)
-    plan = SharingPlan(context.data.tasks, (parts.groups,) * context.encoder.config.num_hidden_layers)
+    plan = SharingPlan.of_groups(context.data.tasks, context.encoder.config.num_hidden_layers, parts.groups)
     model = tied_model(context, plan)
-    for first, adapter in parts.adapters.items():
-        model.bank.fill(first, adapter)
+    for task, adapter in parts.adapters.items():
+        model.bank.fill(task, adapter)
     return Assembled(context, plan, model=model)
 
 

@@ -22,19 +22,26 @@ Group = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Parts:
-    """What the method gets: the groups, the adapter of each group by its first task, and rows of the run's tables."""
+    """What the method gets: the groups with the layers in which each shares, adapters, and rows of the run's tables.
 
-    groups: tuple[Group, ...]
+    Of a group that shares in all layers the adapter of its first task is there, of others that of every task.
+    """
+
+    groups: Mapping[Group, str]
     adapters: Mapping[str, Mapping[str, torch.Tensor]]
     records: Records
 
 
 @dataclass(frozen=True, kw_only=True)
 class AssembledStart(Start):
-    """The groups, each with the run whose adapter and heads its tasks take, and rows of the run's tables."""
+    """The groups, each with the run whose adapter and heads its tasks take, and rows of the run's tables.
+
+    `layers`: in which half of the layers a group shares, of those that do not in all.
+    """
 
     of_groups: Mapping[Group, PastRun]
     records: Records
+    layers: Mapping[Group, str]
 
     def read(self, encoder: PreTrainedModel, infos: Mapping[str, TaskInfo], training: TrainingSettings) -> Beginning:
         """The adapter of each group, and each task's head."""
@@ -45,20 +52,28 @@ class AssembledStart(Start):
         adapters: dict[str, Mapping[str, torch.Tensor]] = {}
         for group, run in self.of_groups.items():
             folders = {task: run.folder / "tasks" / task for task in group}
-            adapters[group[0]] = read_adapter(folders[group[0]], encoder, kind)
+            for task in group if group in self.layers else group[:1]:
+                adapters[task] = read_adapter(folders[task], encoder, kind)
             heads |= {task: read_head(folder, infos[task], training.pooling) for task, folder in folders.items()}
-        return Beginning(StartWeights(heads=heads), Parts(tuple(self.of_groups), adapters, self.records))
+        groups = {group: self.layers.get(group, "all") for group in self.of_groups}
+        return Beginning(StartWeights(heads=heads), Parts(groups, adapters, self.records))
 
 
 def assemble(
-    tasks: Sequence[str], of_groups: Mapping[Group, PastRun], runs: Sequence[PastRun], records: Records | None = None
+    tasks: Sequence[str],
+    of_groups: Mapping[Group, PastRun],
+    runs: Sequence[PastRun],
+    records: Records | None = None,
+    layers: Mapping[Group, str] | None = None,
 ) -> AssembledStart:
-    """The start of a run that takes `of_groups` from what was trained; `runs` are all trainings that were made for it.
+    """The start of a run that takes `of_groups` from what was trained.
 
-    Rows and seconds of all of them count as the run's own.
+    `layers` names the half of the layers in which a group shares, if not in all. `runs` are all trainings that were
+    made for the run: their rows and seconds count as its own.
     """
+    halves = {"layers": [layers.get(group, "all") for group in of_groups]} if layers else {}
     return AssembledStart(
-        request={"origin": [run.content for run in runs], "groups": [list(group) for group in of_groups]},
+        request={"origin": [run.content for run in runs], "groups": [list(group) for group in of_groups], **halves},
         runs=tuple(runs),
         info={"task_trainings": task_trainings(runs)},
         examples={task: sum(run.record.examples.get(task, 0) for run in runs) for task in tasks},
@@ -66,6 +81,7 @@ def assemble(
         updates=dict.fromkeys(tasks, 0),
         of_groups=of_groups,
         records=records or {},
+        layers=layers or {},
     )
 
 

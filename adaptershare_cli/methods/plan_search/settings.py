@@ -31,6 +31,11 @@ class PlanSearchSettings(MethodSettings):
         "What is trained next: the groups of the plan that is predicted to be best, or (a baseline at the same cost) "
         "those of random plans.",
     )
+    layers: Literal["all", "halves"] = option(
+        "all",
+        "halves: once the groups are found, try for each to share in the lower or the upper half of the layers only. "
+        "That is two more trainings of each of its tasks, beyond the budget.",
+    )
     search_value: Literal["points", "scaled"] = option(
         "points",
         "What is to be as high as possible: the mean of the tasks' main metrics, or of their gains over being alone, "

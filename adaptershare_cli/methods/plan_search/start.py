@@ -22,7 +22,9 @@ from adaptershare_cli.statistics.plan_search import Found, Gains, gain_weights, 
 from adaptershare_cli.training.protocol import Records
 
 TIMES = 3  # the default budget, in trainings of each task alone
-Halves = Mapping[int, Mapping[str, tuple[float, float]]]  # by a group's mask: each task's metric on either half
+Tried = tuple[int, str]  # a group's mask, and the layers in which it shares
+Halves = Mapping[Tried, Mapping[str, tuple[float, float]]]  # each task's metric on either half of its select rows
+IN_HALF = {"all": "", "lower": " (lower layers)", "upper": " (upper layers)"}
 
 
 def begin(settings: PlanSearchSettings, ask: Ask) -> Begin:
@@ -46,10 +48,13 @@ class _Search:
     ) -> None:
         self.settings, self.ask, self.preparation, self.seed, self.tasks = settings, ask, preparation, seed, tasks
         self.groups = TrainedGroups(preparation, ask.training, tasks, seed)
-        self.runs: dict[int, PastRun] = {1 << number: run for number, run in enumerate(self.groups.alone())}
-        self.scores = {mask: select_scores(run) for mask, run in self.runs.items()}
-        self.alone = np.array([self.scores[1 << number][task] for number, task in enumerate(tasks)])
+        # By the group's mask, and the layers in which it shares.
+        self.tried: dict[Tried, PastRun] = {(1 << number, "all"): run for number, run in enumerate(self.groups.alone())}
+        self.alone = np.array(
+            [select_scores(self.tried[1 << number, "all"])[task] for number, task in enumerate(tasks)]
+        )
         self.scale = settings.search_value == "scaled"
+        self.gains: dict[int, np.ndarray] = {}
 
     def run(self, budget: int) -> AssembledStart:
         """Search, and give the groups that were found."""
@@ -57,11 +62,24 @@ class _Search:
         if self.settings.proposals == "random":
             random = np.random.default_rng(derive_seed(self.seed, "plan-search", *self.tasks))
         found = search(self._measure(), self._train, budget, self.scale, random)
-        found_groups = {self._group(mask): self.runs[mask] for mask in found.partition}
-        halves = dict(zip(self.runs, self.preparation.halves([*self.runs.values()], self.seed), strict=True))
-        runs = [*self.runs.values()]
-        self._tell(found, halves, task_trainings(runs))
-        return assemble(self.tasks, found_groups, runs, self._records(found, halves))
+        chosen = {mask: self._best_layers(mask) for mask in found.partition}
+        runs = [*self.tried.values()]
+        halves = dict(zip(self.tried, self.preparation.halves(runs, self.seed), strict=True))
+        self._tell(chosen, halves, task_trainings(runs))
+        of_groups = {self._group(mask): self.tried[mask, where] for mask, where in chosen.items()}
+        layers = {self._group(mask): where for mask, where in chosen.items() if where != "all"}
+        return assemble(self.tasks, of_groups, runs, self._records(found, chosen, halves), layers)
+
+    def _best_layers(self, mask: int) -> str:
+        """In which layers a group of the plan shares: with `--layers halves` where its tasks gain most."""
+        if self.settings.layers == "all" or mask.bit_count() == 1:
+            return "all"
+        group, weights = self._group(mask), gain_weights(self.gains, len(self.tasks), self.scale)
+        found = {"all": self.gains[mask]}
+        for half in ("lower", "upper"):
+            run = self.tried[mask, half] = self.groups.sharing_half(group, half)
+            found[half] = self._gain(run)
+        return max(found, key=lambda where: float(np.nansum(found[where] * weights)))  # of equal ones all
 
     def _group(self, mask: int) -> Group:
         return tuple(self.tasks[number] for number in members_of(mask))
@@ -72,45 +90,54 @@ class _Search:
         values = np.zeros((count, count))
         if name == "none" or self.settings.proposals == "random":
             return values
-        alone = {task: self.runs[1 << number] for number, task in enumerate(self.tasks)}
+        alone = {task: self.tried[1 << number, "all"] for number, task in enumerate(self.tasks)}
         for (source, target), value in self.preparation.relate(name, alone, self.seed).items():
             values[self.tasks.index(source), self.tasks.index(target)] = value
         return values
 
     def _train(self, masks: Sequence[int]) -> Gains:
         """The gains in groups, on select rows."""
-        gains = {}
         for mask in masks:
-            run = self.runs[mask] = self.groups.of(self._group(mask))
-            scores = self.scores[mask] = select_scores(run)
-            gains[mask] = np.array([scores.get(task, np.nan) for task in self.tasks]) - self.alone
-        return gains
+            run = self.tried[mask, "all"] = self.groups.of(self._group(mask))
+            self.gains[mask] = self._gain(run)
+        return {mask: self.gains[mask] for mask in masks}
 
-    def _tell(self, found: Found, halves: Halves, spent: int) -> None:
+    def _gain(self, run: PastRun) -> np.ndarray:
+        """What each task gains in a run over being alone (T,); NaN for tasks that are not in it."""
+        scores = select_scores(run)
+        return np.array([scores.get(task, np.nan) for task in self.tasks]) - self.alone
+
+    def _tell(self, chosen: Mapping[int, str], halves: Halves, spent: int) -> None:
         """Say what was chosen, what that is worth on the rows that chose it, and on rows that did not."""
-        weights = gain_weights(found.gains, len(self.tasks), self.scale)
-        apart = without_optimism(self._half_gains(halves, 0), self._half_gains(halves, 1), weights)
-        plain = sum(np.nansum(found.gains[mask]) for mask in found.partition if mask in found.gains)
-        unit = "of scaled gain" if self.scale else "points"
-        factor = (1 if self.scale else 100) / len(self.tasks)
+        weights = gain_weights(self.gains, len(self.tasks), self.scale)
+        apart = without_optimism([self._choice_by(halves, 0), self._choice_by(halves, 1)], weights)
+        gains = [self._gain(self.tried[mask, where]) for mask, where in chosen.items()]
+        plain = sum(float(np.nansum(gain)) for gain in gains)
+        words = [f"{' '.join(self._group(mask))}{IN_HALF[where]}" for mask, where in chosen.items()]
+        unit, factor = ("of scaled gain", 1) if self.scale else ("points", 100)
         self.ask.say(
-            f"plan-search seed {self.seed}: {' | '.join(' '.join(self._group(mask)) for mask in found.partition)} "
+            f"plan-search seed {self.seed}: {' | '.join(words)} "
             f"({100 * plain / len(self.tasks):+.1f} points a task over each alone, on the select rows that chose it; "
-            f"chosen on one half of them and valued on the other: {factor * apart:+.1f} {unit}; {spent} task trainings)"
+            f"chosen on one half of them and valued on the other: {factor * apart / len(self.tasks):+.1f} {unit}; "
+            f"{spent} task trainings)"
         )
 
-    def _half_gains(self, halves: Halves, half: int) -> Gains:
-        """The gains in groups on one half of the select rows."""
-        found = {}
-        for mask, scores in halves.items():
-            if mask.bit_count() > 1:
-                found[mask] = np.full(len(self.tasks), np.nan)
-                for number in members_of(mask):
-                    task = self.tasks[number]
-                    found[mask][number] = scores[task][half] - halves[1 << number][task][half]
-        return found
+    def _choice_by(self, halves: Halves, half: int) -> tuple[Gains, Gains]:
+        """The gains in groups on one half of the select rows, and on the other; in the layers that suit the first."""
+        weights = gain_weights(self.gains, len(self.tasks), self.scale)
+        best: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for (mask, _), scores in halves.items():
+            found = np.full((2, len(self.tasks)), np.nan)
+            for number in members_of(mask):
+                task = self.tasks[number]
+                found[:, number] = np.subtract(scores[task], halves[1 << number, "all"][task])
+            ours, theirs = found[half], found[1 - half]
+            known = best.get(mask)
+            if mask.bit_count() > 1 and (known is None or np.nansum((ours - known[0]) * weights) > 0):
+                best[mask] = ours, theirs
+        return {mask: pair[0] for mask, pair in best.items()}, {mask: pair[1] for mask, pair in best.items()}
 
-    def _records(self, found: Found, halves: Halves) -> Records:
+    def _records(self, found: Found, chosen: Mapping[int, str], halves: Halves) -> Records:
         """Rows of `schemas.SEARCH` and `schemas.GROUPS`."""
         rounds: list[dict[str, Any]] = [
             {
@@ -123,14 +150,18 @@ class _Search:
             for number, step in enumerate(found.rounds, 1)
         ]
         values = []
-        for mask, run in self.runs.items():
+        for (mask, where), run in self.tried.items():
+            scores = select_scores(run)
             for number in members_of(mask):
                 task = self.tasks[number]
-                (first, second), (first_alone, second_alone) = halves[mask][task], halves[1 << number][task]
+                (first, second), (first_alone, second_alone) = (
+                    halves[mask, where][task],
+                    halves[1 << number, "all"][task],
+                )
                 values.append(
                     {"group": list(self._group(mask)), "task": task, "alone": float(self.alone[number]),
-                     "value": self.scores[mask][task], "first_alone": first_alone, "first_value": first,
-                     "second_alone": second_alone, "second_value": second,
-                     "chosen": mask in found.partition, "run": run.label}
+                     "value": scores[task], "first_alone": first_alone, "first_value": first,
+                     "second_alone": second_alone, "second_value": second, "layers": where,
+                     "chosen": chosen.get(mask) == where, "run": run.label}
                 )  # fmt: skip
         return {"search": rounds, "groups": values}

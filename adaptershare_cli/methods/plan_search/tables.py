@@ -21,22 +21,23 @@ def rounds(run: PastRun, title: str) -> Iterator[Table]:
 
 def groups(run: PastRun, title: str) -> Iterator[Table]:
     """What each group of two or more brought its tasks on select rows, the best first."""
-    gains: dict[tuple[str, ...], list[float]] = {}
+    gains: dict[tuple[tuple[str, ...], str], list[float]] = {}
     chosen = set()
     for row in run.table("groups").to_pylist():
-        group = tuple(row["group"])
-        gains.setdefault(group, []).append(row["value"] - row["alone"])
+        tried = tuple(row["group"]), row["layers"]
+        gains.setdefault(tried, []).append(row["value"] - row["alone"])
         if row["chosen"]:
-            chosen.add(group)
+            chosen.add(tried)
     table = Table(title=f"Groups that were trained, {title} (points over alone, on select rows)")
     table.add_column("group")
     table.add_column("gain of each task", justify="right")
     table.add_column("sum", justify="right")
-    for group, found in sorted(gains.items(), key=lambda item: -sum(item[1])):
+    for (group, layers), found in sorted(gains.items(), key=lambda item: -sum(item[1])):
         if len(group) > 1:
-            mark = "* " if group in chosen else "  "
+            mark = "* " if (group, layers) in chosen else "  "
+            where = "" if layers == "all" else f" ({layers} layers)"
             each = ", ".join(f"{100 * gain:+.1f}" for gain in found)
-            table.add_row(mark + " ".join(group), each, f"{100 * sum(found):+.1f}")
+            table.add_row(mark + " ".join(group) + where, each, f"{100 * sum(found):+.1f}")
     yield table
 
 
