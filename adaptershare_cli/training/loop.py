@@ -99,7 +99,7 @@ class Trainer:
                 self._phase(phase, resume)
                 phase.end(self._keep(phase))
                 resume = None
-        self._final_scores()
+        self._final_scores(phases[-1])
 
     def _keep(self, phase: Phase) -> int:
         """End a phase with its best step, if that was asked for, or its last; returns that step."""
@@ -217,15 +217,22 @@ class Trainer:
             self.best = Best(step, average, {name: t.clone() for name, t in tensors.items()}, meta)
         self.seconds["scoring"] += time.perf_counter() - started
 
-    def _final_scores(self) -> None:
-        """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions."""
+    def _final_scores(self, last: Phase) -> None:
+        """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions.
+
+        Select rows are not run again where the phase that was `last` has scored these very weights, in fp32.
+        """
         started = time.perf_counter()
         self.method.eval_mode()
         for task, parts in self.parts.items():
             if task not in self.judged:
                 continue
             info = self.context.data.infos[task]
-            for split, rows in {**({"select": parts.select} if self.score_select else {}), **parts.scored}.items():
+            known = self._select_scores_of(last, task)
+            if known:
+                self._record(task, "select", "final", self.kept[task], known, parts.select.examples, final=True)
+            again = {"select": parts.select} if self.score_select and not known else {}
+            for split, rows in {**again, **parts.scored}.items():
                 self.hooks.progress(Progress("score", task=task, text=split, rows=len(rows)))
                 outputs = self._predict(task, rows, self._interruptible_logits)
                 scores = score(info, outputs, rows)
@@ -234,6 +241,17 @@ class Trainer:
                     table = self.records.setdefault(KINDS[info.kind].predictions_table, [])
                     table.extend(prediction_rows(info, split, rows, outputs))
         self.seconds["scoring"] += time.perf_counter() - started
+
+    def _select_scores_of(self, phase: Phase, task: str) -> dict[str, float | None]:
+        """What `task` had on select rows at the step of the phase that was kept, if that was computed in fp32."""
+        if self.precision != "fp32":
+            return {}
+        return {
+            row["metric"]: row["value"]
+            for row in self.records["metrics"]
+            if row["split"] == "select" and row["task"] == task
+            and row["phase"] == phase.name and row["step"] == self.kept[task]
+        }  # fmt: skip
 
     def _interruptible_logits(self, batch: Batch) -> torch.Tensor:
         if self.hooks.stop():

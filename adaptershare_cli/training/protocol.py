@@ -28,6 +28,7 @@ class Phase:
     `subnet(task)` are the entries of some parameters (boolean, of their shapes) that alone an update on a task moves.
     `begin` is called before the first update, but not where a checkpoint goes on, and `end` with the step that was
     kept: the best one on select rows if the settings ask for it, or the phase itself (`keep_best`), or else the last.
+    The `end` of a method's last phase changes no weights, as what is exported has been scored by then.
     """
 
     name: str

@@ -20,8 +20,9 @@ from adaptershare_cli.errors import RunError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
+from adaptershare_cli.training import loop
 from adaptershare_cli.training.checkpoint import CheckpointTimer
-from adaptershare_cli.training.evaluation import predict
+from adaptershare_cli.training.evaluation import predict, score
 from adaptershare_cli.training.loop import Hooks, Trainer
 from adaptershare_cli.training.optimizer import Optimizer
 from adaptershare_cli.training.schedule import task_order, task_shares, total_steps
@@ -341,3 +342,27 @@ def test_predictions_stand_in_the_order_of_the_rows(encoder: Path) -> None:
         else:
             assert [float(row["label"]) for row in found] == rows.answers.labels.tolist()
             assert np.allclose([float(row["prediction"]) for row in found], 2.5 + 2.5 * alone[:, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_select_rows_are_run_once_for_the_weights_that_are_exported(
+    encoder: Path, best: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was scored at the step that is kept stands as the final score, and is what the exported weights give."""
+    counted: Counter[int] = Counter()
+
+    def counting(logits, task, rows, *rest):
+        counted[id(rows)] += 1
+        return predict(logits, task, rows, *rest)
+
+    monkeypatch.setattr(loop, "predict", counting)
+    parts = random_parts()
+    run = train(encoder, "shared", replace(SETTINGS, eval_steps=6, load_best_model_at_end=best), parts=parts)
+    for task, part in parts.items():
+        assert counted[id(part.select)] == 3
+        rows = [row for row in run.records["metrics"] if row["task"] == task and row["split"] == "select"]
+        final = {row["metric"]: row["value"] for row in rows if row["final"]}
+        run.method.eval_mode()
+        size = SETTINGS.per_device_eval_batch_size
+        outputs = predict(run.method.logits, task, part.select, outputs_of(INFOS[task]), size, 0)
+        assert final == score(INFOS[task], outputs, part.select)
