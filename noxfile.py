@@ -242,7 +242,7 @@ def truth(session: nox.Session) -> None:
     common = ["--config", "tests/benchmarks/truth.toml", "--from", DATA, *place]
     run(session, "adaptershare_cli", "train-share", *common, "--method", "shared", "--lookahead-every", "100")
     run(session, "adaptershare_cli", "train-share", *common)
-    of_run = "gradient,gradient-directed,lookahead"  # of the shared run itself
+    of_run = "gradient,gradient-directed,lookahead,grad-tag"  # of the shared run itself
     of_single = "gradts,gradts-instance,adapter-weights,fisher,adapter-size,probe,logme,knn,h-score,transrate"
     of_tasks = "text,random,size,few-labels,text-pairs"  # of what was prepared, without any training
     cheap = f"{of_run},{of_single},{of_tasks},popularity"

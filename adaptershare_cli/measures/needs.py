@@ -54,7 +54,11 @@ class Subject(Protocol):
 
     @property
     def heldout(self) -> Mapping[str, int]:
-        """Held-out rows of each task at the runs' checks."""
+        """How many held-out rows of each task the runs' checks looked at."""
+
+    @property
+    def heldout_rows(self) -> Mapping[str, Rows]:
+        """Held-out rows of each task."""
 
     @property
     def infos(self) -> Mapping[str, TaskInfo]:
@@ -206,6 +210,57 @@ class SingleTaskModels(Need):
             subject.rows_key() | subject.encoder_key(),
             lambda: TunedModels(tuned, lambda seed: subject.model(seed, {}), subject.train_rows, subject.pad_token),
             lambda: subject.trainings_cost(wanted, scoring=False),
+        )
+
+
+@dataclass(frozen=True)
+class SharedModels:
+    """Models of runs in which all tasks share their adapters, and the train and held-out rows of each task.
+
+    `model(seed)` is the encoder with the adapters and heads of the run of that seed, one of `seeds`.
+    """
+
+    model: Callable[[int], MultiTaskModel]
+    seeds: Sequence[int]
+    rows: Mapping[str, Rows]
+    heldout: Mapping[str, Rows]
+    pad_token: int = 0
+
+
+@dataclass(frozen=True)
+class JointModels(Need):
+    """What the runs learnt, where all tasks share one adapter in every layer; measures get `SharedModels`."""
+
+    reads_runs: ClassVar[bool] = True
+    runs_encoder: ClassVar[bool] = True
+
+    def find(self, subject: Subject, settings: Any) -> Supply:
+        """The runs. Raises UserError for one in which not all tasks shared one adapter a layer, all the time."""
+        runs = subject.runs
+        for run in runs.values():
+            plan = subject.table(run, "sharing")
+            if plan.empty or plan["group"].any():  # groups of a layer are numbered from 0
+                raise UserError(
+                    f"{subject.label(run)} has no adapter in every layer that all tasks share",
+                    where="--run",
+                    fix="Name a run of --method shared.",
+                )
+
+        def model(seed: int) -> MultiTaskModel:
+            return subject.model(seed, dict.fromkeys(subject.tasks, runs[seed]))
+
+        def training_cost() -> Cost:
+            passed = sum(map(subject.examples, runs.values()))
+            return Cost(passed, passed)
+
+        def read() -> SharedModels:
+            return SharedModels(model, list(runs), subject.train_rows, subject.heldout_rows, subject.pad_token)
+
+        return Supply(
+            list(runs.values()),
+            subject.rows_key() | subject.encoder_key(),
+            read,
+            training_cost,
         )
 
 

@@ -35,4 +35,9 @@ class TunedSettings(SeededMeasureSettings):
 
 def samples() -> Any:
     """The field of measures that pass over train rows."""
-    return option(1000, "Of measures that pass over train rows: at most so many a task, drawn at random.", 1)
+    return option(
+        1000,
+        "Of measures that pass over train rows: at most so many a task, drawn at random (of feature transfer 500, of "
+        "grad-tag 200).",
+        1,
+    )

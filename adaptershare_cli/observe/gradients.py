@@ -33,7 +33,7 @@ Chunk = list[tuple[int, np.ndarray]]  # per task that stands in it (its number) 
 
 
 @dataclass
-class _Part:
+class Part:
     """The same part of the adapters of all tasks: how rows' gradients follow for each task, and what was seen last."""
 
     layer: int
@@ -129,9 +129,9 @@ def row_gradients(
     """
     model.eval()
     count = sum(len(rows) for rows in heldout.values())
-    for portion in _portions(_parts(model, list(heldout)), count, memory_bytes):
+    for portion in _portions(adapter_parts(model, list(heldout)), count, memory_bytes):
         rows = [torch.empty(count, part.size, dtype=part.tasks[0].dtype) for part in portion]
-        handles = [_watch(part, task) for part in portion for task in range(len(heldout))]
+        handles = [watch(part, task) for part in portion for task in range(len(heldout))]
         try:
             for chunk in chunks(heldout, chunk_rows, mixes_tasks(model)):
                 _run_chunk(model, heldout, chunk, pad_token, portion, rows)
@@ -147,20 +147,20 @@ def mixes_tasks(model: MultiTaskModel) -> bool:
     return model.fusion is None and model.bank.kind.mixes_tasks(model.encoder)
 
 
-def _parts(model: MultiTaskModel, tasks: Sequence[str]) -> list[_Part]:
+def adapter_parts(model: MultiTaskModel, tasks: Sequence[str]) -> list[Part]:
     """The parts of the adapters, each with its counterpart in every task."""
     columns = [
         [(site.layer, part) for site in model.bank.sites[task] for part in model.bank.kind.row_gradients(site)]
         for task in tasks
     ]
     return [
-        _Part(column[0][0], [part for _, part in column], [None] * len(tasks)) for column in zip(*columns, strict=True)
+        Part(column[0][0], [part for _, part in column], [None] * len(tasks)) for column in zip(*columns, strict=True)
     ]
 
 
-def _portions(parts: list[_Part], rows: int, memory_bytes: int) -> Iterator[list[_Part]]:
+def _portions(parts: list[Part], rows: int, memory_bytes: int) -> Iterator[list[Part]]:
     """Successive parts whose row gradients fit into the memory together; at least one."""
-    portion: list[_Part] = []
+    portion: list[Part] = []
     held = 0
     for part in parts:
         size = rows * part.size * part.tasks[0].dtype.itemsize
@@ -172,7 +172,9 @@ def _portions(parts: list[_Part], rows: int, memory_bytes: int) -> Iterator[list
     yield portion
 
 
-def _watch(part: _Part, task: int) -> torch.utils.hooks.RemovableHandle:
+def watch(part: Part, task: int) -> torch.utils.hooks.RemovableHandle:
+    """Let the part keep what it sees of the passes of a task, by its number, until the handle is removed."""
+
     def keep(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         part.seen[task] = part.tasks[task].see(inputs, output)
 
@@ -216,7 +218,7 @@ def _run_chunk(
     heldout: Mapping[str, Rows],
     chunk: Chunk,
     pad_token: int,
-    portion: list[_Part],
+    portion: list[Part],
     gradients: list[torch.Tensor],
 ) -> None:
     """Write the gradients of the chunk's rows on the portion's parts into their lines of `gradients`."""

@@ -117,6 +117,10 @@ class _Runs:
         return {task: part.train for task, part in self.replicates.parts.items()}
 
     @property
+    def heldout_rows(self) -> Mapping[str, Rows]:
+        return {task: part.heldout for task, part in self.replicates.parts.items()}
+
+    @property
     def pad_token(self) -> int:
         return self.replicates.pad_token
 

@@ -289,6 +289,8 @@ def test_runs_that_cannot_be_related(share: Share, workspace: Path) -> None:
     refused("correlate", "--run", "adaptershare-*", "-w", workspace, says=("different tasks", "first, second, score"))
     good(*share(workspace, "--max-steps", "2", "--method", "private", "--no-observe"))
     refused("correlate", "-w", workspace, says=("no checks", "train-share/private-", "--check-every"))
+    shared = ("train-share/private-", "no adapter in every layer that all tasks share", "--method shared")
+    refused("correlate", "--measure", "grad-tag", "-w", workspace, says=shared)
     arguments = [part for part in share(workspace, "--max-steps", "2", tasks="first") if part != "train-share"]
     good("train-single", *arguments)
     refused("correlate", "--run", "first", "-w", workspace, says=("one task", "--run"))

@@ -14,6 +14,7 @@ from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.measures import MEASURES
 from adaptershare_cli.measures.base import Cost
 from adaptershare_cli.measures.needs import (
+    JointModels,
     Nothing,
     PlainEncoder,
     PreparedTasks,
@@ -42,6 +43,7 @@ class FakeRuns:
     runs: Mapping[int, str] = field(default_factory=lambda: {0: "run-0", 1: "run-1"})
     heldout: Mapping[str, int] = field(default_factory=lambda: {"a": 5, "b": 7})
     train_rows: Mapping[str, Any] = field(default_factory=lambda: {"a": range(20), "b": range(30)})
+    heldout_rows: Mapping[str, Any] = field(default_factory=lambda: {"a": range(5), "b": range(7)})
     pad_token: int = 1
 
     @property
@@ -124,6 +126,20 @@ def test_single_task_models() -> None:
     assert supply.training_cost() == Cost(40, 40)
 
 
+def test_joint_models() -> None:
+    shared = pd.DataFrame({"phase": ["main"] * 4, "step": [0] * 4, "layer": [0, 0, 1, 1], "group": [0] * 4})
+    subject = FakeRuns({"sharing": shared})
+    supply = JointModels().find(subject, None)
+    assert supply.sources == ["run-0", "run-1"] and supply.key == ROWS_KEY | ENCODER_KEY and not subject.made
+    models = supply.read()
+    assert models.seeds == [0, 1] and models.model(1) == (1, {"a": "run-1", "b": "run-1"})
+    assert models.rows is subject.train_rows and models.heldout is subject.heldout_rows and models.pad_token == 1
+    assert supply.training_cost() == Cost(200, 200)
+    for plans in ({}, {"sharing": shared.assign(group=[0, 0, 0, 1])}):
+        with pytest.raises(UserError, match="train-share/run-0 has no adapter in every layer that all tasks share"):
+            JointModels().find(FakeRuns(plans), None)
+
+
 def test_trainings_are_made_once_each_and_scored() -> None:
     def plan(tasks: Sequence[str], seeds: Sequence[int], settings: TunedSettings) -> list[Training]:
         alone = [Training((task,), seed, 2) for seed in seeds for task in tasks]
@@ -163,8 +179,16 @@ def test_needs_say_which_options_have_an_effect() -> None:
         return {name for name, measure in MEASURES.items() if getattr(measure.needs, of)}
 
     trained = {"adapter-weights", "fisher", "gradts", "gradts-instance", "pair", "popularity", "transfer"}
-    assert measures("makes_trainings") >= trained and measures("runs_encoder") >= {*trained, "text"}
+    assert measures("makes_trainings") >= trained and measures("runs_encoder") >= {*trained, "text", "grad-tag"}
     assert measures("takes_seeds") >= {*trained, "random"} and "text" not in measures("takes_seeds")
     assert measures("sees_scored_splits") >= {"pair", "popularity", "transfer"}
     assert measures("reads_runs").isdisjoint({*trained, "text", "random", "size"})
-    assert measures("reads_runs") >= {"gradient", "plan", "lookahead", "fusion", "task-embedding", "mask-overlap"}
+    assert measures("reads_runs") >= {
+        "gradient",
+        "grad-tag",
+        "plan",
+        "lookahead",
+        "fusion",
+        "task-embedding",
+        "mask-overlap",
+    }
