@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+PARQUET: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}  # how a file is written
+
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
     """A file's table, or some of its columns; page checksums are verified where it has them."""
@@ -31,4 +33,4 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Write one file: zstd, page checksums; the same table gives the same bytes."""
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path.absolute(), compression="zstd", write_page_checksum=True)
+    pq.write_table(table, path.absolute(), **PARQUET)

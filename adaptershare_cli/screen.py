@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -64,6 +65,13 @@ class Screen(Protocol):
 
     def table(self, table: Table) -> None:
         """A table."""
+
+    def aside(self) -> None:
+        """From here on nothing goes to standard output, which is for the command's result."""
+
+    def counting(self, name: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        """A view of rows that are worked on, `total` of them if that is known; it is told how many more are done."""
+        ...
 
     def training(self, name: str, total: int, done: int = 0) -> AbstractContextManager[TrainingView]:
         """A view of one training of `total` updates."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,12 +16,15 @@ from adaptershare_cli.cli.call import Artefacts, Call, folders
 from adaptershare_cli.cli.help import BASIC, Command
 from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.program import Program
+from adaptershare_cli.cli.streams import Printed
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, has_use, measure_settings, takes_option, wanted_measures
 from adaptershare_cli.methods import METHODS, method_settings, preset_values
 from adaptershare_cli.model.adapters import training_options
+from adaptershare_cli.scratch import use_scratch
 from adaptershare_cli.settings import (
     DownloadSettings,
+    PredictSettings,
     PreproSettings,
     RuntimeSettings,
     SelectionSettings,
@@ -322,6 +326,44 @@ def status(
         print_status(call.screen, entries)
     if any(entry.state == "damaged" for entry in entries):
         raise typer.Exit(1)
+
+
+@command()
+@with_options(PredictSettings, makes=False)
+def predict(
+    call: Call,
+    run: a.Run = None,
+    input_file: a.Input = None,
+    output: a.Output = None,
+    task: a.OneOrAll = None,
+    column: a.Columns = None,
+    input_format: a.InputFormat = None,
+    output_format: a.OutputFormat = None,
+    task_dir: a.TaskDir = None,
+    model: a.RunModel = None,
+) -> None:
+    """Predict rows of a file or texts of standard input with what a run trained; columns are added to the rows.
+
+    Example: [bold]adaptershare predict adaptershare --input reviews.csv --column text=body -o labelled.csv[/bold]
+
+    Of texts: [bold]echo "a good film" | adaptershare predict --input - --task sentiment-film[/bold]
+    """
+    if input_file is None:
+        raise UserError("No input is named", "--input", "Give a file, or - for texts on standard input, one a line.")
+    source, target = (None if path in (None, Path("-")) else path for path in (input_file, output))
+    if target is None:
+        if call.screen.as_json:
+            raise UserError("--json and the rows cannot both be printed", "--output", "Name a file with --output.")
+        call.screen.aside()
+    use_scratch(call.workspace)
+    from adaptershare_cli.commands.predict import Request, predict_rows
+    from adaptershare_cli.store.workspace import Workspace
+
+    request = Request.of(source, target, input_format, output_format, column)  # type: ignore[arg-type]
+    workspace, settings = Workspace(call.workspace, writing=False), call.settings(PredictSettings)
+    told = predict_rows(workspace, run, task, model, request, settings, folders(task_dir), call.screen, Printed())
+    if call.screen.as_json:
+        call.screen.finish({"command": "predict", **told})
 
 
 def main() -> None:

@@ -146,6 +146,62 @@ PlotFitted = Annotated[
     ),
 ]
 
+# Of predict.
+Run = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Argument(
+        metavar="RUN",
+        help="A run by name, method, key prefix, glob or path, outside any workspace too; by default the newest joint "
+        "run.",
+        callback=paths.runs,
+        show_default=False,
+    ),
+    BASIC,
+]
+Input = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--input", "-i", help="File of rows: CSV, TSV, JSONL, Parquet, or a text a line (.txt); - for "
+                 "standard input, which holds a text a line unless --format says otherwise.", **paths.ONE),
+    BASIC,
+]  # fmt: skip
+Output = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--output", "-o", help="File for the rows with their predictions; without it they are printed.",
+                 **paths.ONE),
+    BASIC,
+]  # fmt: skip
+OneOrAll = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--task", help="Tasks of the run, comma-separated, or `all` (the default): every text through every "
+                 "task, in one pass as far as they share layers."),
+    BASIC,
+]  # fmt: skip
+Columns = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--column", help="Which column is read for what, comma-separated: ROLE=COLUMN, or TASK.ROLE=COLUMN, "
+                 "with the roles text and text_pair; by default as the task's definition calls them, or as the role."),
+    BASIC,
+]  # fmt: skip
+InputFormat = Annotated[
+    Optional[Literal["csv", "tsv", "jsonl", "parquet", "text"]],  # noqa: UP045
+    typer.Option("--format", help="Format of the input; by default as its name tells."),
+    BASIC,
+]
+OutputFormat = Annotated[
+    Optional[Literal["csv", "tsv", "jsonl", "parquet"]],  # noqa: UP045
+    typer.Option("--output-format", help="Format of the output; by default as its name tells, or as the input's (of "
+                 "texts JSONL)."),
+]  # fmt: skip
+RunModel = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--model",
+        help="The run's encoder, where it is not found again (a folder that was moved).",
+        callback=paths.folder,
+    ),
+    BASIC,
+]
+
 
 def named(tasks: str) -> str:
     """--tasks, which may come from --config, so that its absence is noticed only here: a UserError."""

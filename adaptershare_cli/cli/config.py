@@ -66,8 +66,14 @@ def option_type(annotation: Any) -> Any:
 
 
 def options_of(command: Any) -> dict[str, Any]:
-    """A command's options by their long names, but for --config itself."""
-    return {written(option): option for option in command.params if option.name != "config"}
+    """A command's options by their long names, but for --config itself; what has no name (RUN) is no option."""
+    options = (param for param in command.params if not is_argument(param))
+    return {written(option): option for option in options if option.name != "config"}
+
+
+def is_argument(param: Any) -> bool:
+    """Whether a parameter of a command is given by its place, without a name."""
+    return param.param_type_name == "argument"
 
 
 def written(option: Any) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaptershare_cli.cli.fitting import fitted
-from adaptershare_cli.cli.progress import TrainingProgress
+from adaptershare_cli.cli.progress import RowsProgress, TrainingProgress
 from adaptershare_cli.errors import AdapterShareError
 from adaptershare_cli.screen import shown
 
@@ -57,18 +57,25 @@ class Terminal:
 
     def __init__(self, as_json: bool = False) -> None:
         self.as_json = as_json
-        interactive = (sys.stderr if as_json else sys.stdout).isatty()
-        # In a pipe or a file there is no width to fit: tables stay whole.
-        self.has_width = interactive or "COLUMNS" in os.environ
-        # Lines are broken by the terminal alone, so that paths and commands in them can be copied.
-        self.console = Console(
-            stderr=as_json, highlight=False, soft_wrap=True, width=None if self.has_width else NO_WIDTH
-        )
-        self.has_bar = interactive and not self.console.is_dumb_terminal
+        self._open(aside=as_json)
         self.made: list[str] = []
         self.kept: list[str] = []
         self.choices: list[str] = []
         self.faults: list[AdapterShareError] = []
+
+    def _open(self, aside: bool) -> None:
+        interactive = (sys.stderr if aside else sys.stdout).isatty()
+        # In a pipe or a file there is no width to fit: tables stay whole.
+        self.has_width = interactive or "COLUMNS" in os.environ
+        # Lines are broken by the terminal alone, so that paths and commands in them can be copied.
+        self.console = Console(
+            stderr=aside, highlight=False, soft_wrap=True, width=None if self.has_width else NO_WIDTH
+        )
+        self.has_bar = interactive and not self.console.is_dumb_terminal
+
+    def aside(self) -> None:
+        """From here on all that is for people goes to stderr: stdout is for the command's result."""
+        self._open(aside=True)
 
     def line(self, text: str) -> None:
         """One plain line."""
@@ -118,6 +125,12 @@ class Terminal:
             print_json({**ended, **summary, "made": self.made, "kept": self.kept, "taken": self.choices})
         elif not self.made:
             self.line("Nothing to do: everything asked for is there already (--force makes it again).")
+
+    @contextmanager
+    def counting(self, name: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """A view of rows that are worked on, `total` of them if that is known; it is told how many more are done."""
+        with RowsProgress(self, name, total) as view:
+            yield view.add
 
     @contextmanager
     def training(self, name: str, total: int, done: int = 0) -> Iterator[TrainingProgress]:

@@ -104,6 +104,8 @@ def _names(option: Any) -> Text:
     """How an option is written, and below it how it is turned off."""
     from rich.text import Text
 
+    if option.param_type_name == "argument":
+        return Text(option.metavar, style="bold cyan")
     long = sorted(option.opts, key=lambda written: not written.startswith("--"))
     names = Text("  ").join(Text(written, style="bold cyan") for written in long)
     for written in option.secondary_opts:
@@ -112,9 +114,11 @@ def _names(option: Any) -> Text:
 
 
 def _explained(option: Any, ctx: Any) -> Text:
-    """What an option takes and means, its bounds and default."""
+    """What an option takes and means, its bounds and default; of an argument what it means."""
     from rich.text import Text
 
+    if option.param_type_name == "argument":
+        return Text(option.help)
     choices = option.type_descriptor.choices or ()
     said = option.help or ""
     takes = "" if option.is_flag or _explains(said, choices) else option.display_type(ctx).replace(" range>", ">")

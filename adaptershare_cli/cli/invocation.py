@@ -11,7 +11,7 @@ from typing import Any, get_args
 import typer
 
 from adaptershare_cli.cli import paths
-from adaptershare_cli.cli.config import written
+from adaptershare_cli.cli.config import is_argument, written
 
 
 def invocation(
@@ -47,6 +47,8 @@ def _kind(annotation: Any) -> Any:
 
 
 def _words(option: Any, value: Any) -> list[str]:
+    if is_argument(option):
+        return [str(value)]
     if isinstance(value, bool):
         return [f"--{written(option)}" if value else option.secondary_opts[0]]
     return [f"--{written(option)}", str(value)]

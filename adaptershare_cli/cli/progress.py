@@ -158,6 +158,46 @@ class TrainingProgress:
         self.doing, self.scored = f"scoring {task} {split} ({rows} rows)", True
 
 
+class RowsProgress:
+    """How many rows are done, how many a second, and the time left where that is known: a bar, or lines."""
+
+    def __init__(self, terminal: Teller, name: str, total: int | None) -> None:
+        self.terminal, self.name, self.total, self.done = terminal, name, total, 0
+        self.started = self.printed = time.monotonic()
+        self.bar: Live | None = None
+        if terminal.has_bar:
+            from rich.live import Live
+
+            self.bar = Live(get_renderable=self.standing, console=terminal.console, transient=True)
+
+    def __enter__(self) -> RowsProgress:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def standing(self) -> Standing | Text:
+        """Where the work stands now."""
+        elapsed = time.monotonic() - self.started
+        rate = self.done / max(elapsed, 1e-9)
+        if self.total is None:
+            return Text(f"{self.name}  {self.done} rows  {rate:.0f} rows/s  {_clock(elapsed)} so far")
+        left = elapsed / self.done * (self.total - self.done) if self.done else None
+        return Standing(self.name, self.done, self.total, rate=rate, elapsed=elapsed, left=left)
+
+    def add(self, rows: int) -> None:
+        """So many more are done."""
+        self.done += rows
+        if self.bar is None and time.monotonic() - self.printed >= PLAIN_EVERY_SECONDS:
+            self.printed = time.monotonic()
+            rate = self.done / (self.printed - self.started)
+            of = "" if self.total is None else f"/{self.total}"
+            self.terminal.line(f"{self.name}: {self.done}{of} rows  {rate:.0f} rows/s")
+
+
 def _clock(seconds: float | None) -> str:
     """Hours, minutes and seconds."""
     if seconds is None:

@@ -13,7 +13,7 @@ import os
 import re
 import select
 import sys
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 READABLE = "adaptershare-readable"
 SIGNS = {
@@ -91,6 +91,20 @@ def loss(output: Output | None) -> str:
     if output is None or output.lost is None or output.lost.errno == errno.EPIPE:
         return ""
     return output.lost.strerror or str(output.lost)
+
+
+class Printed:
+    """Standard output as a stream of bytes, for a result that goes there."""
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        self.stream: BinaryIO = sys.stdout.buffer
+
+    def is_lost(self) -> bool:
+        """Whether nothing more can be written, as the reader has gone or the disk is full."""
+        self.stream.flush()
+        raw = getattr(self.stream, "raw", None)
+        return isinstance(raw, Output) and raw.lost is not None
 
 
 def _fill_closed() -> None:

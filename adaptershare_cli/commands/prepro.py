@@ -54,8 +54,9 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
                 where=f"--model {context.model}",
                 fix="Name one in its tokenizer_config.json (pad_token), as the encoder was trained with.",
             )
+        splits = {name: download.table(f"{name}.parquet") for name in said.rows}
         prepared = prepare_task(
-            {name: download.table(f"{name}.parquet") for name in said.rows},
+            splits,
             info_of(said, unseen),
             tokenizer,
             settings.max_seq_length,
@@ -80,6 +81,7 @@ def prepare(context: StageContext, definition: TaskDefinition) -> Artefact:
             metrics=said.metrics,
             positive=said.positive,
             unseen=unseen if kind.keeps_new_labels else None,
+            pairs="text_pair" in kind.roles and not splits["train"]["text_pair"].null_count,
             scored=[part for part in prepared.parts if part not in PARTS],
             counts=prepared.counts,
             pad_token=tokenizer.pad_token_id,

@@ -101,7 +101,7 @@ def prepare_task(
     for part, (split, indices) in rows.items():
         table = splits[split].take(pa.array(indices, pa.int64()))
         keys = [content[split][index] for index in indices]
-        encoded = _encode(info, table, keys, tokenizer, max_seq_length, progress)
+        encoded = encode_rows(info, table, keys, tokenizer, max_seq_length, progress)
         prepared.parts[part] = encoded
         counts = {
             "rows": len(indices),
@@ -112,13 +112,13 @@ def prepare_task(
     return prepared
 
 
-def _encode(
+def encode_rows(
     info: TaskInfo,
     table: pa.Table,
     keys: list[str],
     tokenizer: Any,
     max_length: int,
-    progress: Callable[[int], None],
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> pa.Table:
     """Downloaded rows with their content hashes as prepared ones, a few at a time, which `progress` is told."""
     kind = KINDS[info.kind]

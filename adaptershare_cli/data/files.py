@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from typing import BinaryIO
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import LONGEST_ROW
@@ -32,10 +33,14 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file: its path, and its name as the definition writes it (the same on every machine)."""
+    """A file: its path, and its name as the definition writes it (the same on every machine).
+
+    One with a `stream` is read from that, once; its path is only told in messages.
+    """
 
     name: str
     path: Path
+    stream: BinaryIO | None = None
 
 
 # The number of a line, counted from 1, and its text with its end; None if it is longer than LONGEST_ROW.
@@ -52,6 +57,8 @@ def is_folder(path: Path) -> bool:
 
 def check_file(file: DataFile) -> None:
     """Raise UserError unless an ordinary file (no folder, pipe or device) with something in it stands there."""
+    if file.stream is not None:
+        return
     path = file.path
     if path.is_dir():
         raise UserError("a folder stands where a file is expected", str(path), "Give a file there.")
@@ -123,7 +130,9 @@ def without_blank_lines_at_the_end(lines: Iterable[Line]) -> Iterator[Line]:
             waiting.clear()
 
 
-def _opened(file: DataFile) -> BufferedReader:
+def _opened(file: DataFile) -> BufferedReader | BinaryIO:
+    if file.stream is not None:
+        return file.stream
     try:
         return file.path.open("rb")
     except OSError as error:

@@ -63,6 +63,7 @@ class Kind(ABC):
     labelled: bool = True  # labels have names: a definition lists them, or has them collected from train
     ranged: bool = False  # labels are scores: a definition gives their range
     counted: str = "rows"  # what has a label: rows, or what they are made of
+    ranks_labels: bool = True  # an answer can name the best few labels
     keeps_new_labels: bool = False  # rows of scored splits are kept whose labels train never has
 
     # ---- files ----
@@ -259,3 +260,45 @@ class Kind(ABC):
         for row, label, guess, output in zip(rows, answers.labels, predicted, outputs, strict=True):
             texts = {"label": self.label_text(info, label), "prediction": self.label_text(info, guess)}
             yield {"row": int(row), **texts, "logits": output}
+
+    # ---- answers to rows without labels ----
+
+    def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> Any:
+        """A label that passes for one of a row that has none: what the head says of the row does not depend on it."""
+        return info.labels[0] if self.labelled else None
+
+    def answer_fields(self, info: TaskInfo, top_k: int | None) -> dict[str, pa.DataType]:
+        """What `row_answers` gives, by name: the label, its probability, and that of each label.
+
+        With `top_k` the best so many labels with their probabilities instead.
+        """
+        import pyarrow as pa
+
+        best = 1 if top_k is None else min(top_k, len(info.labels))
+        fields: dict[str, pa.DataType] = {}
+        for place in range(1, best + 1):
+            number = "" if place == 1 else f".{place}"
+            fields |= {f"label{number}": pa.string(), f"probability{number}": pa.float64()}
+        return fields | ({} if top_k is not None else {f"probability.{label}": pa.float64() for label in info.labels})
+
+    def row_answers(
+        self, info: TaskInfo, rows: Sequence[int], answers: Answers, outputs: np.ndarray, top_k: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """The answer of each of the rows with these numbers, in their order, from the head's outputs (A, outputs)."""
+        import numpy as np
+
+        fields = self.answer_fields(info, top_k)
+        best = sum(name.startswith("label") for name in fields)
+        shares = probabilities(outputs)
+        order = np.argsort(-outputs, axis=1, kind="stable")[:, :best]
+        for labels, of_labels in zip(order, shares, strict=True):
+            found = [value for label in labels for value in (info.labels[label], float(of_labels[label]))]
+            yield dict(zip(fields, [*found, *(of_labels.tolist() if top_k is None else ())], strict=True))
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Softmax of the head's outputs (A, outputs), in float64."""
+    import numpy as np
+
+    raised = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)

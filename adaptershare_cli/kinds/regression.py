@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +25,7 @@ class Regression(Kind):
 
     name, summary = "regression", "a number"
     metrics = (Pearson(), Spearman())
-    labelled, ranged = False, True
+    labelled, ranged, ranks_labels = False, True, False
     output_note = "the output -1..1 stands for the range in it"
 
     def label_type(self) -> pa.DataType:
@@ -67,6 +67,23 @@ class Regression(Kind):
     def label_text(self, info: TaskInfo, label: Any) -> str:
         """The score as text that loses nothing."""
         return repr(float(label))
+
+    def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> float:
+        """The lowest score."""
+        assert info.range is not None
+        return info.range[0]
+
+    def answer_fields(self, info: TaskInfo, top_k: int | None) -> dict[str, pa.DataType]:
+        """The score."""
+        import pyarrow as pa
+
+        return {"score": pa.float64()}
+
+    def row_answers(
+        self, info: TaskInfo, rows: Sequence[int], answers: Answers, outputs: np.ndarray, top_k: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """The score of each row on the task's own scale; it may lie a little outside the range."""
+        return ({"score": score} for score in self.predicted(info, outputs, answers).tolist())
 
 
 def scaled(info: TaskInfo, scores: Numbers) -> Numbers:

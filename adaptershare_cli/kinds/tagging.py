@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo
+from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo, probabilities
 from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.metrics.labels import Accuracy, MacroF1
 from adaptershare_cli.kinds.metrics.spans import OUTSIDE, SpanF1, SpanPrecision, SpanRecall
@@ -34,7 +36,7 @@ class Tagging(Kind):
     name, summary = "tagging", "a label for each word"
     metrics = (SpanF1(), SpanPrecision(), SpanRecall(), Accuracy(), MacroF1())
     roles = listed = ("text", "label")
-    counted, keeps_new_labels = "words", True
+    counted, keeps_new_labels, ranks_labels = "words", True, False
     predictions_table = "word_predictions"
     count_notes = {"windowed": "sentences longer than an input, in several"}
     tokenizer_options = {"add_prefix_space": True}  # byte-level ones (RoBERTa's) then put a blank before each word
@@ -260,6 +262,37 @@ class Tagging(Kind):
         found = super().prediction_rows(info, of_words, answers, predicted, outputs)
         for row, place, word in zip(found, answers.facts["place"], answers.facts["word"], strict=True):
             yield {**row, "place": int(place), "word": word}
+
+    # ---- answers to rows without labels ----
+
+    def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> list[str]:
+        """A label for each word."""
+        text = row["text"]
+        words = split_words(text) if isinstance(text, str) else text
+        return [info.labels[0]] * (len(words) if isinstance(words, list) else 0)
+
+    def answer_fields(self, info: TaskInfo, top_k: int | None) -> dict[str, pa.DataType]:
+        """The words, the label of each, and the probability of that label."""
+        import pyarrow as pa
+
+        return {"words": pa.list_(pa.string()), "labels": pa.list_(pa.string()),
+                "probabilities": pa.list_(pa.float64())}  # fmt: skip
+
+    def row_answers(
+        self, info: TaskInfo, rows: Sequence[int], answers: Answers, outputs: np.ndarray, top_k: int | None
+    ) -> Iterator[dict[str, Any]]:
+        """Of each sentence, whose inputs stand one after the other."""
+        of_words = [row for row, count in zip(rows, answers.per_row, strict=True) for _ in range(count)]
+        best = outputs.argmax(1)
+        shares = probabilities(outputs)[range(len(best)), best].tolist()
+        words = zip(of_words, answers.facts["word"].tolist(), best.tolist(), shares, strict=True)
+        for _, of_sentence in groupby(words, key=itemgetter(0)):
+            found = list(of_sentence)
+            yield {
+                "words": [word for _, word, _, _ in found],
+                "labels": [info.labels[label] for _, _, label, _ in found],
+                "probabilities": [share for *_, share in found],
+            }
 
 
 def _lists_fault(row: dict[str, Any]) -> Wrong | None:

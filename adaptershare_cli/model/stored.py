@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from adaptershare_cli.model.adapters import OPTION, adapter_kind, adapter_kinds,
 from adaptershare_cli.model.adapters.bank import named_tensors
 from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.model.export import head_pooling
-from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS
+from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS, read_json
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.settings import TrainingSettings, flag, option_value
@@ -56,14 +55,8 @@ def find_adapters(folder: Path) -> dict[str, Path]:
 def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettings) -> None:
     """Raise UserError unless the folder's adapter is for such an encoder, and what the `training` settings make."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        pickled = (folder / PICKLED).is_file()
-        raise UserError(
-            f"The adapter has no {ADAPTER_WEIGHTS}"
-            + (f"; {PICKLED} is a pickle, and nothing is unpickled" if pickled else ""),
-            where=str(folder / PICKLED if pickled else folder),
-            fix="Save it again with save_adapter(…, use_safetensors=True).",
-        )
-    description = _read_json(folder / ADAPTER_CONFIG)
+        raise _no_weights(folder)
+    description = read_json(folder / ADAPTER_CONFIG)
     for name, ours in (("model_type", encoder.model_type), ("hidden_size", encoder.hidden_size)):
         if description.get(name) != ours:
             raise UserError(
@@ -81,9 +74,19 @@ def check_adapter(folder: Path, encoder: EncoderSource, training: TrainingSettin
         )
 
 
+def _no_weights(folder: Path) -> UserError:
+    pickled = (folder / PICKLED).is_file()
+    return UserError(
+        f"The adapter has no {ADAPTER_WEIGHTS}"
+        + (f"; {PICKLED} is a pickle, and nothing is unpickled" if pickled else ""),
+        where=str(folder / PICKLED if pickled else folder),
+        fix="Save it again with save_adapter(…, use_safetensors=True).",
+    )
+
+
 def _options_for(folder: Path, training: TrainingSettings) -> str:
     """The options that make such adapters as the folder's, where any do."""
-    stored = _read_json(folder / ADAPTER_CONFIG)["config"]
+    stored = read_json(folder / ADAPTER_CONFIG)["config"]
     for kind in adapter_kinds().values():
         own = {option: option_value(kind.settings, option, stored.get(field)) for option, field in kind.options.items()}
         values = {**asdict(training), OPTION: kind.name, **own}
@@ -100,7 +103,7 @@ def differing_fields(folder: Path, training: TrainingSettings) -> dict[str, Any]
     What HyperFormer writes has another non-linearity, and a layer norm of its own: `AdapterBank`'s `config_fields`.
     """
     kind, file = adapter_kind(training.adapter_config), folder / ADAPTER_CONFIG
-    stored = _complete_config(kind, _read_json(file).get("config"), file)
+    stored = _complete_config(kind, read_json(file).get("config"), file)
     usual = kind.config_in_library(training).to_dict()
     return {name: stored[name] for name in kind.shaping if stored[name] != usual[name]}
 
@@ -118,45 +121,49 @@ def _complete_config(kind: AdapterKind, config: Any, file: Path) -> dict[str, An
         raise UserError(f"The adapter's config is not complete: {error}", where=str(file)) from error
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def add_adapter(encoder: PreTrainedModel, folder: Path, name: str) -> None:
+    """Let the library read the folder's adapter (older layouts too) into the encoder, where it is called `name`.
+
+    Raises UserError where there are no safetensors weights, or not all of those of its config.
+    """
+    model, loading = cast(Any, encoder), {}  # type: ignore[var-annotated]
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise _no_weights(folder)
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{file.name} cannot be read: {error}", where=str(file)) from error
-    if not isinstance(value, dict):
-        raise UserError(f"{file.name} does not hold an object", where=str(file))
-    return value
+        model.load_adapter(str(folder), load_as=name, use_safetensors=True, loading_info=loading)
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"The adapter cannot be loaded: {_reason(error)}", where=str(folder)) from error
+    wrong = [*loading["missing_keys"], *loading["unexpected_keys"]]
+    if wrong:
+        raise UserError(
+            f"The adapter's weights do not fit its config: {len(wrong)} tensors are missing or superfluous, for "
+            f"example {wrong[0].replace(name, folder.name)}",
+            where=str(folder / ADAPTER_WEIGHTS),
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
 def read_adapter(folder: Path, encoder: PreTrainedModel, kind: AdapterKind) -> dict[str, torch.Tensor]:
     """The folder's adapter as tensors on the CPU, named as by `AdapterBank.named_parameters`.
 
-    The library reads it (older layouts too). Raises UserError where the weights are not all of those of its config.
+    Raises UserError as `add_adapter` does.
     """
-    model, loading = cast(Any, encoder), {}  # type: ignore[var-annotated]
+    model = cast(Any, encoder)
     try:
-        model.load_adapter(str(folder), load_as=TEMPORARY_NAME, use_safetensors=True, loading_info=loading)
-        tensors = {n: t.detach().cpu().clone() for n, t in named_tensors(kind, model, TEMPORARY_NAME).items()}
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise UserError(f"The adapter cannot be loaded: {reason}", where=str(folder)) from error
+        add_adapter(encoder, folder, TEMPORARY_NAME)
+        return {n: t.detach().cpu().clone() for n, t in named_tensors(kind, model, TEMPORARY_NAME).items()}
     finally:
         model.delete_adapter(TEMPORARY_NAME)
-    wrong = [*loading["missing_keys"], *loading["unexpected_keys"]]
-    if wrong:
-        raise UserError(
-            f"The adapter's weights do not fit its config: {len(wrong)} tensors are missing or superfluous, for "
-            f"example {wrong[0].replace(TEMPORARY_NAME, folder.name)}",
-            where=str(folder / ADAPTER_WEIGHTS),
-        )
-    return tensors
 
 
 def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Tensor]:
     """The head (`weight`, `bias`) of an exported task. Raises UserError unless it is one for the task `info`."""
     if not (folder / HEAD_WEIGHTS).is_file() or not (folder / HEAD_CONFIG).is_file():
         raise UserError(f"There is no head for task {info.name}", where=str(folder))
-    head = _read_json(folder / HEAD_CONFIG)
+    head = read_json(folder / HEAD_CONFIG)
     bounds = list(info.range) if info.range else None
     ours = {"kind": info.kind, "labels": list(info.labels), "range": bounds, "pooling": head_pooling(info, pooling)}
     for name, value in ours.items():

@@ -8,9 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.data.files import is_folder
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.screen import Screen
-from adaptershare_cli.store.artefact import Artefact, request_key, verify
+from adaptershare_cli.store.artefact import Artefact, read_artefact, request_key, verify
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Workspace
 
@@ -100,6 +101,24 @@ def newest_run(workspace: Workspace, screen: Screen) -> Artefact:
     screen.taken(joint[-1].label, f"{count}; --run names others")
     _check(joint[-1], faults)
     return joint[-1]
+
+
+def one_run(workspace: Workspace, word: str | None, screen: Screen) -> Artefact:
+    """The one run that a word names, verified; by default the newest joint one, as the screen says.
+
+    A path may lead to the folder of a run outside any workspace. Raises UserError unless the word names one run.
+    """
+    if word is None:
+        return newest_run(workspace, screen)
+    elsewhere = read_artefact(Path(word)) if is_folder(Path(word)) else None
+    if elsewhere is not None:
+        _check(elsewhere, {})
+        return elsewhere
+    found = select_runs(workspace, word, "RUN")
+    if len(found) > 1:
+        names = ", ".join(f"{run.path.name} (seed {RunRecord.of(run).seed})" for run in found[-8:])
+        raise UserError(f"{word!r} names {len(found)} runs", "RUN", f"Give one of them (newest last): {names}.")
+    return found[0]
 
 
 def _no_run(workspace: Workspace) -> UserError:

@@ -17,8 +17,9 @@ from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.model.inputs import SEGMENTS, Extent, check_inputs
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.parquet_files import open_parquet
+from adaptershare_cli.settings import PreproSettings
 from adaptershare_cli.store.artefact import Artefact
-from adaptershare_cli.store.records import PreproRecord, TaskRecord
+from adaptershare_cli.store.records import InputRecord, PreproRecord, TaskRecord
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,13 @@ def lost_labels(
         if lost:
             found[artefact.name] = lost
     return found
+
+
+def input_record(prepared: Artefact) -> InputRecord:
+    """How a run reads the rows of a task, from what it was trained on."""
+    request = prepared.meta["request"]
+    longest = request["settings"].get("max_seq_length", PreproSettings.max_seq_length)
+    return InputRecord(max_seq_length=longest, tokenizer=request["tokenizer"], pairs=PreproRecord.of(prepared).pairs)
 
 
 def task_info(artefact: Artefact) -> TaskInfo:

@@ -29,7 +29,7 @@ from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.job import Job
-from adaptershare_cli.runs.rows import lost_labels, lost_notes, read_parts, task_info
+from adaptershare_cli.runs.rows import input_record, lost_labels, lost_notes, read_parts, task_info
 from adaptershare_cli.screen import TrainingView
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.signals import on_signals
@@ -194,6 +194,7 @@ class Training:
             positive={task: info.positive for task, info in self.infos.items() if of_one_label(info.metrics)} or None,
             heldout_rows={task: len(part.heldout) for task, part in parts.items()},
             scored_rows={task: sum(map(len, part.scored.values())) for task, part in parts.items()},
+            inputs={artefact.name: asdict(input_record(artefact)) for artefact in job.prepared},
             **job.recorded_start(),
         )
 

@@ -15,6 +15,7 @@ from adaptershare_cli.settings.fields import (
     option_value,
     valued_fields,
 )
+from adaptershare_cli.settings.predict import PredictSettings
 from adaptershare_cli.settings.selection import SelectionSettings
 from adaptershare_cli.settings.training import (
     DownloadSettings,
@@ -27,6 +28,7 @@ from adaptershare_cli.settings.verdict import VerdictSettings
 
 __all__ = [
     "DownloadSettings",
+    "PredictSettings",
     "PreproSettings",
     "RuntimeSettings",
     "SelectionSettings",

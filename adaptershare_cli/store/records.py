@@ -82,6 +82,16 @@ class PreproRecord(TaskRecord):
     lost: dict[str, str] | None = optional()  # labels that no train row has, and why (`data.cutting.lost_labels`)
     notes: list[str] | None = optional()  # what a user should know of the cut
     unseen: list[str] | None = optional()  # of a tagging: labels of words in scored splits that train never has
+    pairs: bool | None = optional()  # whether its rows are pairs of texts; not said by earlier versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRecord:
+    """How a run reads the rows of one of its tasks: what must be known to give it new ones."""
+
+    max_seq_length: int
+    tokenizer: str  # hash of the tokenizer's files
+    pairs: bool | None  # whether they are pairs of texts; None where that was not recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +119,7 @@ class RunRecord(Record):
     positive: dict[str, str] | None = optional()  # of tasks with metrics of one label, as in `TaskRecord`
     heldout_rows: dict[str, int] | None = optional()
     scored_rows: dict[str, int] | None = optional()
+    inputs: dict[str, dict[str, Any]] | None = optional()  # by task `InputRecord`; not said by earlier versions
     # What the run started from, and a key of that which is the same for all seeds.
     origin_key: str | None = optional()
     init_plan: str | None = optional()

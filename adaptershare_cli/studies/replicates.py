@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.model.adapters import training_settings
-from adaptershare_cli.model.source import NAME_IT, find_encoder, is_hub_id
 from adaptershare_cli.runs.choose import kinds_of
 from adaptershare_cli.runs.context import StageContext
+from adaptershare_cli.runs.encoders import recorded_encoder
 from adaptershare_cli.runs.relating import loaded_encoder, private_model
 from adaptershare_cli.runs.rows import read_parts, scored_contents
 from adaptershare_cli.runs.runtime import Runtime
@@ -125,31 +124,13 @@ class Replicates:
 
     @cached_property
     def checked_context(self) -> StageContext:
-        """The context, with the encoder that the runs used: that of --model, or the one that they recorded.
-
-        A name that may be a folder's is never asked of the hub. Raises UserError where it is another encoder, or the
-        runs' own is not found again.
-        """
-        context, name, weights = self.context, self.record.encoder_name, self.record.encoder_weights
-        if not context.model:
-            places = [Path(run.encoder_folder) for run in self.runs.values() if run.encoder_folder]
-            found = find_encoder(name, weights, places)
-            if found is None and not is_hub_id(name):
-                there = [str(place) for place in places if place.is_dir()]
-                raise UserError(
-                    f"The encoder {name!r} of {self.first.label} is not found again: it was a folder, or is a model of "
-                    "the hub that is not in this machine's cache",
-                    where=f"{there[0]} holds another one now" if there else "--model",
-                    fix=f"Give its folder: --model FOLDER. (Of the hub: --model {name}.)",
-                )
-            context = replace(context, located=found, model=name)
-        if context.encoder.weights != weights:
-            raise UserError(
-                f"--model {context.model} is not the encoder that {self.first.label} was trained on",
-                where=f"it was trained on {name}",
-                fix=NAME_IT,
-            )
-        return context
+        """The context, with the encoder that the runs used (`recorded_encoder`)."""
+        context = self.context
+        return replace(
+            context,
+            located=recorded_encoder(list(self.runs.values()), context.model),
+            model=context.model or self.record.encoder_name,
+        )
 
     def model(self, seed: int, trained: Mapping[str, Artefact]) -> MultiTaskModel:
         """All tasks on one encoder, each with its own adapter and head: those of `trained`, or fresh ones."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import typer.main
@@ -52,8 +53,15 @@ def written(name: str, option: str, width: int) -> list[str]:
     return [line.replace("│", " ").rstrip() for line in result.stdout.splitlines() if not line.startswith("╭─")]
 
 
+def written_as(parameter: Any) -> list[str]:
+    """How an option is written, or what stands for an argument."""
+    if parameter.param_type_name == "argument":
+        return [parameter.metavar]
+    return [*parameter.opts, *parameter.secondary_opts]
+
+
 def test_there_is_a_command_for_each_stage() -> None:
-    assert tuple(COMMANDS) == (*STAGES, "status")
+    assert tuple(COMMANDS) == (*STAGES, "status", "predict")
 
 
 def test_help_of_the_program_lists_the_commands() -> None:
@@ -74,7 +82,7 @@ def test_help_of_a_command(name: str) -> None:
     text = " ".join(good(name, "--help-all").stdout.replace("│", " ").split())
     assert f"Example: adaptershare {name}" in text
     for parameter in COMMANDS[name].params:
-        for option in (*parameter.opts, *parameter.secondary_opts):
+        for option in written_as(parameter):
             assert f"{option} " in text, f"{option} is not in the help of {name}"
         assert parameter.help and parameter.help.strip().endswith((".", "exit")), f"{parameter.name}: {parameter.help}"
         assert parameter.help.split()[0] in text
@@ -87,7 +95,7 @@ def test_options_are_never_cut(name: str, width: int) -> None:
     assert max(map(len, lines)) <= width
     words = " ".join(lines).split()
     for parameter in COMMANDS[name].params:
-        for option in (*parameter.opts, *parameter.secondary_opts, "--help", "--help-all"):
+        for option in (*written_as(parameter), "--help", "--help-all"):
             assert option in words, f"{option} is not whole in the help of {name} at {width}"
     assert "…" not in " ".join(lines)
 

@@ -19,6 +19,7 @@ from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import LABELS, add_task, call, good, hashed, interrupt_at, made, only, refused
 from tests.conftest import WORDS
 from tests.methods import method_arguments
+from tests.served import assert_answers_as_scored
 
 TAGS = ["O", "B-x", "I-x", "B-y", "I-y"]
 MIXED = "first,score,tags,others"
@@ -270,6 +271,7 @@ def test_every_method_trains_mixed_tasks(
     assert len(pd.read_parquet(run / "word_predictions.parquet").query("task == 'tags'")) == sum(
         len(words) for words, _ in DEV
     )
+    assert_answers_as_scored(workspace, run, encoder)
 
 
 def test_every_measure_takes_mixed_tasks(mixed: Path, encoder: Path, tmp_path: Path) -> None:

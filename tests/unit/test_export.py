@@ -23,6 +23,11 @@ from adaptershare_cli.data.batches import Rows, make_batch
 from adaptershare_cli.data.encoding import load_tokenizer, prepare_task
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.methods.planned.method import PlannedMethod
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.folders import read_info
+from adaptershare_cli.model.loaded import LoadedModel
+from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.serving.predictor import Predictor
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
@@ -197,6 +202,32 @@ def test_the_readme_snippet_gives_our_logits_bit_for_bit(
     assert torch.equal(case.found["logits"], case.expected)
     assert case.expected.shape == (len(TEXTS), outputs_of(INFOS[task]))
     assert case.expected.std(0).min() > 0.01  # the rows differ, so equality says something
+
+
+@pytest.mark.parametrize(("kind", "variant"), [*VARIANTS, *FUSED, *SPARSE, *ODD])
+def test_tasks_that_are_loaded_together_answer_as_they_did(
+    cases: dict[tuple[str, str, str], Case],
+    encoders: dict[str, Path],
+    odd_encoders: dict[str, Path],
+    kind: str,
+    variant: str,
+) -> None:
+    """In one pass for all of them, each gives what it gives alone bit for bit, whatever they share."""
+    place, folders = {**encoders, **odd_encoders}[kind], {task: cases[kind, variant, task].folder for task in TASKS}
+    training = TrainingSettings(pooling="cls" if variant == "cls" or "left" in kind else "mean")
+    encoder = load_encoder(locate_encoder(str(place)), torch.device("cpu"))
+    model = LoadedModel(encoder, {task: read_info(folder) for task, folder in folders.items()}, folders, training)
+    predictor = Predictor(model, lambda kind: load_tokenizer(place, kind), dict.fromkeys(TASKS, 64), 3)
+    rows = [{"text": text} for text in TEXTS]
+    together = predictor.predict(TASKS, rows)
+    for task in TASKS:
+        assert np.array_equal(together[task].values, predictor.predict([task], rows)[task].values)
+        if task == "first-2" and (kind == "bert" or kind in odd_encoders):  # of pairs
+            continue
+        np.testing.assert_allclose(together[task].values, cases[kind, variant, task].expected, rtol=1e-4, atol=1e-5)
+    (tree,) = predictor.branches(TASKS)
+    expected = {"mean": 3, "cls": 3, "fuse": 4}.get(variant, 6)  # of two layers the second has split
+    assert tree.layers == expected
 
 
 def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:

@@ -19,7 +19,7 @@ FLOORS = (
     {"commands"},
     {"studies"},
     {"runs"},
-    {"reporting"},
+    {"reporting", "serving"},
     {"measures"},
     {"methods"},
     {"training"},
@@ -35,7 +35,7 @@ FLOORS = (
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Takes values and gives values: it knows no workspace, no artefact, no command and no screen.
-CORE = {"measures", "methods", "training", "observe", "model", "data", "kinds", "statistics", "sharing"}
+CORE = {"serving", "measures", "methods", "training", "observe", "model", "data", "kinds", "statistics", "sharing"}
 OUTSIDE = {"cli", "commands", "studies", "runs", "reporting", "store", "screen"}
 
 

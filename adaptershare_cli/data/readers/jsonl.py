@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-from adaptershare_cli.data.files import first_lines, read_lines, without_blank_lines_at_the_end, without_line_end
+from adaptershare_cli.data.files import (
+    DataFile,
+    first_lines,
+    read_lines,
+    without_blank_lines_at_the_end,
+    without_line_end,
+)
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
@@ -25,6 +31,29 @@ from adaptershare_cli.kinds.rows.texts import TOO_LONG
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """The objects of the split's one file; the first lines show which keys there are."""
     file = files[""]
+    present, objects = read_objects(file)
+    columns = {role: present[index] for role, index in columns_by_name(present, spec, str(file.path)).items()}
+    if spec.pair_if_present:  # its key may come late, or not in every line
+        columns = {role: columns.get(role, str(name)) for role, name in spec.columns}
+    needed = [name for role, name in columns.items() if role != "text_pair" or not spec.pair_if_present]
+
+    def rows() -> Iterator[UncheckedRow | RowFault]:
+        for position, item in enumerate(objects):
+            if isinstance(item, RowFault):
+                yield item
+                continue
+            line, text, value = item
+            absent = next((name for name in needed if name not in value), "")
+            if absent:
+                yield fault_in(file, line, text, f"has no key `{absent}`", absent)
+            else:
+                yield UncheckedRow(line, position, [value.get(name) for name in columns.values()])
+
+    return rows_of_one_file(columns, file, rows())
+
+
+def read_objects(file: DataFile) -> tuple[list[str], Iterator[tuple[int, str, dict[str, Any]] | RowFault]]:
+    """The keys of the first lines, and each line's number, text and object, or the fault of what is none."""
     lines = without_blank_lines_at_the_end(read_lines(file))
     head = first_lines(lines)
     looked_at = [_object(text) for _, text in head]
@@ -34,22 +63,14 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
         fix = "The reader `jsonl` takes one JSON object a line"
         fix += ", not one list of them." if head and (head[0][1] or "").lstrip().startswith("[") else "."
         raise UserError(f"the file holds no rows{wrong}", str(file.path), fix)
-    columns = {role: present[index] for role, index in columns_by_name(present, spec, str(file.path)).items()}
-    if spec.pair_if_present:  # its key may come late, or not in every line
-        columns = {role: columns.get(role, str(name)) for role, name in spec.columns}
-    needed = [name for role, name in columns.items() if role != "text_pair" or not spec.pair_if_present]
 
-    def rows() -> Iterator[UncheckedRow | RowFault]:
-        for position, (number, text) in enumerate(chain(head, lines)):
+    def objects() -> Iterator[tuple[int, str, dict[str, Any]] | RowFault]:
+        for number, text in chain(head, lines):
             value, reason = _object(text)
-            absent = next((name for name in needed if name not in value), "") if not reason else ""
-            if absent or reason:
-                line = without_line_end(text or "")
-                yield fault_in(file, number, line, reason or f"has no key `{absent}`", absent)
-            else:
-                yield UncheckedRow(number, position, [value.get(name) for name in columns.values()])
+            line = without_line_end(text or "")
+            yield fault_in(file, number, line, reason) if reason else (number, line, value)
 
-    return rows_of_one_file(columns, file, rows())
+    return present, objects()
 
 
 def _object(line: str | None) -> tuple[Any, str]:

@@ -44,6 +44,19 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     return replace(rows, most_characters=most)
 
 
+def read_table(file: DataFile) -> tuple[pa.Schema, Iterator[tuple[Any, ...]]]:
+    """The schema of a Parquet file, and the values of all columns of each row."""
+    check_file(file)
+    with _parquet_errors(file), open_parquet(file.path) as parquet:
+        schema = parquet.schema_arrow
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for batch in _batches(file, {name: name for name in schema.names}):
+            yield from zip(*map(_values, batch.columns), strict=True)
+
+    return schema, rows()
+
+
 def rows_of_batches(
     batches: Iterable[pa.RecordBatch],
     schema: pa.Schema,

@@ -73,10 +73,11 @@ def fault_in(file: DataFile, line: int, value: str, reason: str, column: str = "
 def columns_by_name(present: list[str], spec: SourceSpec, where: str) -> dict[str, int]:
     """The index of each role's column among those `present`; text_pair only if it was written down or is there.
 
-    Raises UserError, with the columns that are there, for one that is missing or there twice.
+    A `spec` without columns asks for all of them, each by its own name. Raises UserError, with the columns that are
+    there, for one that is missing or there twice.
     """
     found: dict[str, int] = {}
-    for role, column in spec.columns:
+    for role, column in spec.columns or zip(present, present, strict=True):
         name = str(column)
         if role == "text_pair" and spec.pair_if_present and name not in present:
             continue

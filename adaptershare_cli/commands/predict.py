@@ -1,0 +1,299 @@
+"""`predict`: rows of a file, or of standard input, with what a run's tasks say of them."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.files import DataFile
+from adaptershare_cli.data.row_writers import row_writer
+from adaptershare_cli.data.source_spec import SourceSpec
+from adaptershare_cli.data.tasks import TaskRegistry, load_tasks
+from adaptershare_cli.data.whole_rows import Format, WholeRows, format_of, read_whole
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.runs.choose import one_run
+from adaptershare_cli.runs.runtime import resolve_runtime
+from adaptershare_cli.runs.served import ServedRun, served_run
+from adaptershare_cli.screen import Screen
+from adaptershare_cli.serving.columns import PAIR, Named, Questions, readings
+from adaptershare_cli.serving.windows import (
+    WINDOW_BATCHES,
+    Rejected,
+    added_fields,
+    answered,
+    good_rows,
+    sentence,
+    windows,
+)
+from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_settings
+from adaptershare_cli.store.disk import discard, replace_file, sync
+from adaptershare_cli.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from adaptershare_cli.serving.predictor import Outputs, Predictor
+
+STDIN = "standard input"
+PARTIAL = ".partial-"
+TOLD = 20  # rejected rows that are told one by one
+
+
+class Stdout(Protocol):
+    """Where a result without --output goes."""
+
+    stream: BinaryIO
+
+    def is_lost(self) -> bool:
+        """Whether nothing more can be written there."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Where rows come from and go to (None: standard input, standard output), in which formats, by which columns."""
+
+    source: Path | None
+    target: Path | None
+    form: Format
+    target_form: Format
+    columns: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Path | None,
+        target: Path | None,
+        form: Format | None,
+        target_form: Format | None,
+        columns: str | None,
+    ) -> Request:
+        """With formats as files' names tell them; texts come from standard input, and texts' answers go out as JSONL.
+
+        Raises UserError for a file whose name does not tell, and for what cannot be written to a pipe.
+        """
+        found: Format = form or ("text" if source is None else format_of(source.name, "--format"))
+        usual: Format = "jsonl" if found == "text" else found
+        if target is not None and target_form is None:
+            usual = format_of(target.name, "--output-format")
+        chosen = target_form or usual
+        if chosen == "text":
+            raise UserError("Predictions have several columns", "--output", "Write CSV, TSV, JSONL or Parquet.")
+        if chosen == "parquet" and target is None:
+            raise UserError("Parquet cannot be printed", "--output", "Name a file with --output.")
+        return cls(source, target, found, chosen, columns)
+
+    @property
+    def name(self) -> str:
+        """What messages call the source."""
+        return STDIN if self.source is None else str(self.source)
+
+    def rows(self) -> WholeRows:
+        """The rows, from the first one on; standard input can be read only once."""
+        if self.source is None:
+            stream = open(sys.stdin.fileno(), "rb", closefd=False) if _has_descriptor() else sys.stdin.buffer
+            return read_whole(DataFile(STDIN, Path(STDIN), stream), self.form)
+        return read_whole(DataFile(self.name, self.source), self.form)
+
+    @property
+    def readable_twice(self) -> bool:
+        """Whether the rows can be looked at before they are answered."""
+        return self.source is not None
+
+
+def _has_descriptor() -> bool:
+    try:
+        return sys.stdin.fileno() >= 0
+    except (OSError, ValueError):
+        return False
+
+
+@dataclass
+class Summary:
+    """What came of a call."""
+
+    rows: int = 0
+    rejected: Rejected = field(default_factory=lambda: Rejected(0))
+    cut: Counter[str] = field(default_factory=Counter)  # rows of which a task saw the beginning only
+    seconds: float = 0.0
+    layers: tuple[int, int] = (0, 0)  # that a text runs through, and would, task by task
+    complete: bool = True
+
+    def see(self, outputs: Outputs) -> None:
+        """Count what a task did not see whole."""
+        self.cut[outputs.info.name] += outputs.cut
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "rows": self.rows,
+            "rejected": [vars(fault) for fault in self.rejected.first],
+            "cut": dict(self.cut),
+            "seconds": round(self.seconds, 3),
+            "layers": dict(zip(("run", "separately"), self.layers, strict=True)),
+        }
+
+
+def predict_rows(
+    workspace: Workspace,
+    word: str | None,
+    tasks: str | None,
+    model: str | None,
+    request: Request,
+    settings: PredictSettings,
+    task_dirs: Sequence[Path],
+    screen: Screen,
+    out: Stdout,
+) -> dict[str, Any]:
+    """Answer the rows of a request by the run that `word` names; returns what programs are told.
+
+    `tasks` and `model` are the values of --task and --model.
+    """
+    check_settings(settings)
+    run = one_run(workspace, word, screen)
+    served = served_run(workspace, run, tasks, model, screen)
+    summary = predict(served, request, settings, load_tasks(task_dirs), screen, out)
+    tell(summary, served, screen)
+    if request.target is not None:
+        screen.path(str(request.target))
+    of_run = {"run": run.label, "tasks": list(served.tasks), "output": str(request.target or "")}
+    return of_run | summary.to_json()
+
+
+def predict(
+    served: ServedRun, request: Request, settings: PredictSettings, registry: TaskRegistry, screen: Screen, out: Stdout
+) -> Summary:
+    """Answer all rows of the request. What can be found wrong with it is found before the encoder is loaded."""
+    if settings.top_k is not None and not any(KINDS[info.kind].ranks_labels for info in served.infos.values()):
+        raise UserError("--top-k has no effect: no task of the call has labels for whole rows", fix="Leave it out.")
+    runtime = resolve_runtime(RuntimeSettings(device=settings.device, threads=settings.threads, precision="fp32"))
+    rows = request.rows()
+    named = Named.parse(request.columns, served.tasks)
+    definitions = {task: registry.tasks[task] for task in served.tasks if task in registry.tasks}
+    pairs = {task: _reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
+    defined = {task: _columns_of(definition) for task, definition in definitions.items()}
+    asked = readings(served.infos, rows.columns, pairs, named, defined, request.name)
+    questions = Questions(served.infos, asked, request.name)
+    added = added_fields(served.infos, settings.top_k, rows.columns)
+    with _opened(request.target, out) as stream:
+        total = None
+        if request.readable_twice:
+            total = _count(request, questions, settings.max_rejected, rows)
+            rows = request.rows()
+        predictor = _loaded(served, runtime.device, runtime.threads, settings)
+        writer = row_writer(request.target_form, stream, rows.columns, added, rows.schema)
+        summary = Summary(rejected=Rejected(settings.max_rejected), layers=_layers(predictor, questions))
+        started = time.perf_counter()
+        with screen.counting("predict", total) as done:
+            good = good_rows(rows.rows, questions, summary.rejected)
+            for window in windows(good, WINDOW_BATCHES * predictor.batch_size):
+                writer.write(answered(predictor, questions, window, settings.top_k, seen=summary.see))
+                summary.rows += len(window)
+                done(len(window))
+                if request.target is None and out.is_lost():
+                    summary.complete = False
+                    break
+        writer.close()
+        summary.seconds = time.perf_counter() - started
+        if not summary.rows:
+            raise UserError("No row can be used", sentence(summary.rejected.first[0]))
+    return summary
+
+
+def _loaded(served: ServedRun, device: str, threads: int, settings: PredictSettings) -> Predictor:
+    import torch
+
+    torch.set_num_threads(threads)
+    return served.load(torch.device(device), settings.per_device_eval_batch_size)
+
+
+def _layers(predictor: Predictor, questions: Questions) -> tuple[int, int]:
+    """The layers that a text runs through for all tasks, and those that it would if they ran one by one."""
+    trees = [tree for reading in questions.readings for tree in predictor.branches(reading.tasks)]
+    depth = len(predictor.layers.layers)
+    return sum(tree.layers for tree in trees), depth * sum(len(tree.tasks) for tree in trees)
+
+
+def _count(request: Request, questions: Questions, most: int, rows: WholeRows) -> int:
+    """The rows that can be answered. Raises UserError where more than `most` cannot, or all."""
+    rejected = Rejected(most, at_the_end=True)
+    count = sum(1 for _ in good_rows(rows.rows, questions, rejected))
+    rejected.check()
+    if not count:
+        raise UserError("No row can be used", sentence(rejected.first[0]))
+    return count
+
+
+def _sources_of(definition: TaskDefinition) -> list[SourceSpec]:
+    return [source for source in (definition.hub, definition.files, definition.embedded) if source is not None]
+
+
+def _columns_of(definition: TaskDefinition) -> list[dict[str, str]]:
+    """The columns by role that each source of a task has names for."""
+    return [
+        {role: name for role, name in source.columns if isinstance(name, str)} for source in _sources_of(definition)
+    ]
+
+
+def _reads_pairs(served: ServedRun, task: str, definition: TaskDefinition | None) -> bool | None:
+    """Whether a task reads pairs of texts, as the run recorded, or else its definition says; None: it is not known."""
+    recorded = served.inputs[task].pairs
+    if recorded is not None or definition is None:
+        return recorded
+    found = [None if source.pair_if_present else source.column(PAIR) is not None for source in _sources_of(definition)]
+    return found[0] if len(set(found)) == 1 else None
+
+
+@contextmanager
+def _opened(target: Path | None, out: Stdout) -> Iterator[BinaryIO]:
+    """Where the result goes: a file is there once it is whole, and one that it replaces stands until then.
+
+    Raises UserError where no file can be made there.
+    """
+    if target is None:
+        yield out.stream
+        return
+    is_special = target.exists() and not stat.S_ISREG(target.stat().st_mode)
+    if target.is_dir():
+        raise UserError("A folder stands where the output is to be", str(target), "Name a file with --output.")
+    partial = target if is_special else target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}")
+    try:
+        stream = partial.open("wb")
+    except OSError as error:
+        what = f"The output cannot be written: {error.strerror}"
+        raise UserError(what, str(target), "Name a file in a folder that you may write to.") from error
+    try:
+        with stream:
+            yield stream
+        if not is_special:
+            sync(partial)
+            replace_file(partial, target)
+            sync(target.absolute().parent)
+    except BaseException:
+        if not is_special:
+            discard(partial)
+        raise
+
+
+def tell(summary: Summary, served: ServedRun, screen: Screen) -> None:
+    """What came of a call, in lines."""
+    rate = summary.rows / max(summary.seconds, 1e-9)
+    run, separately = summary.layers
+    together = f"; a text runs through {run} layers instead of {separately}" if run < separately else ""
+    several = f", {len(served.tasks)} tasks" if len(served.tasks) > 1 else ""
+    screen.line(f"{summary.rows} rows{several} in {summary.seconds:.1f} s ({rate:.0f} a second){together}")
+    for task, count in summary.cut.items():
+        if count:
+            longest = served.inputs[task].max_seq_length
+            screen.line(f"{task}: of {count} rows the beginning was read, as the run reads {longest} tokens")
+    for fault in summary.rejected.first[:TOLD]:
+        screen.line(f"left out: {sentence(fault)}")
+    if summary.rejected.count > TOLD:
+        screen.line(f"left out: {summary.rejected.count - TOLD} more rows")
