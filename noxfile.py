@@ -34,6 +34,9 @@ PLANS = (  # plan search, and what it must beat
     ("recon",),
 )
 DATA = os.environ.get("ADAPTERSHARE_DATA", "../shared/data")
+# A worker takes whole files, so that what a file's tests share is made once; in their order, the small ones last. One
+# thread a worker: small models gain nothing from more, and workers would wait for each other.
+WORKERS = ("-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def install(session: nox.Session) -> None:
@@ -68,8 +71,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The fast tests; they need neither network nor data from outside."""
     install(session)
-    # One thread a worker: small models gain nothing from more, and workers would wait for each other.
-    run(session, "pytest", "-n", "auto", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    run(session, "pytest", *WORKERS, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
@@ -77,7 +79,7 @@ def rounding(session: nox.Session) -> None:
     """Tests (by default those that choose between near scores) while products round as on another processor."""
     install(session)
     chosen = ["tests/cli/test_plans.py", "tests/unit/test_training.py", "tests/unit/test_precision.py"]
-    options = ["-n", "auto", "-p", "tests.rounding", *(session.posargs or chosen)]
+    options = [*WORKERS, "-p", "tests.rounding", *(session.posargs or chosen)]
     run(session, "pytest", *options, env={"OMP_NUM_THREADS": "1"})
 
 
