@@ -57,7 +57,9 @@ class RowCheck:
     def __init__(self, definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...]) -> None:
         self.kind = KINDS[definition.kind]
         metrics = tuple(self.kind.metric(name) for name in definition.metrics)
-        allowed = Allowed(labels, dict(spec.label_map), definition.labels_from_train, metrics, definition.range)
+        allowed = Allowed(
+            labels, dict(spec.label_map), definition.labels_from_train, metrics, definition.range, spec.decimal
+        )
         self.check = self.kind.row_check(allowed)
         self.pair_may_be_absent = spec.pair_if_present
 

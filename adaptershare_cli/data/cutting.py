@@ -79,6 +79,32 @@ def cut_parts(
     return Cut({**parts, "train": kept}, leaks, sorted(aside), whole)
 
 
+def cut_shares(
+    content: Sequence[str], strata: Sequence[Any], labels: Sequence[Collection[Any]], shares: Mapping[str, float]
+) -> dict[str, list[int]]:
+    """Cut rows into parts of these shares and `train`, the rest: row numbers of each, ascending.
+
+    As `cut_parts` does: neither the rows' order nor a seed counts, rows of one text stand on one side, strata keep
+    their shares as far as that allows, and of each of a row's `labels` the largest group stays in train. No row is left
+    aside: a part takes all rows of its texts.
+    """
+    groups = _groups(range(len(content)), content, strata)
+    free, spare = _without(groups, _largest(groups, labels)), 0
+    if not free:
+        free, spare = groups, 1
+    total, begun = Counter(strata), Counter[Any]()
+    parts: dict[str, list[int]] = {}
+    for number, (name, share) in enumerate(shares.items(), 1):
+        quota = _quota(round(share * len(content)), free, total, begun)
+        part = _Part(quota, free, len(content) // MOST_ASIDE)
+        part.fill(spare + len(shares) - number)
+        free = _without(free, part.used)
+        parts[name] = sorted(part.rows + part.aside)
+        begun += quota
+    taken = {row for rows in parts.values() for row in rows}
+    return {"train": [row for row in range(len(content)) if row not in taken], **parts}
+
+
 def sample(content: Sequence[str], strata: Sequence[Any], limit: int | None) -> list[int]:
     """At most `limit` rows, ascending, with each stratum in its proportion."""
     rows = range(len(content))

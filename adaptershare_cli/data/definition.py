@@ -29,7 +29,7 @@ _SOURCES = ("hub", "files", "embedded")
 _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
-_NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": ""}
+_NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": "", "encoding": "", "delimiter": "", "decimal": ""}
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -71,6 +71,9 @@ class TaskDefinition(TaskKeys):
 def _content_of(source: SourceSpec) -> dict[str, Any]:
     """A source's part of the fingerprint, in which each column is an entry of its own."""
     content = _without_newer(asdict(source))
+    for split in content["splits"]:
+        if not split["share"]:  # newer than the first artefacts, too
+            del split["share"]
     if content.pop("listed", ()):
         content["words"] = True
     return {"text_pair": None, **dict(content.pop("columns")), **content}
@@ -156,6 +159,9 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
         header, form = block.header and not reader.numbered_columns, reader.splits
         details = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
         details["comment"] = block.comment or ""
+        details |= {key: getattr(block, key) or "" for key in ("encoding", "delimiter", "decimal")}
+        if block.decimal and not kind.ranged:
+            raise KeyFault("belongs to a regression", "Take it out.", ["decimal"])
         names, defaults = reader.columns, reader.defaults
     _check_label_map(block, kind, labels)
     with inside("columns"):
@@ -170,6 +176,7 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
             splits.append(_split(split, block.splits[split], form, written, kind))
             if name != "hub":
                 _check_paths(splits[-1])
+    _check_shares(splits)
     return SourceSpec(
         kind=name,
         splits=tuple(splits),
@@ -226,6 +233,8 @@ def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], 
     Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a
     file is the split's name unless written.
     """
+    if block.share is not None:
+        return _shared_split(name, block)
     by_role = form == "file per role" and block.path is None
     needed = _needed(kind) if by_role else ["path"]
     keys = [*(kind.roles if by_role else ["path"]), *(["key"] if form == "key in file" else []), "optional"]
@@ -246,6 +255,20 @@ def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], 
         paths = {"": written["path"]}
     files = tuple((role, str(PurePosixPath(path))) for role, path in paths.items())
     return SplitSpec(name, files, (block.key or name) if form == "key in file" else "", block.optional)
+
+
+def _shared_split(name: str, block: SplitBlock) -> SplitSpec:
+    """A split that is a share of train."""
+    block.only(["share"])
+    if name == "train":
+        raise KeyFault("cannot be a share of itself", "Give its file.")
+    assert block.share is not None
+    return SplitSpec(name, (), share=block.share)
+
+
+def _check_shares(splits: Sequence[SplitSpec]) -> None:
+    if (total := sum(split.share for split in splits)) >= 1:
+        raise KeyFault(f"take {total:.0%} of train, so that none of it is left", "Make them smaller.", ["splits"])
 
 
 def _check_paths(split: SplitSpec) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from adaptershare_cli.data.unpacking import open_text
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import LONGEST_ROW
 
@@ -17,14 +17,10 @@ _FIRST_LINES = 1000
 _BOM = b"\xef\xbb\xbf"
 # The first bytes of files that are no UTF-8 text: what each is, and what to do about it.
 _SIGNATURES = {
-    b"\xff\xfe": ("UTF-16, not UTF-8", "Save it as UTF-8."),
-    b"\xfe\xff": ("UTF-16, not UTF-8", "Save it as UTF-8."),
-    b"\x00\x00\xfe\xff": ("UTF-32, not UTF-8", "Save it as UTF-8."),
-    b"\x1f\x8b": ("compressed (gzip)", "Unpack it first."),
-    b"BZh91AY&SY": ("compressed (bzip2)", "Unpack it first."),
-    b"\xfd7zXZ\x00": ("compressed (xz)", "Unpack it first."),
+    b"\xff\xfe": ("UTF-16, not UTF-8", "Write `encoding: utf-16` in the definition."),
+    b"\xfe\xff": ("UTF-16, not UTF-8", "Write `encoding: utf-16` in the definition."),
+    b"\x00\x00\xfe\xff": ("UTF-32, not UTF-8", "Write `encoding: utf-32` in the definition."),
     b"\x28\xb5\x2f\xfd": ("compressed (zstd)", "Unpack it first."),
-    b"PK\x03\x04": ("a zip archive or an Excel file", "Unpack it, or save it as CSV."),
     b"\xd0\xcf\x11\xe0\xa1\xb1": ("an Excel file", "Save it as CSV."),
     b"PAR1\x15": ("a Parquet file", "Write `reader: parquet` in the definition."),
     b"ARROW1\x00": ("an Arrow file", "Save it as Parquet."),
@@ -33,14 +29,16 @@ _SIGNATURES = {
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file: its path, and its name as the definition writes it (the same on every machine).
+    """A file: its path, its name as the definition writes it (the same on every machine), and its encoding.
 
-    One with a `stream` is read from that, once; its path is only told in messages.
+    The encoding is UTF-8 where none is said. Packed files are read as what is in them. One with a `stream` is read from
+    that, once; its path is only told in messages.
     """
 
     name: str
     path: Path
     stream: BinaryIO | None = None
+    encoding: str = ""
 
 
 # The number of a line, counted from 1, and its text with its end; None if it is longer than LONGEST_ROW.
@@ -71,13 +69,13 @@ def check_file(file: DataFile) -> None:
 
 
 def read_lines(file: DataFile) -> Iterator[Line]:
-    """The lines of a UTF-8 file, without a byte-order mark; bytes that are no UTF-8 become lone surrogates.
+    """The lines of a text file, without a byte-order mark; bytes that are no UTF-8 become lone surrogates.
 
     Lines end at \\n or \\r\\n only (str.splitlines would also cut at U+2028, form feeds and others). Raises UserError
     if there is no such file, or if it begins as no text does.
     """
     check_file(file)
-    with _opened(file) as stream:
+    with open_text(file.path, file.encoding, file.stream) as stream:
         number = 0
         while data := stream.readline(LONGEST_ROW + 2):  # the line's end does not count
             number += 1
@@ -106,7 +104,7 @@ def first_lines(lines: Iterator[Line]) -> list[Line]:
 def read_whole(file: DataFile, largest: int) -> str:
     """The text of a file of at most `largest` bytes, decoded as `read_lines` does; UserError for a larger one."""
     check_file(file)
-    with _opened(file) as stream:
+    with open_text(file.path, file.encoding, file.stream) as stream:
         data = stream.read(largest + 1)
     _check_beginning(data[:64], file)
     if len(data) > largest:
@@ -130,22 +128,14 @@ def without_blank_lines_at_the_end(lines: Iterable[Line]) -> Iterator[Line]:
             waiting.clear()
 
 
-def _opened(file: DataFile) -> BufferedReader | BinaryIO:
-    if file.stream is not None:
-        return file.stream
-    try:
-        return file.path.open("rb")
-    except OSError as error:
-        raise UserError(f"the file cannot be read: {error.strerror}", str(file.path), "Check its rights.") from error
-
-
 def _check_beginning(line: bytes, file: DataFile) -> None:
     for signature, (what, fix) in _SIGNATURES.items():
         if line.startswith(signature):
             raise UserError(f"the file is {what}", str(file.path), fix)
     even, odd = line[0:16:2], line[1:16:2]
     if len(odd) > 1 and any(even) != any(odd):  # every second byte is NUL
-        raise UserError("the file looks like UTF-16, not UTF-8", str(file.path), "Save it as UTF-8.")
+        fix = "Write `encoding: utf-16-le` (or utf-16-be) in the definition."
+        raise UserError("the file looks like UTF-16, not UTF-8", str(file.path), fix)
 
 
 def _check_line_end(line: bytes, file: DataFile) -> None:

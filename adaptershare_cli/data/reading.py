@@ -10,18 +10,21 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.checks import RowCheck
+from adaptershare_cli.data.cutting import cut_shares
 from adaptershare_cli.data.definition import TaskDefinition
+from adaptershare_cli.data.encoding import content_hash
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.names import near_names, readable, shortened
 from adaptershare_cli.data.readers import read_rows
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
-from adaptershare_cli.data.sources import Source, files_of, spec_of, splits_to_read
+from adaptershare_cli.data.sources import Source, files_of, locate, spec_of, splits_to_read
 from adaptershare_cli.data.suspicions import absent_labels, alike_labels, suspicious_labels
+from adaptershare_cli.data.unpacking import likely_encoding
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics
 from adaptershare_cli.kinds.base import Kind
-from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, NO_UTF8
 
 _FAULTS_TOLD = 5  # that an error message spells out
 _FAULTS_COUNTED = 10_000  # beyond --max-rejected
@@ -92,7 +95,7 @@ def _read_splits(
     splits: dict[str, pa.Table] = {}
     faults: list[tuple[str, RowFault]] = []
     labels = definition.labels
-    for split in splits_to_read(definition, spec):
+    for split in (split for split in splits_to_read(definition, spec) if not split.share):
         unchecked = _read_split(source, spec, split, definition.labels)
         if unchecked is None:
             continue
@@ -105,7 +108,17 @@ def _read_splits(
         if split.name == "train" and definition.labels_from_train:
             collected = KINDS[definition.kind].single_labels(splits["train"])
             labels = tuple(sorted(pc.unique(collected).to_pylist()))
-    return splits, labels, faults
+    shares = {split.name: split.share for split in splits_to_read(definition, spec) if split.share}
+    return {**splits, **_shared(KINDS[definition.kind], splits["train"], shares)}, labels, faults
+
+
+def _shared(kind: Kind, train: pa.Table, shares: dict[str, float]) -> dict[str, pa.Table]:
+    """Train, and the splits that are shares of it."""
+    if not shares or not train.num_rows:
+        return {"train": train}
+    content = [content_hash(*texts) for texts in kind.texts(train)]
+    parts = cut_shares(content, kind.strata(train), kind.row_labels(train), shares)
+    return {name: train.take(pa.array(rows, pa.int64())) for name, rows in parts.items()}
 
 
 def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tuple[str, ...]) -> UncheckedRows | None:
@@ -159,6 +172,8 @@ def _check_collected_labels(definition: TaskDefinition, spec: SourceSpec, labels
 def _whereabouts(spec: SourceSpec, name: str) -> str:
     """The files of a split (or its name on the hub), for messages."""
     split = spec.split(name)
+    if split and split.share:
+        return f"{name}, which is {split.share:.0%} of {_whereabouts(spec, 'train')}"
     return ", ".join(path for _, path in split.files) if split else name
 
 
@@ -177,6 +192,9 @@ def _too_many(
     what = f"{count} of the task `{definition.name}` cannot be used ({limit} may be rejected)"
     place = f"in {source.root}: " if source.root else ""
     fix = f"Correct them, or let them go to rejected.parquet with --max-rejected {len(faults)}."
+    if encoding := _other_encoding(definition, source, faults):
+        what = f"the task `{definition.name}` is not in UTF-8; it looks like {encoding}"
+        return UserError(what, place + told[0], f"Write `encoding: {encoding}` into its `files` block.")
     if not all_counted:
         fix = "Check the definition's reader, its options and its columns."
     elif empty is not None:
@@ -184,6 +202,15 @@ def _too_many(
     if definition.labels and any("not one of the labels" in fault.reason for _, fault in faults):
         fix += " Labels that are written otherwise in the data need a label_map in the definition."
     return UserError(what, place + "; ".join(told), fix)
+
+
+def _other_encoding(definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]]) -> str:
+    """The encoding that the first file with bytes that are no UTF-8 probably has; "" where there is none."""
+    spec = spec_of(definition, source)
+    if source.root is None or spec.encoding:
+        return ""
+    wrong = next((fault.file for _, fault in faults if fault.reason == NO_UTF8), None)
+    return likely_encoding(locate(source.root, wrong)) if wrong is not None else ""
 
 
 def _commonest(faults: list[tuple[str, RowFault]], split: str) -> str:

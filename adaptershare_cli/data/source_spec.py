@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Where one split lies: `files` pairs a role with a relative path.
+    """Where one split lies: `files` pairs a role with a relative path; none for a split that is a `share` of train.
 
     The role is "" for a split in one file (or the split's name on the hub); the reader `lines` has one file a role.
     `key` chooses a list inside a file of the reader `clinc`.
@@ -17,6 +17,7 @@ class SplitSpec:
     files: tuple[tuple[str, str], ...]
     key: str = ""
     optional: bool = False
+    share: float = 0.0  # of train's rows, where the split has no files of its own
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class SourceSpec:
     quoting: str = ""  # none | standard, of readers that know quotes
     header: bool = True
     comment: str = ""  # what comments in files begin with; "" where it is not said, none where there are none
+    encoding: str = ""  # of text files; "" is UTF-8
+    delimiter: str = ""  # of csv and tsv, where it is another than the reader's
+    decimal: str = ""  # the mark before the fraction of a number; "" is a point
     path: str = ""  # of the hub, with name and revision
     name: str | None = None
     revision: str | None = None

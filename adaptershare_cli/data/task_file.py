@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -17,6 +18,7 @@ from pydantic_core.core_schema import no_info_after_validator_function
 from adaptershare_cli.data.key_faults import KeyFault, UnknownKey, check_one_of, inside
 from adaptershare_cli.data.names import is_hub_id, name_fault
 from adaptershare_cli.data.readers import READERS
+from adaptershare_cli.data.unpacking import is_encoding
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.rows.texts import label_fault
 
@@ -105,6 +107,24 @@ def _hub_id(written: str) -> str:
     return written
 
 
+def _encoding(written: str) -> str:
+    if not is_encoding(written):
+        raise KeyFault(f"is no encoding that is known here: `{written}`", "For example cp1252, latin-1 or utf-16.")
+    return written
+
+
+def _delimiter(written: Any) -> str:
+    if not isinstance(written, str) or len(written) != 1 or written in '"\r\n':
+        raise KeyFault("must be one character, and neither a quote nor a line end", 'Write it so: delimiter: ";".')
+    return written
+
+
+def _share(written: str) -> float | None:
+    """The share that is meant by, say, `20%`; None for a path."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", written)
+    return float(found[1]) / 100 if found else None
+
+
 def _named_splits(written: Any) -> dict[str, Any]:
     if "train" not in _mapping(written):
         raise KeyFault("is missing", keys=["train"])
@@ -118,7 +138,16 @@ def _named_splits(written: Any) -> dict[str, Any]:
 
 
 def _path_alone(written: Any) -> Any:
-    return {"path": _text(written)} if isinstance(written, str) else written
+    if not isinstance(written, str):
+        return written
+    return {"path": _text(written)} if _share(written) is None else {"share": written}
+
+
+def _share_of_train(written: Any) -> float:
+    share = _share(_text(written))
+    if share is None or not 0 < share < 1:
+        raise KeyFault("must lie between 0% and 100%", "Write it so: dev: 20%.")
+    return share
 
 
 Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=Scalar)]
@@ -196,13 +225,19 @@ class SplitBlock(TextByRole):
         None, description="Reader `clinc`: the key of the split's list in the file; the split's name if left out."
     )
     optional: Flag = Field(False, description="true: the split may be absent.")
+    share: Annotated[float, BeforeValidator(_share_of_train, json_schema_input_type=str)] | None = Field(
+        None,
+        description="The split is this share of train's rows, such as 20%: of each label as many, and all rows of one "
+        "text on one side.",
+    )
 
 
 Splits = Annotated[
     dict[str, Annotated[SplitBlock, BeforeValidator(_path_alone, json_schema_input_type=Scalar | SplitBlock)]],
     BeforeValidator(_named_splits),
     Field(
-        description="Where each split lies, by name: train, and those of report_on.",
+        description="Where each split lies, by name: train, and those of report_on; or how much of train it is, as in "
+        "dev: 20%.",
         json_schema_extra={"required": ["train"]},
     ),
 ]
@@ -252,6 +287,15 @@ class FilesBlock(Written):
         "first word of a sentence). none: no line is a comment.",
     )
     header: Flag = Field(True, description="false: the first line is a row like the others, and columns have numbers.")
+    encoding: Annotated[Text, AfterValidator(_encoding)] | None = Field(
+        None, description="The encoding of the files, such as cp1252 (Windows) or utf-16; UTF-8 if left out."
+    )
+    delimiter: Annotated[str, BeforeValidator(_delimiter, json_schema_input_type=str)] | None = Field(
+        None, description='Readers `csv` and `tsv`: what parts the fields, such as ";".'
+    )
+    decimal: Annotated[Text, OneOf([",", "."])] | None = Field(
+        None, description='Of a regression: the mark before the fraction; with "," points part thousands.'
+    )
     label_map: LabelMap = ()
 
 

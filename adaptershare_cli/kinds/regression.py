@@ -40,7 +40,7 @@ class Regression(Kind):
 
     def label_reader(self, allowed: Allowed) -> Callable[[Any], tuple[Any, str]]:
         """Finite numbers within the range."""
-        return partial(read_number, bounds=allowed.range)
+        return partial(read_number, bounds=allowed.range, decimal=allowed.decimal)
 
     def targets(self, info: TaskInfo, labels: Sequence[float]) -> list[float]:
         """The scores as they are."""

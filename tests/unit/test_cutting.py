@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adaptershare_cli.data.cutting import Cut, absent_labels, cut_parts, in_proportion, lost_labels, sample
+from adaptershare_cli.data.cutting import (
+    Cut,
+    absent_labels,
+    cut_parts,
+    cut_shares,
+    in_proportion,
+    lost_labels,
+    sample,
+)
 from adaptershare_cli.kinds import KINDS
 
 Row = tuple[str, Any]  # content and label
@@ -244,3 +252,40 @@ def test_many_rows_take_seconds() -> None:
     started = time.process_time()
     assert len(cut(rows, 65, 128).parts["heldout"]) == 65
     assert time.process_time() - started < 20
+
+
+# ---- shares of train as splits ----
+
+
+def shares(rows: list[Row], **of_train: float) -> dict[str, list[int]]:
+    """`cut_shares` of rows with one label each."""
+    content, labels = [key for key, _ in rows], [label for _, label in rows]
+    return cut_shares(content, labels, [(label,) for label in labels], of_train)
+
+
+@given(ROWS, st.floats(0.05, 0.45), st.floats(0.05, 0.45))
+def test_shares_hold_every_row_once_and_a_text_stands_on_one_side(rows: list[Row], dev: float, test: float) -> None:
+    found = shares(rows, dev=dev, test=test)
+    assert list(found) == ["train", "dev", "test"]
+    assert sorted(row for part in found.values() for row in part) == list(range(len(rows)))
+    texts = [{rows[row][0] for row in part} for part in found.values()]
+    assert sum(map(len, texts)) == len(set().union(*texts))
+    assert bool(found["train"]) == bool(rows)
+
+
+@given(st.lists(st.integers(0, 3), min_size=40, max_size=200), st.floats(0.1, 0.4))
+def test_shares_of_different_texts_are_as_large_as_asked_and_have_the_labels_in_proportion(
+    labels: list[int], dev: float
+) -> None:
+    rows = [(f"text {at}", label) for at, label in enumerate(labels)]
+    found = shares(rows, dev=dev)["dev"]
+    assert abs(len(found) - dev * len(rows)) <= 1
+    for label, count in Counter(labels).items():
+        assert abs(of(rows, found)[label] - dev * count) <= 2
+
+
+def test_shares_do_not_depend_on_the_rows_order() -> None:
+    rows = copies(*[(1 + at % 3, "ab"[at % 2]) for at in range(60)])
+    order = Random(0).sample(range(len(rows)), len(rows))
+    found, other = shares(rows, dev=0.25), shares([rows[at] for at in order], dev=0.25)
+    assert {rows[row][0] for row in found["dev"]} == {rows[order[row]][0] for row in other["dev"]}

@@ -46,25 +46,25 @@ READERS = {
     for reader in (
         Reader(
             "tsv", "delimited", "one row a line, fields parted by tabs, a first line that names the columns",
-            options=("columns", "quoting", "header", "comment"), quoting="none",
+            options=("columns", "quoting", "header", "comment", "encoding", "delimiter", "decimal"), quoting="none",
         ),
         Reader(
             "csv", "delimited", "one row a line, fields parted by commas, a first line that names the columns",
-            options=("columns", "quoting", "header", "comment"), quoting="standard",
+            options=("columns", "quoting", "header", "comment", "encoding", "delimiter", "decimal"), quoting="standard",
         ),
-        Reader("jsonl", "jsonl", "one JSON object a line", options=("columns",)),
+        Reader("jsonl", "jsonl", "one JSON object a line", options=("columns", "encoding", "decimal")),
         Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
         Reader(
             "lines", "lines", "a folder with one file a column; line i of each belongs to row i",
-            options=("columns",), splits="file per role",
+            options=("columns", "encoding", "decimal"), splits="file per role",
         ),
         Reader(
             "clinc", "clinc", "one JSON object whose keys hold lists of [text, intent]",
-            splits="key in file", rows=("texts",),
+            options=("encoding",), splits="key in file", rows=("texts",),
         ),
         Reader(
             "conll", "conll", "one word a line with its labels in columns, an empty line after each sentence",
-            options=("columns", "comment"), rows=("words",), numbered_columns=True,
+            options=("columns", "comment", "encoding"), rows=("words",), numbered_columns=True,
         ),
         Reader(
             "conllu", "conllu", "CoNLL-U, whose columns have names; the text is `form`",
@@ -79,6 +79,7 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 
 def read_rows(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """Read one split with the reader that `spec` names; UserError if the files' structure is at fault."""
+    files = {role: replace(file, encoding=spec.encoding) for role, file in files.items()}
     found = import_module(f"{__name__}.{READERS[spec.reader].module}").read(files, split, spec)
     first = next(found.rows, None)
     if first is None:

@@ -49,7 +49,7 @@ Record = tuple[int, list[str], str]
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """The rows of a CSV or TSV file; quoting `standard` is that of RFC 4180, `none` takes quotes as characters."""
     file, prefix = files[""], comment_prefix(spec)
-    delimiter = _DELIMITERS[spec.reader]
+    delimiter = spec.delimiter or _DELIMITERS[spec.reader]
     lines = without_blank_lines_at_the_end(read_lines(file))
     split_up = _quoted_records if spec.quoting == "standard" else _plain_records
     left_out: Counter[str] = Counter()
@@ -100,8 +100,9 @@ def _header(records: Iterator[Record], file: DataFile, delimiter: str) -> list[s
         raise UserError(what, str(file.path), "Correct it, or write `header: false` and number the columns.")
     other = next((sign for sign in _DELIMITER_NAMES if sign in header[0]), "") if len(header) == 1 else ""
     if other:
-        here, perhaps = _DELIMITER_NAMES[delimiter], _DELIMITER_NAMES[other]
-        fix = "The reader `csv` splits at commas, `tsv` at tabs: choose, or convert the file."
+        here, perhaps = _DELIMITER_NAMES.get(delimiter, repr(delimiter)), _DELIMITER_NAMES[other]
+        written = "\\t" if other == "\t" else other
+        fix = f'Write `delimiter: "{written}"` in the definition.'
         raise UserError(f"the first line is not split by {here}, but perhaps by {perhaps}", str(file.path), fix)
     return header
 

@@ -9,6 +9,7 @@ from typing import Any
 
 LONGEST_ROW = 16 * 2**20  # bytes of a line, characters of a row or of one value
 TOO_LONG = f"is longer than {LONGEST_ROW // 2**20} MiB"
+NO_UTF8 = "is not valid UTF-8"
 LONGEST_LABEL = 200
 LONGEST_EXCERPT = 200  # characters of a value that a message or table shows
 _TURNING = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -36,7 +37,7 @@ def text_fault(value: Any) -> str:
         try:
             value.encode()
         except UnicodeEncodeError:
-            return "is not valid UTF-8"
+            return NO_UTF8
     if is_visible(value):
         return ""
     return "holds no visible character" if value.strip() else "is empty"

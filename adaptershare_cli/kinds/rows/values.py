@@ -14,6 +14,8 @@ from adaptershare_cli.kinds.rows.texts import folded, label_fault, text_fault, t
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
+_COMMA_NUMBER = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?\s*", re.ASCII)
+
 
 class Wrong(NamedTuple):
     """A row's first fault; `word` is the place in its sentence of the word that has it."""
@@ -30,7 +32,7 @@ class Allowed:
 
     `labels` are their names, () where they are collected from this very split; with `from_train` they were, or are,
     collected from train. `label_map` gives names for what the source writes, `metrics` may ask something of labels, and
-    scores lie within `range`.
+    scores lie within `range`; with the `decimal` mark "," points part their thousands.
     """
 
     labels: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class Allowed:
     from_train: bool = False
     metrics: tuple[Metric, ...] = ()
     range: tuple[float, float] | None = None
+    decimal: str = ""
 
 
 class LabelNames:
@@ -70,8 +73,13 @@ class LabelNames:
         return value, self.no_label + (f", but `{near}` in all but case, white space or Unicode form" if near else "")
 
 
-def read_number(value: Any, bounds: tuple[float, float] | None) -> tuple[Any, str]:
+def read_number(value: Any, bounds: tuple[float, float] | None, decimal: str = "") -> tuple[Any, str]:
     """A finite number within bounds, or what is none and why."""
+    if decimal == "," and isinstance(value, str):
+        if not _COMMA_NUMBER.fullmatch(value):
+            return value, "is not a number with a decimal comma"
+        number, reason = read_number(value.replace(".", "").replace(",", "."), bounds)
+        return (value if reason else number), reason
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         finite = value.strip().lower().lstrip("+-") not in ("nan", "inf", "infinity")
         return value, "is not a number" if finite else "is not a finite number"
