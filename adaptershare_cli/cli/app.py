@@ -339,6 +339,7 @@ def predict(
     column: a.Columns = None,
     input_format: a.InputFormat = None,
     output_format: a.OutputFormat = None,
+    glue_submission: a.GlueSubmission = None,
     task_dir: a.TaskDir = None,
     model: a.RunModel = None,
 ) -> None:
@@ -351,17 +352,29 @@ def predict(
     if input_file is None:
         raise UserError("No input is named", "--input", "Give a file, or - for texts on standard input, one a line.")
     source, target = (None if path in (None, Path("-")) else path for path in (input_file, output))
-    if target is None:
+    if glue_submission is not None:
+        useless = {"output": output, "column": column, "format": input_format, "output_format": output_format}
+        for name, value in {**useless, "top_k": call.options.get("top_k")}.items():
+            if value is not None:
+                raise UserError(f"{flag(name)} has no effect beside --glue-submission", fix="Leave one of them out.")
+    elif target is None:
         if call.screen.as_json:
             raise UserError("--json and the rows cannot both be printed", "--output", "Name a file with --output.")
         call.screen.aside()
     use_scratch(call.workspace)
+    from adaptershare_cli.commands.glue import submit_to_glue
     from adaptershare_cli.commands.predict import Request, predict_rows
     from adaptershare_cli.store.workspace import Workspace
 
-    request = Request.of(source, target, input_format, output_format, column)  # type: ignore[arg-type]
     workspace, settings = Workspace(call.workspace, writing=False), call.settings(PredictSettings)
-    told = predict_rows(workspace, run, task, model, request, settings, folders(task_dir), call.screen, Printed())
+    task_dirs, screen = folders(task_dir), call.screen
+    if glue_submission is not None:
+        told = submit_to_glue(
+            workspace, run, task, model, input_file, glue_submission, settings, task_dirs, screen
+        )  # fmt: skip
+    else:
+        request = Request.of(source, target, input_format, output_format, column)  # type: ignore[arg-type]
+        told = predict_rows(workspace, run, task, model, request, settings, task_dirs, screen, Printed())
     if call.screen.as_json:
         call.screen.finish({"command": "predict", **told})
 

@@ -192,6 +192,11 @@ OutputFormat = Annotated[
     typer.Option("--output-format", help="Format of the output; by default as its name tells, or as the input's (of "
                  "texts JSONL)."),
 ]  # fmt: skip
+GlueSubmission = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(help="Answer GLUE's unlabelled test files in the folder --input, and write the files of a submission "
+                 "and their zip into this folder.", **paths.ONE),
+]  # fmt: skip
 RunModel = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(

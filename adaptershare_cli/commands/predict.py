@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any
 
+from adaptershare_cli.commands.output import Stdout, opened_output
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.row_writers import row_writer
@@ -36,24 +34,13 @@ from adaptershare_cli.serving.windows import (
     windows,
 )
 from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_settings
-from adaptershare_cli.store.disk import discard, replace_file, sync
 from adaptershare_cli.store.workspace import Workspace
 
 if TYPE_CHECKING:
     from adaptershare_cli.serving.predictor import Outputs, Predictor
 
 STDIN = "standard input"
-PARTIAL = ".partial-"
 TOLD = 20  # rejected rows that are told one by one
-
-
-class Stdout(Protocol):
-    """Where a result without --output goes."""
-
-    stream: BinaryIO
-
-    def is_lost(self) -> bool:
-        """Whether nothing more can be written there."""
 
 
 @dataclass(frozen=True)
@@ -182,12 +169,12 @@ def predict(
     asked = readings(served.infos, rows.columns, pairs, named, defined, request.name)
     questions = Questions(served.infos, asked, request.name)
     added = added_fields(served.infos, settings.top_k, rows.columns)
-    with _opened(request.target, out) as stream:
+    with opened_output(request.target, out) as stream:
         total = None
         if request.readable_twice:
             total = _count(request, questions, settings.max_rejected, rows)
             rows = request.rows()
-        predictor = _loaded(served, runtime.device, runtime.threads, settings)
+        predictor = served.load_on(runtime, settings.per_device_eval_batch_size)
         writer = row_writer(request.target_form, stream, rows.columns, added, rows.schema)
         summary = Summary(rejected=Rejected(settings.max_rejected), layers=_layers(predictor, questions))
         started = time.perf_counter()
@@ -205,13 +192,6 @@ def predict(
         if not summary.rows:
             raise UserError("No row can be used", sentence(summary.rejected.first[0]))
     return summary
-
-
-def _loaded(served: ServedRun, device: str, threads: int, settings: PredictSettings) -> Predictor:
-    import torch
-
-    torch.set_num_threads(threads)
-    return served.load(torch.device(device), settings.per_device_eval_batch_size)
 
 
 def _layers(predictor: Predictor, questions: Questions) -> tuple[int, int]:
@@ -249,37 +229,6 @@ def _reads_pairs(served: ServedRun, task: str, definition: TaskDefinition | None
         return recorded
     found = [None if source.pair_if_present else source.column(PAIR) is not None for source in _sources_of(definition)]
     return found[0] if len(set(found)) == 1 else None
-
-
-@contextmanager
-def _opened(target: Path | None, out: Stdout) -> Iterator[BinaryIO]:
-    """Where the result goes: a file is there once it is whole, and one that it replaces stands until then.
-
-    Raises UserError where no file can be made there.
-    """
-    if target is None:
-        yield out.stream
-        return
-    is_special = target.exists() and not stat.S_ISREG(target.stat().st_mode)
-    if target.is_dir():
-        raise UserError("A folder stands where the output is to be", str(target), "Name a file with --output.")
-    partial = target if is_special else target.with_name(f"{PARTIAL}{target.name}-{os.getpid()}")
-    try:
-        stream = partial.open("wb")
-    except OSError as error:
-        what = f"The output cannot be written: {error.strerror}"
-        raise UserError(what, str(target), "Name a file in a folder that you may write to.") from error
-    try:
-        with stream:
-            yield stream
-        if not is_special:
-            sync(partial)
-            replace_file(partial, target)
-            sync(target.absolute().parent)
-    except BaseException:
-        if not is_special:
-            discard(partial)
-        raise
 
 
 def tell(summary: Summary, served: ServedRun, screen: Screen) -> None:

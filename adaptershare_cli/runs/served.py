@@ -15,6 +15,7 @@ from adaptershare_cli.model.folders import HEAD_CONFIG, read_info
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.encoders import recorded_encoder
 from adaptershare_cli.runs.rows import input_record
+from adaptershare_cli.runs.runtime import Runtime
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.settings import PreproSettings, TrainingSettings, flag
 from adaptershare_cli.store.artefact import Artefact
@@ -66,6 +67,13 @@ class ServedRun:
             {task: self.inputs[task].max_seq_length for task in self.infos},
             batch_size or self.training.per_device_eval_batch_size,
         )
+
+    def load_on(self, runtime: Runtime, batch_size: int | None = None) -> Predictor:
+        """As `load`, with the device and the threads of `runtime`."""
+        import torch
+
+        torch.set_num_threads(runtime.threads)
+        return self.load(torch.device(runtime.device), batch_size)
 
 
 def task_folder(run: Artefact, task: str) -> Path:
