@@ -222,6 +222,18 @@ GROUPS = pa.schema(
 )
 
 
+# What each task of a run of `shared-then-private` had to choose from.
+CHOICES = pa.schema(
+    [
+        ("task", pa.string()),
+        ("choice", pa.string()),  # shared | further (from there on alone) | alone (from the start)
+        ("value", pa.float64()),  # the task's main metric on select rows
+        ("chosen", pa.bool_()),
+        ("run", pa.string()),  # label of the artefact
+    ]
+)
+
+
 # What a run publishes, a file a table, beside its predictions (`kinds.prediction_tables`).
 RUN_TABLES = {
     "steps": RunTable(STEPS),
@@ -248,6 +260,7 @@ RUN_TABLES = {
     "pruning": RunTable(PRUNING),
     "search": RunTable(SEARCH),
     "groups": RunTable(GROUPS, lacks="groups", advice="Name a run of --method plan-search."),
+    "choices": RunTable(CHOICES),
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

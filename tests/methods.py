@@ -13,6 +13,9 @@ EXTRA: dict[str, tuple[str, ...]] = {
     "adapterfusion": ("--task-sampling", "uniform", "--fusion-learning-rate", "0.01"),
 }
 
+# Methods whose runs are made of other trainings, and are not trained themselves.
+PUT_TOGETHER = [name for name, spec in METHODS.items() if spec.package.endswith(".assembled")]
+
 
 def method_arguments(method: str) -> tuple[str, ...]:
     """`--method` and what goes with it."""

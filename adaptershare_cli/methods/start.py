@@ -168,6 +168,10 @@ class Preparation(Protocol):
         """Train rows of each task that are left when the tasks are trained in one run."""
         ...
 
+    def types(self) -> Mapping[str, tuple[str, bool]]:
+        """The kind of each task, and whether its rows are pairs of texts."""
+        ...
+
     def train_alone(self, updates: Mapping[str, int], seed: int) -> list[PastRun]:
         """A run of each task alone with so many updates; nothing that a task of the run is scored on is trained on."""
         ...
@@ -177,6 +181,10 @@ class Preparation(Protocol):
 
         `layers` are those in which they share it (`SharedSettings.shared_layers`).
         """
+        ...
+
+    def train_further(self, run: PastRun, updates: Mapping[str, int], seed: int) -> list[PastRun]:
+        """A run of each of these tasks alone, which goes on from the task's adapter and head in `run`."""
         ...
 
     def relate(self, measure: str, alone: Mapping[str, PastRun], seed: int) -> Mapping[tuple[str, str], float]:

@@ -11,6 +11,7 @@ from adaptershare_cli.methods.private.settings import PrivateSettings
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.methods.shared.settings import SharedSettings
 from adaptershare_cli.methods.start import PastRun, Start
+from adaptershare_cli.methods.stored_adapter import adapter_start
 from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext
@@ -19,7 +20,7 @@ from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.relating import relate
 from adaptershare_cli.runs.rescoring import score_halves
-from adaptershare_cli.runs.rows import Limits, scored_contents, train_sizes
+from adaptershare_cli.runs.rows import Limits, read_parts, scored_contents, task_info, train_sizes
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.workspace import GROUPS
@@ -89,8 +90,21 @@ class PreparedTasks:
         """Train rows of each task that are left when the tasks are trained in one run."""
         return train_sizes(self.context.training.leak_scope, self.prepared)
 
+    def types(self) -> Mapping[str, tuple[str, bool]]:
+        """The kind of each task, and whether its rows are pairs of texts."""
+        parts = read_parts(self.context.training.leak_scope, self.prepared)[0]
+        return {a.name: (task_info(a).kind, parts[a.name].train.are_pairs) for a in self.prepared}
+
     def train_alone(self, updates: Mapping[str, int], seed: int) -> list[PastRun]:
         """A run of each task alone, within `limits`."""
+        return self._single(updates, seed, lambda task: Start())
+
+    def train_further(self, run: PastRun, updates: Mapping[str, int], seed: int) -> list[PastRun]:
+        """A run of each of these tasks alone that goes on from its adapter and head in `run`, within `limits`."""
+        return self._single(updates, seed, lambda task: adapter_start(run, task, self.context.training, with_head=True))
+
+    def _single(self, updates: Mapping[str, int], seed: int, start_of: Callable[[str], Start]) -> list[PastRun]:
+        """A run of each of these tasks alone."""
         pending = [
             self.executor.submit(
                 Job(
@@ -103,10 +117,12 @@ class PreparedTasks:
                     self.context.encoder,
                     (artefact,),
                     seed,
-                    limits=self.limits,
+                    start_of(artefact.name),
+                    self.limits,
                 )  # fmt: skip
             )
             for artefact in self.prepared
+            if artefact.name in updates
         ]
         return [StoredRun(job.result()) for job in pending]
 

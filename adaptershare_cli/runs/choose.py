@@ -17,6 +17,9 @@ from adaptershare_cli.store.workspace import Workspace
 
 # Of a request what says where it was computed: it moves the last digits, and makes no other kind of run.
 MACHINE = ("device", "threads")
+# What the request of a put-together run says of the groups that were chosen: as they do, its trainings differ from seed
+# to seed.
+CHOSEN_GROUPS = ("groups", "layers")
 
 
 def settings_key(run: Artefact, but: Collection[str] = ()) -> str:
@@ -24,8 +27,10 @@ def settings_key(run: Artefact, but: Collection[str] = ()) -> str:
 
     What the request says of the names in `but` does not count either.
     """
-    request = {n: v for n, v in run.meta["request"].items() if n not in ("seed", "init_plan", "origin", *but)}
-    if "origin_key" in run.info:  # of any artefact that runs start from, a selection among them
+    varied = ("seed", "init_plan", "origin", *CHOSEN_GROUPS, *but)
+    request = {name: value for name, value in run.meta["request"].items() if name not in varied}
+    put_together = CHOSEN_GROUPS[0] in run.meta["request"]
+    if "origin_key" in run.info and not put_together:  # of any artefact that runs start from, a selection among them
         request["origin"] = run.info["origin_key"]
     return request_key(request)
 

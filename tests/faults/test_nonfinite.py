@@ -21,6 +21,7 @@ from tests.cli.conftest import add_task, good, only, refused
 from tests.core import build_method
 from tests.faults.conftest import Project, exact, leftovers
 from tests.faults.processes import send_at
+from tests.methods import PUT_TOGETHER
 
 # ---- a loss that is not finite ----
 
@@ -50,9 +51,9 @@ def poisoned(project: Project) -> Project:
     return bad
 
 
-# Sparse-sharing has several phases, and updates are counted in each: it is asked the same below. What plan-search puts
+# Sparse-sharing has several phases, and updates are counted in each: it is asked the same below. What other methods put
 # together are runs of their own.
-ONE_PHASE = [method for method in METHODS if method not in ("sparse-sharing", "plan-search")]
+ONE_PHASE = [method for method in METHODS if method != "sparse-sharing" and method not in PUT_TOGETHER]
 
 
 @pytest.mark.parametrize("method", ONE_PHASE)

@@ -26,6 +26,7 @@ from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ODD_ENCODERS
 from tests.core import INFOS, build_method, random_parts, random_sources
+from tests.methods import PUT_TOGETHER
 
 CPU = torch.device("cpu")
 PACKAGE = Path(adaptershare_cli.__file__).parent
@@ -120,7 +121,7 @@ def test_every_method_trains_on_segments_that_its_encoder_does_not_know(
         options = {"fuse": True, "guard": "none", "max_interference": -1.0, "check_every": 1, "first_check": 1}
     if method_name == "sparse-sharing":
         options = {"rounds": 1, "round_epochs": 0.4}
-    if method_name == "plan-search":
+    if method_name in PUT_TOGETHER:
         options = {
             "start": Parts({tuple(tasks): "all"}, {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})
         }

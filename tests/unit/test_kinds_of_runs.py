@@ -63,3 +63,12 @@ def test_settings_and_origins_make_kinds() -> None:
     runs.append(run_of(3, (0, "cpu", 1, "fp32"), method="b"))
     runs[2].meta["info"]["origin_key"] = "other"
     assert len({kind.key for kind in kinds_of(runs).values()}) == 3
+
+
+def test_put_together_runs_are_of_one_kind_whatever_groups_were_found() -> None:
+    runs = [
+        run_of(seed, (seed, "cpu", 1, "fp32"), groups=groups) for seed, groups in enumerate(([["a", "b"]], [["a"]]))
+    ]
+    for run, key in zip(runs, ("one", "other"), strict=True):
+        run.meta["info"]["origin_key"] = key  # other groups were trained on the way
+    assert len({kind.key for kind in kinds_of(runs).values()}) == 1

@@ -72,17 +72,29 @@ def assemble(
     made for the run: their rows and seconds count as its own.
     """
     halves = {"layers": [layers.get(group, "all") for group in of_groups]} if layers else {}
+    trained = _rows(runs)
     return AssembledStart(
         request={"origin": [run.content for run in runs], "groups": [list(group) for group in of_groups], **halves},
         runs=tuple(runs),
         info={"task_trainings": task_trainings(runs)},
-        examples={task: sum(run.record.examples.get(task, 0) for run in runs) for task in tasks},
+        examples={task: trained.get(task, 0) for task in tasks},
         seconds=sum(run.training_seconds for run in runs),
         updates=dict.fromkeys(tasks, 0),
         of_groups=of_groups,
         records=records or {},
         layers=layers or {},
     )
+
+
+def _rows(runs: Sequence[PastRun]) -> dict[str, int]:
+    """Rows of each task that the trainings saw; where one went on from another, that one's count once."""
+    of_runs = {run.label: run.record.examples for run in runs}
+    found: dict[str, int] = {}
+    for run in runs:
+        before = of_runs.get(run.record.start["run"], {}) if run.record.start else {}
+        for task in run.record.tasks:
+            found[task] = found.get(task, 0) + run.record.examples[task] - before.get(task, 0)
+    return found
 
 
 def task_trainings(runs: Sequence[PastRun]) -> int:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
-from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.methods.assembled.settings import AssembledSettings
 from adaptershare_cli.settings.fields import option
 
 
 @dataclass(frozen=True)
-class PlanSearchSettings(MethodSettings):
+class PlanSearchSettings(AssembledSettings):
     """Search for groups of tasks; every choice goes by select rows."""
-
-    takes_chosen_rows: ClassVar[bool] = False
-    can_be_stage_one: ClassVar[bool] = False
 
     budget: int | None = option(
         None,
