@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
@@ -377,6 +378,37 @@ def predict(
         told = predict_rows(workspace, run, task, model, request, settings, task_dirs, screen, Printed())
     if call.screen.as_json:
         call.screen.finish({"command": "predict", **told})
+
+
+@command()
+@with_options(makes=False)
+def init(
+    call: Call,
+    files: a.InitFiles,
+    task_dir: a.InitDir = None,
+    text: a.TextColumn = None,
+    text_pair: a.PairColumn = None,
+    label: a.LabelColumn = None,
+    kind: a.InitKind = None,
+    name: a.InitName = None,
+    yes: a.Yes = False,
+    overwrite: a.Overwrite = False,
+) -> None:
+    """Write task definitions for files as they come: layout, columns, kind and splits are found and told.
+
+    Files whose names differ in train, dev or test alone are one task; of one file a fifth is scored.
+
+    Example: [bold]adaptershare init exports/*.csv --task-dir mytasks[/bold]
+    """
+    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "name": name}
+    use_scratch(call.workspace)
+    from adaptershare_cli.commands.init import init_tasks
+
+    said = {role: value for role, value in given.items() if value is not None}
+    confirm = typer.confirm if sys.stdin.isatty() and not call.screen.as_json else None
+    done = init_tasks(files, task_dir, said, call.screen, confirm, yes, overwrite)
+    if call.screen.as_json:
+        call.screen.finish({"command": "init", "tasks": done})
 
 
 def main() -> None:

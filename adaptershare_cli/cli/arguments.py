@@ -230,3 +230,31 @@ def seed_list(seed: int, seeds: str | None) -> list[int]:
     if any(not 0 <= number <= LARGEST_SEED for number in numbers):
         raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
     return numbers
+
+
+# Of init.
+InitFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="FILES", help="CSV, TSV, JSON Lines or Parquet, packed or not.", show_default=False),
+    BASIC,
+]
+InitDir = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--task-dir", help="Folder for the definitions; by default that of the files."),
+    BASIC,
+]
+TextColumn = Annotated[Optional[str], typer.Option("--text", help="The column of texts."), BASIC]  # noqa: UP045
+PairColumn = Annotated[Optional[str], typer.Option("--text-pair", help="That of second texts."), BASIC]  # noqa: UP045
+LabelColumn = Annotated[Optional[str], typer.Option("--label", help="The column of labels."), BASIC]  # noqa: UP045
+InitKind = Annotated[
+    Optional[Literal["classification", "regression"]],  # noqa: UP045
+    typer.Option("--kind", help="What the labels are."),
+    BASIC,
+]
+InitName = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--name", help="The task's name; all files are of that task."),
+    BASIC,
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Take what was assumed, without a question."), BASIC]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over definitions that are there."), BASIC]

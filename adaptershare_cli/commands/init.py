@@ -1,0 +1,144 @@
+"""`init`: definitions for files as they come, with what was assumed of them and what they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from adaptershare_cli.data.definition import parse_definition
+from adaptershare_cli.data.drafting import Files, draft, group_files, sample_rows
+from adaptershare_cli.data.encoding import content_hash
+from adaptershare_cli.data.guessing import Guess, guess
+from adaptershare_cli.data.reading import ReadTask, read_task
+from adaptershare_cli.data.sniffing import Sniffed, sniff
+from adaptershare_cli.data.sources import Source
+from adaptershare_cli.data.tasks import builtin_folder
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.rows.texts import told
+from adaptershare_cli.screen import Screen
+from adaptershare_cli.store.disk import replace_file
+
+Confirm = Callable[[str], bool] | None  # asks the user; None where nobody can be asked
+
+
+def init_tasks(
+    paths: Sequence[Path],
+    task_dir: Path | None,
+    said: Mapping[str, str],
+    screen: Screen,
+    confirm: Confirm,
+    yes: bool = False,
+    overwrite: bool = False,
+) -> list[dict[str, Any]]:
+    """Write a definition a task into `task_dir` (by default beside its files), and say what was assumed.
+
+    `said` are roles, kind and name that the user gave. Returns what --json says of each task. Raises UserError, before
+    anything is written, for files that cannot be read, for definitions that are there already, and for what is not
+    certain where `confirm` cannot ask or is answered with no, unless `yes`.
+    """
+    tasks = group_files(paths, said.get("name", ""))
+    drafts = []
+    for files in tasks:
+        table = sniff(files.splits["train"])
+        found = guess(table, said)
+        folder = (task_dir or files.folder).resolve()
+        root = folder if files.folder.is_relative_to(folder) else files.folder
+        file = folder / f"{files.name}.yaml"
+        if file.exists() and not overwrite:
+            raise UserError(f"the task `{files.name}` has a definition", str(file), "Give --name or --overwrite.")
+        _tell(screen, files, table, found)
+        drafts.append((files, table, found, root, file))
+    _settle({files.name: found.unsure for files, _, found, *_ in drafts}, confirm, yes)
+    done = []
+    for files, table, found, root, file in drafts:
+        text = draft(files, table, found, root, builtin_folder() / "schema.json")
+        _write(file, text)
+        screen.line(f"made  {file}")
+        done.append(_read(screen, file, root))
+    folders = {str(file.parent) for *_, file in drafts}
+    outside = {str(root) for *_, root, file in drafts if root != file.parent}
+    names = ",".join(files.name for files, *_ in drafts)
+    where = f" --task-dir {','.join(sorted(folders))}" + "".join(f" --from {root}" for root in sorted(outside))
+    screen.line(f"To train on {'them' if len(drafts) > 1 else 'it'}: adaptershare train-share --tasks {names}{where}")
+    return done
+
+
+def _write(file: Path, text: str) -> None:
+    temporary = file.with_name(f".{file.name}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        replace_file(temporary, file)
+    except OSError as error:
+        raise UserError(f"the definition cannot be written: {error.strerror}", str(file), "Give --task-dir.") from error
+
+
+def _tell(screen: Screen, files: Files, table: Sniffed, found: Guess) -> None:
+    """What was assumed of a task, with its first rows."""
+    from rich.table import Table
+    from rich.text import Text
+
+    where = ", ".join(f"{split} {path.name}" for split, path in files.splits.items())
+    words = (("in", table.encoding), ("parted by", table.delimiter), ("decimal", found.decimal))
+    layout = [table.reader, *(f"{word} {value}" for word, value in words if value)]
+    bounds = f" from {found.range[0]:g} to {found.range[1]:g}" if found.range else ""
+    screen.line(f"{files.name}: {found.kind}{bounds}; {where}; {', '.join(layout)}")
+    shown = Table(title=Text(f"{files.name}: the first rows"))
+    for role in ("text", "text_pair", "label"):
+        if column := getattr(found, role):
+            shown.add_column(Text(f"{role} = {column}"), overflow="fold")
+    for row in sample_rows(table, found):
+        shown.add_row(*(Text(_short(value)) for value in row.values()))
+    screen.table(shown)
+    for doubt in found.unsure:
+        screen.line(f"{files.name}: not certain: {doubt}")
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 80 else text[:79] + "…"
+
+
+def _settle(doubts: Mapping[str, Sequence[str]], confirm: Confirm, yes: bool) -> None:
+    """Ask whether what is not certain may be taken."""
+    if yes or not any(doubts.values()):
+        return
+    tasks = ", ".join(task for task, found in doubts.items() if found)
+    if confirm is not None and confirm("Take it so?"):
+        return
+    fix = "--text, --text-pair, --label and --kind say what is meant; --yes takes what was assumed."
+    raise UserError(f"Not everything is certain of {tasks}, so nothing was written", "see the lines above", fix)
+
+
+def _read(screen: Screen, file: Path, root: Path) -> dict[str, Any]:
+    """Read the whole task by its new definition, and say what it holds."""
+    definition = parse_definition(file)
+    try:
+        read = read_task(definition, Source("folder", root))
+    except UserError as error:
+        what = f"{error.what} (the definition is written)"
+        raise UserError(what, error.where, error.fix) from error
+    kind, train = KINDS[definition.kind], read.splits["train"]
+    rows = ", ".join(f"{name} {table.num_rows}" for name, table in read.splits.items())
+    words = [sum(len(text.split()) for text in texts if text) for texts in kind.texts(train)]
+    copies = Counter(content_hash(*texts) for texts in kind.texts(train))
+    repeated = sum(count for count in copies.values() if count > 1)
+    screen.line(
+        f"{definition.name}: {rows} rows; {sum(words) / len(words):.0f} words a row, {max(words)} at most; "
+        f"{repeated} train rows have a text that stands there more than once"
+    )
+    labels = _label_counts(read) if kind.labelled else {}
+    if labels:
+        screen.line(f"{definition.name}: {told([f'{label} {count}' for label, count in labels.items()], 12)}")
+    for text in read.suspicious:
+        screen.line(f"{definition.name}: {text}")
+    counts = {name: table.num_rows for name, table in read.splits.items()}
+    return {"task": definition.name, "path": str(file), "rows": counts, "labels": labels}
+
+
+def _label_counts(read: ReadTask) -> dict[str, int]:
+    """How many train rows have each label, the commonest first."""
+    return dict(Counter(read.splits["train"]["label"].to_pylist()).most_common())

@@ -1,0 +1,164 @@
+"""What a table's columns are for: which holds texts, which labels, and what kind of task that makes.
+
+Names that people use for such columns count first, then what the values look like. Whatever could be otherwise is
+told, and never decided in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adaptershare_cli.data.names import near_names
+from adaptershare_cli.data.sniffing import Sniffed, number
+from adaptershare_cli.errors import UserError
+
+LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
+          "stars", "y", "gold_label", "answer", "outcome", "priority", "status")  # fmt: skip
+TEXTS = ("text", "sentence", "body", "message", "content", "review", "comment", "utterance", "question", "document",
+         "tweet", "title", "description", "subject", "query", "input")  # fmt: skip
+PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
+         ("text_a", "text_b"), ("text1", "text2"), ("question", "sentence"), ("question", "answer"))  # fmt: skip
+MOST_LABELS = 200
+FEW_NUMBERS = 10  # so many different whole numbers may be labels as well as scores
+SURE_SHARE = 0.2  # more different values than that share of the rows are hardly labels
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The roles of columns, the kind of task, and its range and decimal mark; `unsure` is what could be otherwise."""
+
+    text: str
+    label: str
+    kind: str
+    text_pair: str = ""
+    range: tuple[float, float] | None = None
+    decimal: str = ""
+    unsure: tuple[str, ...] = ()
+
+
+def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
+    """Roles and kind for a table; `told` are those that the user named (text, text_pair, label, kind).
+
+    Raises UserError where a column that is named is not there, or none can be for texts or labels.
+    """
+    for role in ("text", "text_pair", "label"):
+        if role in told and told[role] not in table.columns:
+            fix = f"{near_names(told[role], table.columns)}Columns: {', '.join(table.columns)}."
+            raise UserError(f"there is no column `{told[role]}` for the {role.replace('_', ' ')}", str(table.path), fix)
+    unsure = list(table.notes)
+    text, pair = _texts(table, told, unsure)
+    label = told.get("label") or _label(table, {text, pair}, unsure)
+    values = [value for value in table.values(label) if value not in (None, "")]
+    if not values:
+        raise UserError(f"the column `{label}` is empty", str(table.path), "Name another one with --label.")
+    decimal = _decimal(values)
+    numbers = [number(value, decimal or ".") for value in values]
+    kind = told.get("kind") or _kind(label, values, numbers, unsure)
+    if kind == "classification":
+        _check_labels(table, label, values, unsure)
+        return Guess(text, label, kind, pair, unsure=tuple(unsure))
+    known = [one for one in numbers if one is not None and math.isfinite(one)]
+    if not known:
+        raise UserError(f"the column `{label}` holds no numbers", str(table.path), "Leave --kind regression out.")
+    low, high = math.floor(min(known)), math.ceil(max(known))
+    bounds = (float(low), float(high if high > low else low + 1))
+    unsure.append(f"scores lie between {bounds[0]:g} and {bounds[1]:g} in the rows that were looked at: their range?")
+    return Guess(text, label, kind, pair, bounds, decimal, tuple(unsure))
+
+
+def _texts(table: Sniffed, told: Mapping[str, str], unsure: list[str]) -> tuple[str, str]:
+    """The column of texts, and that of second texts ("" if there is none)."""
+    by_lower = {name.strip().lower(): name for name in table.columns}
+    if "text" not in told and "text_pair" not in told:
+        for first, second in PAIRS:
+            if first in by_lower and second in by_lower and _wordy(table, by_lower[second]) > 1.5:
+                return by_lower[first], by_lower[second]
+    pair = told.get("text_pair", "")
+    if "text" in told:
+        return told["text"], pair
+    free = [name for name in table.columns if name not in (pair, told.get("label"))]
+    named = [by_lower[name] for name in TEXTS if name in by_lower and by_lower[name] in free]
+    wordy = sorted(free, key=lambda name: -_wordy(table, name))
+    if not wordy or not _wordy(table, wordy[0]):
+        raise UserError("no column holds texts", str(table.path), "Name it with --text.")
+    best = named[0] if named else wordy[0]
+    others = [name for name in dict.fromkeys((*named, *wordy)) if name != best and _wordy(table, name) > 3]
+    if others and (not named or _wordy(table, others[0]) > _wordy(table, best)):
+        unsure.append(f"`{best}` is taken for the text; `{'`, `'.join(others[:3])}` could be, too")
+    return best, pair
+
+
+def _label(table: Sniffed, texts: set[str], unsure: list[str]) -> str:
+    """The column of labels."""
+    by_lower = {name.strip().lower(): name for name in table.columns if name not in texts}
+    named = [by_lower[name] for name in LABELS if name in by_lower]
+    likely = [name for name in by_lower.values() if _like_labels(table.values(name))]
+    candidates = list(dict.fromkeys([*named, *reversed(likely)]))  # labels often stand last
+    if not candidates:
+        candidates = [name for name in by_lower.values() if _numeric(table.values(name)) and not _index(table, name)]
+    if not candidates:
+        raise UserError("no column looks like labels", str(table.path), "Name it with --label.")
+    if len(candidates) > 1 and len(named) != 1:
+        others = "`, `".join(candidates[1:4])
+        unsure.append(f"`{candidates[0]}` is taken for the label; `{others}` could be, too")
+    return candidates[0]
+
+
+def _kind(label: str, values: Sequence[Any], numbers: Sequence[float | None], unsure: list[str]) -> str:
+    if any(one is None for one in numbers):
+        return "classification"
+    different = {one for one in numbers if one is not None}
+    whole = all(one == int(one) for one in different if math.isfinite(one))
+    if not whole or len(different) > FEW_NUMBERS:
+        return "regression"
+    if len(different) > 2:
+        unsure.append(f"`{label}` holds {len(different)} different numbers: labels (as is taken), or scores?")
+    return "classification"
+
+
+def _check_labels(table: Sniffed, label: str, values: Sequence[Any], unsure: list[str]) -> None:
+    counts = Counter(str(value).strip() for value in values)
+    if len(counts) < 2:
+        what = f"the column `{label}` holds one label only: {next(iter(counts))!r}"
+        raise UserError(what, str(table.path), "Name another one with --label.")
+    if len(counts) > SURE_SHARE * len(values) and len(counts) > FEW_NUMBERS:
+        unsure.append(f"`{label}` has {len(counts)} different labels in {len(values)} rows: is it the right column?")
+
+
+def _decimal(values: Sequence[Any]) -> str:
+    """ "," where numbers are written with a decimal comma."""
+    texts = [value for value in values if isinstance(value, str)]
+    commas = [text for text in texts if "," in text]
+    return "," if commas and all(number(text, ",") is not None for text in texts) else ""
+
+
+def _wordy(table: Sniffed, column: str) -> float:
+    """Words a value, the mean over the rows; 0 for a column that holds no texts."""
+    values = [value for value in table.values(column) if isinstance(value, str) and number(value) is None]
+    if not values or len(values) < len(table.rows) / 2:
+        return 0.0
+    return sum(len(value.split()) for value in values) / len(values)
+
+
+def _like_labels(values: Sequence[Any]) -> bool:
+    texts = [str(value).strip() for value in values if value not in (None, "")]
+    different = set(texts)
+    most = min(MOST_LABELS, max(2, SURE_SHARE * len(texts)))
+    return 2 <= len(different) <= most and max(map(len, different)) <= 60
+
+
+def _numeric(values: Sequence[Any]) -> bool:
+    known = [value for value in values if value not in (None, "")]
+    decimal = _decimal(known) or "."
+    return bool(known) and all(number(value, decimal) is not None for value in known)
+
+
+def _index(table: Sniffed, column: str) -> bool:
+    """Whether a column only numbers the rows."""
+    found = [number(value) for value in table.values(column)]
+    steps = {b - a for a, b in zip(found, found[1:], strict=False) if a is not None and b is not None}
+    return steps == {1.0}

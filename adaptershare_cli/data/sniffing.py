@@ -1,0 +1,187 @@
+"""What an unknown file is: its layout, encoding and delimiter, the names of its columns, and its first rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adaptershare_cli.data.files import DataFile, check_file
+from adaptershare_cli.data.names import first_line
+from adaptershare_cli.data.unpacking import likely_encoding, open_text
+from adaptershare_cli.errors import UserError
+
+SAMPLE_ROWS = 2000
+_SAMPLE_BYTES = 4 * 2**20
+_DELIMITERS = ",;\t|"
+_UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+
+
+@dataclass(frozen=True)
+class Sniffed:
+    """A file as far as its first rows show it.
+
+    `reader`, `encoding`, `delimiter` and `quoting` as a definition writes them ("" where its default fits). Columns
+    have the names of the first row where that is a `header`, else numbers from 0; `rows` are their values, None where
+    a row lacks one. `notes` are what is not certain.
+    """
+
+    path: Path
+    reader: str
+    columns: tuple[str, ...]
+    rows: list[list[Any]]
+    encoding: str = ""
+    delimiter: str = ""
+    header: bool = True
+    notes: tuple[str, ...] = ()
+
+    def values(self, column: str) -> list[Any]:
+        """The values of a column."""
+        number = self.columns.index(column)
+        return [row[number] for row in self.rows]
+
+
+def sniff(path: Path) -> Sniffed:
+    """Look at a file's first rows. Raises UserError for one that is no table of rows."""
+    check_file(DataFile(str(path), path))
+    with path.open("rb") as stream:
+        head = stream.read(8)
+    if head.startswith(b"PAR1"):
+        return _parquet(path)
+    encoding, notes = _encoding(path, head)
+    with open_text(path, encoding) as stream:
+        data = stream.read(_SAMPLE_BYTES)
+    text = data.decode("utf-8-sig", "replace")
+    if len(data) == _SAMPLE_BYTES:
+        text = text[: text.rfind("\n") + 1]  # whole lines
+    if not text.strip():
+        raise UserError("the file holds no text", str(path), "Give a file with rows.")
+    start = text.lstrip()
+    if start.startswith("{"):
+        return _jsonl(path, text, encoding, notes)
+    if start.startswith("["):
+        raise UserError("the file is one JSON list", str(path), "Save it as JSON Lines: one object a line.")
+    return _delimited(path, text, encoding, notes)
+
+
+def _encoding(path: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
+    """The encoding, "" for UTF-8, and a note where it is guessed."""
+    for signature, name in _UTF16.items():
+        if head.startswith(signature):
+            return name, ()
+    with open_text(path) as stream:
+        data = stream.read(_SAMPLE_BYTES)
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if error.end == len(data) and error.reason == "unexpected end of data":  # the sample ends within a character
+            return "", ()
+        found = likely_encoding(path)
+        return found, ((f"its encoding looks like {found}",) if found else ())
+    return "", ()
+
+
+def _parquet(path: Path) -> Sniffed:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            batch = next(file.iter_batches(SAMPLE_ROWS), None)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"the Parquet file cannot be read: {first_line(error)}", str(path)) from error
+    if batch is None or not batch.num_rows:
+        raise UserError("the file holds no rows", str(path), "Give a file with at least one row.")
+    rows = [list(row.values()) for row in batch.to_pylist()]
+    return Sniffed(path, "parquet", tuple(batch.schema.names), rows)
+
+
+def _jsonl(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:
+    objects = []
+    for number, line in enumerate(itertools.islice(text.splitlines(), SAMPLE_ROWS), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            what = f"line {number} is no JSON object ({first_line(error)})"
+            raise UserError(what, str(path), "Save it as JSON Lines: one object a line.") from error
+        if not isinstance(value, dict):
+            raise UserError(f"line {number} is no JSON object", str(path), "Save it as JSON Lines: one object a line.")
+        objects.append(value)
+    columns = tuple(dict.fromkeys(key for value in objects for key in value))
+    rows = [[value.get(name) for name in columns] for value in objects]
+    return Sniffed(path, "jsonl", columns, rows, encoding, notes=notes)
+
+
+def _delimited(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:
+    tables = {delimiter: _table(text, delimiter) for delimiter in _DELIMITERS}
+    best = max(_DELIMITERS, key=lambda delimiter: _regularity(tables[delimiter]))
+    rows = tables[best]
+    width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    if width < 2:
+        raise UserError(
+            "no delimiter parts the file's lines into columns alike (tried , ; tab |)",
+            str(path),
+            "Give a table with a column of texts and one of labels.",
+        )
+    header = is_header(rows[0], rows[1:])
+    columns = rows[0] if header else [str(number) for number in range(len(rows[0]))]
+    body = [row for row in rows[header:] if len(row) == len(columns)]
+    if not header:
+        notes = (*notes, "its first line looks like a row, not like names of columns")
+    reader = "tsv" if best == "\t" else "csv"
+    return Sniffed(path, reader, tuple(columns), body, encoding, best if best not in ",\t" else "", header, notes)
+
+
+def _table(text: str, delimiter: str) -> list[list[str]]:
+    """The first rows as a delimiter parts them; as far as the quotes are right."""
+    rows: list[list[str]] = []
+    try:
+        for row in itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), SAMPLE_ROWS):
+            if row:
+                rows.append(row)
+    except csv.Error:
+        pass  # what was read shows enough
+    return rows
+
+
+def _regularity(rows: list[list[str]]) -> tuple[float, int]:
+    """How regularly a delimiter parts rows: the share of the commonest number of fields (0 for one), and the number."""
+    widths = Counter(len(row) for row in rows)
+    if not widths:
+        return 0.0, 0
+    width, count = widths.most_common(1)[0]
+    return (count / len(rows) if width > 1 else 0.0), width
+
+
+def is_header(first: list[str], others: Iterable[list[str]]) -> bool:
+    """Whether a first row names the columns: words that are all different, and none a value of its own column."""
+    cells = [cell.strip() for cell in first]
+    if not all(cells) or len(set(cells)) < len(cells) or any(number(cell) is not None for cell in cells):
+        return False
+    if any(len(cell) > 60 for cell in cells):
+        return False
+    below = [{row[at].strip() for row in others if len(row) > at} for at in range(len(cells))]
+    return all(cell not in values for cell, values in zip(cells, below, strict=True))
+
+
+def number(value: Any, decimal: str = ".") -> float | None:
+    """The number that a value is, None if it is none; with the decimal mark "," points part thousands."""
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int | float):
+        return float(value)
+    text = str(value).strip()
+    if decimal == ",":
+        text = text.replace(".", "").replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return None

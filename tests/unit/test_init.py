@@ -1,0 +1,193 @@
+"""Unknown files: what they are, what their columns are for, which belong together, and what definitions come of it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaptershare_cli.data.definition import parse_definition
+from adaptershare_cli.data.drafting import draft, group_files
+from adaptershare_cli.data.guessing import guess
+from adaptershare_cli.data.reading import read_task
+from adaptershare_cli.data.sniffing import is_header, number, sniff
+from adaptershare_cli.data.sources import Source
+from adaptershare_cli.errors import UserError
+
+SCHEMA = Path("/somewhere/schema.json")
+TEXTS = [f"ein längerer Satz, Nummer {number}" for number in range(60)]
+KINDS = ["gut" if number % 3 else "schlecht" for number in range(60)]
+
+
+def table(delimiter: str = ",", head: str = "text,label", quote: str = '"') -> str:
+    lines = [head.replace(",", delimiter)]
+    lines += [f"{quote}{text}{quote}{delimiter}{kind}" for text, kind in zip(TEXTS, KINDS, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: Path, name: str, content: str | bytes) -> Path:
+    file = folder / name
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    return file
+
+
+def made(folder: Path, *files: Path, **said: str) -> Any:
+    """The task that comes of files, as it is read by the definition that was drafted for them."""
+    (task,) = group_files(files, said.pop("name", ""))
+    found = sniff(task.splits["train"])
+    text = draft(task, found, guess(found, said), folder, SCHEMA)
+    definition = parse_definition(write(folder, f"{task.name}.yaml", text))
+    return definition, read_task(definition, Source("folder", folder))
+
+
+# ---- from file to task ----
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain.csv", table()),
+        ("european.csv", table(";").encode("cp1252")),
+        ("unicode.txt", table("\t", quote="").encode("utf-16")),
+        ("bars.csv", table("|", quote="")),
+        ("mark.csv", table().encode("utf-8-sig")),
+        ("packed.csv.gz", gzip.compress(table().encode())),
+        ("lines.jsonl", "".join(json.dumps({"label": k, "text": t}) + "\n" for t, k in zip(TEXTS, KINDS, strict=True))),
+    ],
+)
+def test_an_export_becomes_a_task(tmp_path: Path, name: str, content: str | bytes) -> None:
+    definition, read = made(tmp_path, write(tmp_path, name, content))
+    assert definition.kind == "classification" and read.labels == ("gut", "schlecht")
+    assert sorted(sum((t["text"].to_pylist() for t in read.splits.values()), [])) == sorted(TEXTS)
+    assert {split: rows.num_rows for split, rows in read.splits.items()} == {"train": 48, "dev": 12}
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"nr": range(60), "body": TEXTS, "class": KINDS}), tmp_path / "stored.parquet")
+    definition, read = made(tmp_path, tmp_path / "stored.parquet")
+    assert read.labels == ("gut", "schlecht") and dict(definition.files.columns) == {
+        "text": "body", "text_pair": "text_pair", "label": "class"
+    }  # fmt: skip
+
+
+def test_without_a_header(tmp_path: Path) -> None:
+    file = write(tmp_path, "bare.csv", table().split("\n", 1)[1])
+    assert any("first line looks like a row" in doubt for doubt in guess(sniff(file), {}).unsure)
+    _, read = made(tmp_path, file)
+    assert sum(rows.num_rows for rows in read.splits.values()) == 60
+
+
+def test_an_index_a_title_and_quoted_line_ends(tmp_path: Path) -> None:
+    rows = [f'{n},"Betreff {n % 5}","Hallo,\nich {n} bin ""da"" und frage",{KINDS[n]}' for n in range(60)]
+    file = write(tmp_path, "mail.csv", "\n".join(["id,subject,message,category", *rows]) + "\n")
+    found = guess(sniff(file), {})
+    assert (found.text, found.label) == ("message", "category")
+    _, read = made(tmp_path, file)
+    assert 'bin "da"' in read.splits["train"]["text"][0].as_py()
+
+
+def test_scores_with_decimal_commas(tmp_path: Path) -> None:
+    rows = "".join(f"{text.replace(';', ' ')};{n % 50 / 10:.1f}\n".replace(".", ",") for n, text in enumerate(TEXTS))
+    definition, read = made(tmp_path, write(tmp_path, "noten.csv", "kommentar;note\n" + rows))
+    assert (definition.kind, definition.range, definition.files.decimal) == ("regression", (0, 5), ",")
+    assert max(read.splits["train"]["label"].to_pylist()) <= 4.9
+
+
+def test_pairs(tmp_path: Path) -> None:
+    rows = "".join(f'"{t}","und {t}",{n % 2}\n' for n, t in enumerate(TEXTS))
+    _, read = made(tmp_path, write(tmp_path, "pairs.csv", "sentence1,sentence2,label\n" + rows))
+    assert read.splits["dev"]["text_pair"].null_count == 0 and read.labels == ("0", "1")
+
+
+# ---- what columns are for ----
+
+
+def test_what_the_user_says_goes(tmp_path: Path) -> None:
+    rows = "".join(f'"{t}","wort {n % 4}",{n % 5}\n' for n, t in enumerate(TEXTS))
+    found = sniff(write(tmp_path, "both.csv", "text,label,stars\n" + rows))
+    assert guess(found, {"label": "stars", "kind": "regression"}).range == (0, 4)
+    assert guess(found, {"text": "label", "label": "stars"}).text == "label"
+    with pytest.raises(UserError, match="no column `star` for the label") as caught:
+        guess(found, {"label": "star"})
+    assert "`stars`" in caught.value.fix
+
+
+def test_what_could_be_otherwise_is_told(tmp_path: Path) -> None:
+    rows = "".join(f'"{t}","anderer {t}",{n % 5},{"ab"[n % 2]}\n' for n, t in enumerate(TEXTS))
+    doubts = " ".join(guess(sniff(write(tmp_path, "many.csv", "links,rechts,zahl,art\n" + rows)), {}).unsure)
+    assert "for the text; `" in doubts and "for the label; `" in doubts
+    stars = "".join(f'"{t}",{n % 5}\n' for n, t in enumerate(TEXTS))
+    assert (
+        "labels (as is taken), or scores?"
+        in guess(sniff(write(tmp_path, "s.csv", "text,stars\n" + stars)), {}).unsure[0]
+    )
+    sure = sniff(write(tmp_path, "sure.csv", table()))
+    assert guess(sure, {}).unsure == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("only one column\nand rows\n", "no delimiter"),
+        ("a,b\n1,2\n3,4\n", "no column holds texts"),
+        ('[{"text": "a"}]', "one JSON list"),
+        ('{"text": "a"\n', "no JSON object"),
+        ("text,label\n" + "".join(f'"{t}",x\n' for t in TEXTS), "one label only"),
+        ("", "empty"),
+        ("\n\n", "holds no text"),
+    ],
+)
+def test_what_is_no_task(tmp_path: Path, content: str, told: str) -> None:
+    file = write(tmp_path, "odd.csv", content)
+    with pytest.raises(UserError, match=told):
+        guess(sniff(file), {})
+
+
+@given(st.floats(-1e6, 1e6).map(lambda value: round(value, 3)))
+def test_numbers_with_commas(value: float) -> None:
+    written = f"{value:,.3f}".translate(str.maketrans(",.", ".,"))
+    assert number(written, ",") == pytest.approx(value)
+    assert number(f"{value}") == value and number("n/a") is None and number(True) is None
+
+
+def test_headers() -> None:
+    assert is_header(["text", "label"], [["a", "b"]])
+    for first in (["a b", "1"], ["a", "a"], ["", "b"], ["x" * 61, "b"]):
+        assert not is_header(first, [["c", "d"]])
+    assert not is_header(["good film", "pos"], [["bad film", "neg"], ["nice", "pos"]])
+
+
+# ---- which files belong together ----
+
+
+def test_sister_files(tmp_path: Path) -> None:
+    names = ["a-train.csv", "a_dev.csv", "a.test.csv", "train_b.csv", "valid-b.csv", "Other Export.CSV.gz"]
+    found = {files.name: files for files in group_files([tmp_path / name for name in names])}
+    assert {name: [*files.splits] for name, files in found.items()} == {
+        "a": ["train", "dev", "test"], "b": ["train", "dev"], "other-export": ["train"]
+    }  # fmt: skip
+    folder = [tmp_path / "mails" / name for name in ("dev.csv", "train.csv")]
+    (files,) = group_files(folder)
+    assert (files.name, [*files.splits], files.folder) == ("mails", ["train", "dev"], (tmp_path / "mails").resolve())
+    assert group_files([tmp_path / "x-dev.csv"])[0].splits == {"train": tmp_path / "x-dev.csv"}
+    for wrong, told in (
+        (["a-train.csv", "a_train.tsv"], "two files are train"),
+        (["a-dev.csv", "a-test.csv"], "no file"),
+    ):
+        with pytest.raises(UserError, match=told):
+            group_files([tmp_path / name for name in wrong])
+    with pytest.raises(UserError, match="cannot be a task's name"):
+        group_files([tmp_path / "a.csv"], "con")
+
+
+def test_splits_of_files_are_scored(tmp_path: Path) -> None:
+    files = [write(tmp_path, f"r-{split}.csv", table()) for split in ("train", "dev", "test")]
+    definition, read = made(tmp_path, *files)
+    assert definition.report_on == ("dev", "test") and set(read.splits) == {"train", "dev", "test"}
