@@ -99,7 +99,7 @@ class Trainer:
                 self._phase(phase, resume)
                 phase.end(self._keep(phase))
                 resume = None
-        self._final_scores(phases[-1])
+        self._final_scores(phases)
 
     def _keep(self, phase: Phase) -> int:
         """End a phase with its best step, if that was asked for, or its last; returns that step."""
@@ -217,18 +217,19 @@ class Trainer:
             self.best = Best(step, average, {name: t.clone() for name, t in tensors.items()}, meta)
         self.seconds["scoring"] += time.perf_counter() - started
 
-    def _final_scores(self, last: Phase) -> None:
+    def _final_scores(self, phases: list[Phase]) -> None:
         """Score select (if asked for) and every scored split with the exported weights, in fp32; keep predictions.
 
-        Select rows are not run again where the phase that was `last` has scored these very weights, in fp32.
+        Select rows are not run again where the phase that settled a task has scored these very weights, in fp32.
         """
+        settled = {task: phase for phase in phases if phase.settled or phase is phases[-1] for task in phase.tasks}
         started = time.perf_counter()
         self.method.eval_mode()
         for task, parts in self.parts.items():
             if task not in self.judged:
                 continue
             info = self.context.data.infos[task]
-            known = self._select_scores_of(last, task)
+            known = self._select_scores_of(settled[task], task) if task in settled else {}
             if known:
                 self._record(task, "select", "final", self.kept[task], known, parts.select.examples, final=True)
             again = {"select": parts.select} if self.score_select and not known else {}

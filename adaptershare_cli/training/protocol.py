@@ -28,7 +28,8 @@ class Phase:
     `subnet(task)` are the entries of some parameters (boolean, of their shapes) that alone an update on a task moves.
     `begin` is called before the first update, but not where a checkpoint goes on, and `end` with the step that was
     kept: the best one on select rows if the settings ask for it, or the phase itself (`keep_best`), or else the last.
-    The `end` of a method's last phase changes no weights, as what is exported has been scored by then.
+    A `settled` phase is the last to change anything that its tasks need; a method's last phase always is, and so its
+    `end` changes no weights: what is exported has been scored by then.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Phase:
     begin: Callable[[], None] = lambda: None
     end: Callable[[int], None] = lambda step: None
     keep_best: bool = False
+    settled: bool = False
 
 
 class Data(Protocol):

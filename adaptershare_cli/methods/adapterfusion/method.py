@@ -69,6 +69,7 @@ class AdapterFusion:
                 parameters=partial(self._trained, target),
                 undecayed=partial(self.fusion.parameters, target, values=True),
                 learning_rate=self.settings.fusion_learning_rate,
+                settled=True,
             )  # fmt: skip
 
     def _trained(self, target: str) -> list[nn.Parameter]:
