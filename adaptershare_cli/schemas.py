@@ -233,6 +233,17 @@ CHOICES = pa.schema(
     ]
 )
 
+# What each task's main metric on select rows is with the merged adapter of each group that was tried, single tasks too.
+MERGES = pa.schema(
+    [
+        ("group", pa.list_(pa.string())),
+        ("task", pa.string()),
+        ("alone", pa.float64()),  # with its own adapter
+        ("value", pa.float64()),  # with the group's
+        ("chosen", pa.bool_()),  # the group is one of those that were merged in the end
+    ]
+)
+
 
 # What a run publishes, a file a table, beside its predictions (`kinds.prediction_tables`).
 RUN_TABLES = {
@@ -261,6 +272,7 @@ RUN_TABLES = {
     "search": RunTable(SEARCH),
     "groups": RunTable(GROUPS, lacks="groups", advice="Name a run of --method plan-search."),
     "choices": RunTable(CHOICES),
+    "merges": RunTable(MERGES),
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

@@ -191,6 +191,14 @@ class Preparation(Protocol):
         """A measure's value of each source and target, from the run of each task alone with that seed."""
         ...
 
+    def merge(self, alone: Sequence[PastRun], rule: str, found: bool, seed: int) -> PastRun:
+        """The adapters of the tasks' runs merged by a rule, in groups that are found on select rows, or all into one.
+
+        Its table `merges` (`schemas.MERGES`) says what was tried and chosen; it holds the tasks of groups of two or
+        more.
+        """
+        ...
+
     def halves(self, runs: Sequence[PastRun], seed: int) -> list[Mapping[str, tuple[float, float]]]:
         """For each run the main metric of each of its tasks on the two halves of the task's select rows."""
         ...

@@ -17,6 +17,7 @@ from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import Executor
 from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.merging import merge_adapters
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.relating import relate
 from adaptershare_cli.runs.rescoring import score_halves
@@ -145,6 +146,11 @@ class PreparedTasks:
         """A measure's value of each source and target, from the run of each task alone with that seed."""
         runs = {task: run.artefact for task, run in alone.items() if isinstance(run, StoredRun)}
         return relate(self.context, self.prepared, measure, runs, seed)
+
+    def merge(self, alone: Sequence[PastRun], rule: str, found: bool, seed: int) -> PastRun:
+        """The adapters of the tasks' runs merged by a rule, in groups found on select rows, or all into one."""
+        runs = [run.artefact for run in alone if isinstance(run, StoredRun)]
+        return StoredRun(merge_adapters(self.context, self.prepared, runs, rule, found, seed))
 
     def halves(self, runs: Sequence[PastRun], seed: int) -> list[Mapping[str, tuple[float, float]]]:
         """For each run the main metric of each of its tasks on the two halves of the task's select rows."""

@@ -6,24 +6,35 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from adaptershare_cli.model.adapters import adapter_kind, training_settings
+from adaptershare_cli.model.adapters.bank import AdapterBank
+from adaptershare_cli.model.encoder import load_encoder
+from adaptershare_cli.model.merging import ties
+from adaptershare_cli.model.source import locate_encoder
+from adaptershare_cli.model.stored import read_adapter
+from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Artefact, Workspace
-from tests.cli.conftest import TASKS, Share, good, made, stages
+from tests.cli.conftest import TASKS, Share, good, kept, made, stages
 
 Outputs = dict[str, str]
 MAIN = {"first": "accuracy", "second": "accuracy", "score": "pearson"}
-METHODS: dict[str, tuple[str, ...]] = {"shared-then-private": (), "by-type": ()}
+RUNS = {
+    "shared-then-private": ("shared-then-private",),
+    "by-type": ("by-type",),
+    "ties": ("merge", "--merge", "ties", "--merge-groups", "all"),
+    "average": ("merge",),
+}
 
 
 @pytest.fixture(scope="session")
 def made_baselines(share: Share, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outputs]:
-    """A workspace with a run of each baseline, and what the commands printed; tests read it only."""
+    """A workspace with each of the runs, and what the commands printed; tests read it only."""
     workspace = tmp_path_factory.mktemp("baselines") / "workspace"
-    return workspace, {
-        method: good(*share(workspace, "--method", method, *more)).stdout for method, more in METHODS.items()
-    }
+    return workspace, {name: good(*share(workspace, "--method", *more)).stdout for name, more in RUNS.items()}
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +45,13 @@ def workspace(made_baselines: tuple[Path, Outputs]) -> Path:
 
 @pytest.fixture(scope="session")
 def outputs(made_baselines: tuple[Path, Outputs]) -> Outputs:
-    """What the commands printed, by method."""
+    """What the commands printed, by the run's name above."""
     return made_baselines[1]
 
 
-def run_of(workspace: Path, method: str) -> Artefact:
-    (run,) = [a for a in Workspace(workspace).artefacts("train-share") if a.name == method]
+def run_of(workspace: Path, output: str) -> Artefact:
+    """The run that a command made."""
+    (run,) = [a for a in Workspace(workspace).artefacts("train-share") if a.label == made(output)[-1]]
     return run
 
 
@@ -63,12 +75,12 @@ def same_task(run: Artefact, other: Artefact, task: str) -> None:
 
 
 def test_shared_then_private(workspace: Path, outputs: Outputs) -> None:
-    method = "shared-then-private"
-    assert stages(made(outputs[method])) == [
+    output = outputs["shared-then-private"]
+    assert stages(made(output)) == [
         *["download", "prepro"] * 3, *["train-single"] * 3, "groups", *["train-single"] * 3, "train-share"
     ]  # fmt: skip
-    assert "Choices, seed 0" in outputs[method]
-    run, made_of = run_of(workspace, method), trainings(workspace)
+    assert "Choices, seed 0" in output
+    run, made_of = run_of(workspace, output), trainings(workspace)
     rows = run.table("choices.parquet").to_pylist()
     assert [(row["task"], row["choice"]) for row in rows] == list(product(TASKS, ("shared", "further", "alone")))
     for row in rows:
@@ -86,10 +98,54 @@ def test_shared_then_private(workspace: Path, outputs: Outputs) -> None:
 
 def test_by_type(workspace: Path, outputs: Outputs) -> None:
     assert stages(made(outputs["by-type"])) == ["groups", "train-share"]  # the task that is alone is there
-    run, made_of = run_of(workspace, "by-type"), trainings(workspace)
+    run, made_of = run_of(workspace, outputs["by-type"]), trainings(workspace)
     record = RunRecord.of(run)
     assert record.plan is not None and record.plan["layers"][0] == [["first", "second"], ["score"]]
     (group,) = (a for a in made_of.values() if a.name == "first+second")
     for task in ("first", "second"):
         same_task(run, group, task)
     assert record.task_trainings == 3
+
+
+def test_merge_all_by_ties(workspace: Path, outputs: Outputs, encoder: Path) -> None:
+    """The run is what TIES makes of the tasks' runs and of their common start, with each task's own head."""
+    assert stages(made(outputs["ties"])) == ["groups", "train-share"]
+    run, alone = run_of(workspace, outputs["ties"]), {}
+    for artefact in trainings(workspace).values():
+        if artefact.meta["stage"] == "train-single" and RunRecord.of(artefact).start is None:
+            alone[artefact.name] = artefact
+    training = training_settings(RunRecord.of(run).training)
+    loaded = load_encoder(locate_encoder(str(encoder)), torch.device("cpu"))
+    own = {task: read_adapter(a.path / "tasks" / task, loaded, adapter_kind("seq_bn")) for task, a in alone.items()}
+    bank = AdapterBank(loaded, SharingPlan.shared(TASKS, 2), training, 0)
+    bank.fill("first", ties({n: t.detach() for n, t in bank.named_parameters("first")}, [own[t] for t in TASKS]))
+    bank.export("first", workspace / "expected")
+    expected = load_file(workspace / "expected" / "adapter.safetensors")
+    for task in TASKS:
+        ours = load_file(run.path / "tasks" / task / "adapter.safetensors")
+        assert [*map(torch.equal, ours.values(), expected.values())] == [True] * len(expected)
+        heads = [load_file(a.path / "tasks" / task / "head.safetensors") for a in (run, alone[task])]
+        assert all(torch.equal(heads[0][name], heads[1][name]) for name in ("weight", "bias"))
+    for row in run.table("merges.parquet").to_pylist():
+        task, main = row["task"], MAIN[row["task"]]
+        assert row["alone"] == scores_of(alone[task], task)["select", main]
+        assert row["value"] == (scores_of(run, task)["select", main] if row["chosen"] else row["alone"])
+        assert row["chosen"] == (row["group"] == list(TASKS))
+    assert RunRecord.of(run).task_trainings == 3
+
+
+def test_groups_are_merged_where_select_rows_say_that_it_pays(workspace: Path, outputs: Outputs, share: Share) -> None:
+    assert stages(made(outputs["average"])) == ["groups", "train-share"]
+    assert "Merged adapters, seed 0" in outputs["average"]
+    run = run_of(workspace, outputs["average"])
+    table = run.table("merges.parquet").to_pandas()
+    table = table.assign(group=table["group"].map(tuple), rise=table["value"] - table["alone"])
+    rises = table.groupby("group")["rise"].sum()
+    assert {("first", "second"), ("first", "score"), ("second", "score")} < set(rises.index)
+    chosen = set(table[table["chosen"]]["group"])
+    assert (len(chosen) == len(TASKS)) == (rises.max() <= 1e-9)
+    assert all(rises[group] > 0 for group in chosen if len(group) > 1)
+    record = RunRecord.of(run)
+    assert record.plan is not None and {tuple(group) for group in record.plan["layers"][0]} == chosen
+    again = good(*share(workspace, "--method", *RUNS["average"])).stdout
+    assert made(again) == [] and any(label.startswith("groups/merged-average-") for label in kept(again))
