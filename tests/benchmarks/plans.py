@@ -31,8 +31,26 @@ def scores(workspace: Path) -> pd.DataFrame:
     runs = runs[~runs["variant"].str.startswith("train-single")]
     spent = {folder.name: trainings(meta["info"]) for folder, meta in read_metas(workspace).items()}
     found = runs.groupby(["variant", "seed", "run", "part"])["value"].mean().unstack("part").reset_index()
-    found = found.assign(trainings=found["run"].map(spent), suite=workspace.name.removeprefix("plans-"))
-    return found[[*KEYS, "select", "scored", "trainings"]].round(3)
+    found = found.assign(trainings=found["run"].map(spent))
+    found = pd.concat([found, apart(workspace)]).assign(suite=workspace.name.removeprefix("plans-"))
+    return found[[*KEYS, "select", "scored", "trainings"]].round(3).drop_duplicates(KEYS, keep="last")
+
+
+def apart(workspace: Path) -> pd.DataFrame:
+    """Each task alone, from the trainings that the searches began with."""
+    rows = []
+    for folder, meta in read_metas(workspace).items():
+        if meta["info"]["method"] != SEARCH:
+            continue
+        groups = pd.read_parquet(folder / "groups.parquet")
+        alone = groups[groups["group"].map(len) == 1]
+        metrics = [pd.read_parquet(workspace / run / "metrics.parquet") for run in alone["run"]]
+        final = pd.concat(metrics).query("final and main")
+        values = 100 * final["value"].fillna(0.0)
+        parts = {"select": final["split"] == "select", "scored": final["split"] != "select"}
+        means = {name: values[chosen].groupby(final["task"][chosen]).mean().mean() for name, chosen in parts.items()}
+        rows.append({"variant": "each alone", "seed": meta["info"]["seed"], **means, "trainings": len(alone)})
+    return pd.DataFrame(rows)
 
 
 def trainings(info: dict) -> int:
