@@ -235,7 +235,7 @@ def seed_list(seed: int, seeds: str | None) -> list[int]:
 # Of init.
 InitFiles = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES", help="CSV, TSV, JSON Lines or Parquet, packed or not.", show_default=False),
+    typer.Argument(metavar="FILES", help="CSV, TSV, JSON, JSON Lines or Parquet, packed or not.", show_default=False),
     BASIC,
 ]
 InitDir = Annotated[

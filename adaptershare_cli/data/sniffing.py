@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.files import DataFile, check_file
+from adaptershare_cli.data.files import DataFile, check_file, read_whole
 from adaptershare_cli.data.names import first_line
+from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
 from adaptershare_cli.errors import UserError
 
@@ -63,10 +64,10 @@ def sniff(path: Path) -> Sniffed:
     if not text.strip():
         raise UserError("the file holds no text", str(path), "Give a file with rows.")
     start = text.lstrip()
+    if start.startswith("[") or (start.startswith("{") and not _is_object(start.splitlines()[0])):
+        return _json(path, encoding, notes)
     if start.startswith("{"):
         return _jsonl(path, text, encoding, notes)
-    if start.startswith("["):
-        raise UserError("the file is one JSON list", str(path), "Save it as JSON Lines: one object a line.")
     return _delimited(path, text, encoding, notes)
 
 
@@ -102,6 +103,36 @@ def _parquet(path: Path) -> Sniffed:
     return Sniffed(path, "parquet", tuple(batch.schema.names), rows)
 
 
+def _is_object(line: str) -> bool:
+    """Whether a line is an object of plain values: a row of JSON Lines, and no file that holds a list of them."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return False
+    listed = [one for one in value.values() if isinstance(one, list)] if isinstance(value, dict) else []
+    return isinstance(value, dict) and not (len(listed) == 1 and listed[0] and isinstance(listed[0][0], dict))
+
+
+def _json(path: Path, encoding: str, notes: tuple[str, ...]) -> Sniffed:
+    """A list of objects, whole: what is nested in them is not looked into."""
+    file = DataFile(str(path), path, encoding=encoding)
+    try:
+        content = json.loads(read_whole(file, LARGEST))
+    except ValueError as error:
+        what = f"the file is neither JSON nor JSON Lines ({first_line(error)})"
+        raise UserError(what, str(path), "Give the whole file, or one object a line.") from error
+    rows = [value for value in records_of(content, "", str(path)) if isinstance(value, dict)]
+    if not rows:
+        raise UserError("the file holds no objects", str(path), "Give a list of objects.")
+    return _of_objects(path, "json", rows[:SAMPLE_ROWS], encoding, notes)
+
+
+def _of_objects(path: Path, reader: str, objects: list[Any], encoding: str, notes: tuple[str, ...]) -> Sniffed:
+    columns = tuple(dict.fromkeys(key for value in objects for key in value))
+    rows = [[value.get(name) for name in columns] for value in objects]
+    return Sniffed(path, reader, columns, rows, encoding, notes=notes)
+
+
 def _jsonl(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:
     objects = []
     for number, line in enumerate(itertools.islice(text.splitlines(), SAMPLE_ROWS), 1):
@@ -115,9 +146,7 @@ def _jsonl(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Snif
         if not isinstance(value, dict):
             raise UserError(f"line {number} is no JSON object", str(path), "Save it as JSON Lines: one object a line.")
         objects.append(value)
-    columns = tuple(dict.fromkeys(key for value in objects for key in value))
-    rows = [[value.get(name) for name in columns] for value in objects]
-    return Sniffed(path, "jsonl", columns, rows, encoding, notes=notes)
+    return _of_objects(path, "jsonl", objects, encoding, notes)
 
 
 def _delimited(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:

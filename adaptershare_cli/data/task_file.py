@@ -296,6 +296,11 @@ class FilesBlock(Written):
     decimal: Annotated[Text, OneOf([",", "."])] | None = Field(
         None, description='Of a regression: the mark before the fraction; with "," points part thousands.'
     )
+    records: Text | None = Field(
+        None,
+        description="Reader `json`: the keys, parted by points, under which the list stands; left out where the file "
+        "is the list, or holds one only.",
+    )
     label_map: LabelMap = ()
 
 

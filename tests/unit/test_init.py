@@ -59,6 +59,8 @@ def made(folder: Path, *files: Path, **said: str) -> Any:
         ("bars.csv", table("|", quote="")),
         ("mark.csv", table().encode("utf-8-sig")),
         ("packed.csv.gz", gzip.compress(table().encode())),
+        ("list.json", json.dumps([{"label": k, "text": t} for t, k in zip(TEXTS, KINDS, strict=True)], indent=1)),
+        ("in.json", json.dumps({"n": 60, "data": [{"y": k, "body": t} for t, k in zip(TEXTS, KINDS, strict=True)]})),
         ("lines.jsonl", "".join(json.dumps({"label": k, "text": t}) + "\n" for t, k in zip(TEXTS, KINDS, strict=True))),
     ],
 )
@@ -137,8 +139,9 @@ def test_what_could_be_otherwise_is_told(tmp_path: Path) -> None:
     [
         ("only one column\nand rows\n", "no delimiter"),
         ("a,b\n1,2\n3,4\n", "no column holds texts"),
-        ('[{"text": "a"}]', "one JSON list"),
-        ('{"text": "a"\n', "no JSON object"),
+        ("[1, 2]", "holds no objects"),
+        ('{"text": "a"\n', "neither JSON nor JSON Lines"),
+        ('{"text": "a"}\n{"text"\n', "line 2 is no JSON object"),
         ("text,label\n" + "".join(f'"{t}",x\n' for t in TEXTS), "one label only"),
         ("", "empty"),
         ("\n\n", "holds no text"),

@@ -193,3 +193,49 @@ def test_shares_that_take_all(tmp_path: Path) -> None:
 def test_what_is_wrong_in_a_share_names_trains_file(tmp_path: Path) -> None:
     error = refused(tmp_path, b"text,label\na,ja\nb,nein\n", LABELS, {"train": "data", "dev": "20%"})
     assert "dev" in str(error) and "20% of data" in str(error)
+
+
+# ---- JSON ----
+
+ITEMS = [{"review": {"body": f"text {n}"}, "ok": "ja" if n % 2 else "nein"} for n in range(6)]
+NESTED = {"text": "review.body", "label": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("content", "records"),
+    [(ITEMS, None), ({"count": 6, "items": ITEMS}, None), ({"data": {"items": ITEMS, "others": []}}, "data.items")],
+)
+def test_lists_of_objects_with_nested_keys(tmp_path: Path, content: Any, records: str | None) -> None:
+    said = {"records": records} if records else {}
+    done = read(tmp_path, json.dumps(content).encode(), reader="json", columns=NESTED, **said)
+    assert texts(done) == [f"text {n}" for n in range(6)]
+
+
+def test_lines_of_objects_with_nested_keys(tmp_path: Path) -> None:
+    lines = "".join(
+        json.dumps(item) + "\n" for item in [*ITEMS, {"review": {"body": "x"}, "ok": "ja", "review.body": "y"}]
+    )
+    assert texts(read(tmp_path, lines.encode(), reader="jsonl", columns=NESTED))[-1] == "y"  # the key itself goes first
+    wrong = refused(tmp_path, (lines + '{"review": "text", "ok": "ja"}\n').encode(), reader="jsonl", columns=NESTED)
+    assert "has no key `review.body`" in wrong.where and "row 8" in wrong.where
+
+
+@pytest.mark.parametrize(
+    ("content", "records", "told"),
+    [
+        ({"a": [], "b": []}, None, "which of its lists is meant"),
+        ({"a": ITEMS}, "b", "there is no key `b`"),
+        (3, None, "no list of objects"),
+        ([], None, "holds no rows"),
+        ([1, *ITEMS], None, "is not a JSON object"),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path: Path, content: Any, records: str | None, told: str) -> None:
+    said = {"records": records} if records else {}
+    error = refused(tmp_path, json.dumps(content).encode(), reader="json", columns=NESTED, **said)
+    assert told in str(error)
+
+
+def test_a_list_for_the_reader_of_lines(tmp_path: Path) -> None:
+    error = refused(tmp_path, json.dumps(ITEMS).encode(), reader="jsonl", columns=NESTED)
+    assert "`reader: json`" in error.fix

@@ -53,6 +53,10 @@ READERS = {
             options=("columns", "quoting", "header", "comment", "encoding", "delimiter", "decimal"), quoting="standard",
         ),
         Reader("jsonl", "jsonl", "one JSON object a line", options=("columns", "encoding", "decimal")),
+        Reader(
+            "json", "json_list", "a JSON list of objects, or an object that holds one",
+            options=("columns", "encoding", "decimal", "records"),
+        ),
         Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
         Reader(
             "lines", "lines", "a folder with one file a column; line i of each belongs to row i",

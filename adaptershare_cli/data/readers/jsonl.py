@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -14,15 +13,8 @@ from adaptershare_cli.data.files import (
     without_line_end,
 )
 from adaptershare_cli.data.readers.json_text import json_fault, json_value
-from adaptershare_cli.data.readers.rows import (
-    FilesByRole,
-    RowFault,
-    UncheckedRow,
-    UncheckedRows,
-    columns_by_name,
-    fault_in,
-    rows_of_one_file,
-)
+from adaptershare_cli.data.readers.objects import Objects, rows_of_objects
+from adaptershare_cli.data.readers.rows import FilesByRole, UncheckedRows, fault_in
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import TOO_LONG
@@ -32,27 +24,10 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     """The objects of the split's one file; the first lines show which keys there are."""
     file = files[""]
     present, objects = read_objects(file)
-    columns = {role: present[index] for role, index in columns_by_name(present, spec, str(file.path)).items()}
-    if spec.pair_if_present:  # its key may come late, or not in every line
-        columns = {role: columns.get(role, str(name)) for role, name in spec.columns}
-    needed = [name for role, name in columns.items() if role != "text_pair" or not spec.pair_if_present]
-
-    def rows() -> Iterator[UncheckedRow | RowFault]:
-        for position, item in enumerate(objects):
-            if isinstance(item, RowFault):
-                yield item
-                continue
-            line, text, value = item
-            absent = next((name for name in needed if name not in value), "")
-            if absent:
-                yield fault_in(file, line, text, f"has no key `{absent}`", absent)
-            else:
-                yield UncheckedRow(line, position, [value.get(name) for name in columns.values()])
-
-    return rows_of_one_file(columns, file, rows())
+    return rows_of_objects(file, spec, present, objects)
 
 
-def read_objects(file: DataFile) -> tuple[list[str], Iterator[tuple[int, str, dict[str, Any]] | RowFault]]:
+def read_objects(file: DataFile) -> tuple[list[str], Objects]:
     """The keys of the first lines, and each line's number, text and object, or the fault of what is none."""
     lines = without_blank_lines_at_the_end(read_lines(file))
     head = first_lines(lines)
@@ -61,10 +36,14 @@ def read_objects(file: DataFile) -> tuple[list[str], Iterator[tuple[int, str, di
     if not present:
         wrong = f" (line {head[0][0]} {looked_at[0][1] or 'has no key'})" if head else ""
         fix = "The reader `jsonl` takes one JSON object a line"
-        fix += ", not one list of them." if head and (head[0][1] or "").lstrip().startswith("[") else "."
+        fix += (
+            ", not one list of them: that is `reader: json`."
+            if head and (head[0][1] or "").lstrip().startswith("[")
+            else "."
+        )
         raise UserError(f"the file holds no rows{wrong}", str(file.path), fix)
 
-    def objects() -> Iterator[tuple[int, str, dict[str, Any]] | RowFault]:
+    def objects() -> Objects:
         for number, text in chain(head, lines):
             value, reason = _object(text)
             line = without_line_end(text or "")
