@@ -24,7 +24,9 @@ def words(record: VerdictRecord) -> list[str]:
     if record.answer != "share as planned" and beside:
         lines.append(f"The plan is worth {beside}.")
     lines += _random(record)
-    if record.answer == "cannot tell":
+    if len(record.seeds) < 2:
+        lines.append("With one seed nobody knows what seeds do to a plan: give --seeds with two or more.")
+    elif record.answer == "cannot tell":
         lines += [_needed(NAMES[name], item) for name, item in found.items() if item["gain"]]
     return lines
 
