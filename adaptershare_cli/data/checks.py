@@ -18,6 +18,7 @@ from adaptershare_cli.kinds.base import ROLES
 from adaptershare_cli.kinds.rows.texts import excerpt
 from adaptershare_cli.kinds.rows.values import Allowed
 
+DROPPED = "rows that lack a value"
 _CHUNK_ROWS, _CHUNK_SIZE = 5000, 4 * 2**20  # rows and characters that are held before they become Arrow's
 _TEXT_ROLES = tuple(role for role in ROLES if role != "label")
 
@@ -62,6 +63,8 @@ class RowCheck:
         )
         self.check = self.kind.row_check(allowed)
         self.pair_may_be_absent = spec.pair_if_present
+        self.missing, self.drops = frozenset(spec.missing), spec.drop == "missing"
+        self.dropped: list[RowFault] = []  # rows that lack a value, where these are to be left out
 
     def table(self, unchecked: UncheckedRows, faults: list[RowFault], most: int) -> pa.Table:
         """The rows that can be used, in the schema of the task's kind; the faults of the others go to `faults`.
@@ -79,9 +82,15 @@ class RowCheck:
                 continue
             line, position, values = item
             row: dict[str, Any] = dict(zip(unchecked.columns, values, strict=True))
+            row = {role: None if self._is_missing(value) else value for role, value in row.items()}
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
+            if self.drops and (lacks := next((role for role in row if _is_absent(row[role])), "")):
+                what = "is missing, so the row is left out"
+                self.dropped.append(RowFault(unchecked.files[lacks], line, unchecked.columns[lacks], "", what))
+                unchecked.left_out[DROPPED] += 1
+                continue
             if wrong := self.check(row):
                 place = line + wrong.word if unchecked.word_per_line else line
                 file, column = unchecked.files[wrong.role], unchecked.columns[wrong.role]
@@ -95,6 +104,9 @@ class RowCheck:
                 raise UserError(what, unchecked.files["text"], "Is it the right file? Save it as JSONL if it is.")
         return _all_pairs_or_none(kept.table(), unchecked, single, faults)
 
+    def _is_missing(self, value: Any) -> bool:
+        return isinstance(value, str) and value.strip() in self.missing
+
 
 def _length(value: str | list[str]) -> int:
     """Characters of a text, or of all texts of a list."""
@@ -102,7 +114,7 @@ def _length(value: str | list[str]) -> int:
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _all_pairs_or_none(table: pa.Table, unchecked: UncheckedRows, single: array, faults: list[RowFault]) -> pa.Table:

@@ -30,7 +30,7 @@ _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
 _NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": "", "encoding": "", "delimiter": "", "decimal": "",
-                          "records": ""}  # fmt: skip
+                          "records": "", "missing": (), "drop": ""}  # fmt: skip
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -160,7 +160,8 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
         header, form = block.header and not reader.numbered_columns, reader.splits
         details = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
         details["comment"] = block.comment or ""
-        details |= {key: getattr(block, key) or "" for key in ("encoding", "delimiter", "decimal", "records")}
+        details |= {"missing": block.missing}
+        details |= {key: getattr(block, key) or "" for key in ("encoding", "delimiter", "decimal", "records", "drop")}
         if block.decimal and not kind.ranged:
             raise KeyFault("belongs to a regression", "Take it out.", ["decimal"])
         names, defaults = reader.columns, reader.defaults

@@ -52,7 +52,9 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     """
     kind, spec = KINDS[definition.kind], spec_of(definition, source)
     left_out: dict[str, Counter[str]] = {}
-    splits, labels, faults = _read_splits(definition, source, spec, max_rejected + _FAULTS_COUNTED, left_out)
+    dropped: list[tuple[str, RowFault]] = []
+    most = max_rejected + _FAULTS_COUNTED
+    splits, labels, faults = _read_splits(definition, source, spec, most, left_out, dropped)
     if len(faults) > max_rejected:
         empty = next((name for name, table in splits.items() if not table.num_rows), None)
         raise _too_many(definition, source, faults, max_rejected, empty)
@@ -78,7 +80,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
     counted = {name: dict(+found) for name, found in left_out.items() if +found}
-    return ReadTask(splits, _rejected_table(faults), labels, missing, unseen, counted, suspicious)
+    return ReadTask(splits, _rejected_table([*faults, *dropped]), labels, missing, unseen, counted, suspicious)
 
 
 def _read_splits(
@@ -87,10 +89,12 @@ def _read_splits(
     spec: SourceSpec,
     most_faults: int,
     left_out: dict[str, Counter[str]],
+    dropped: list[tuple[str, RowFault]],
 ) -> tuple[dict[str, pa.Table], tuple[str, ...], list[tuple[str, RowFault]]]:
     """The rows that can be used by split, the labels, and the other rows' faults, each with its split.
 
-    Reading ends once there are more than `most_faults` of them. What files hold beside rows goes to `left_out`.
+    Reading ends once there are more than `most_faults` of them. What files hold beside rows goes to `left_out`,
+    rows that the definition drops go to `dropped`.
     """
     splits: dict[str, pa.Table] = {}
     faults: list[tuple[str, RowFault]] = []
@@ -101,7 +105,9 @@ def _read_splits(
             continue
         found: list[RowFault] = []
         left_out[split.name] = unchecked.left_out
-        splits[split.name] = RowCheck(definition, spec, labels).table(unchecked, found, most_faults - len(faults))
+        check = RowCheck(definition, spec, labels)
+        splits[split.name] = check.table(unchecked, found, most_faults - len(faults))
+        dropped += [(split.name, fault) for fault in check.dropped]
         faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
         if len(faults) > most_faults:
             break

@@ -37,6 +37,8 @@ class SourceSpec:
     encoding: str = ""  # of text files; "" is UTF-8
     delimiter: str = ""  # of csv and tsv, where it is another than the reader's
     decimal: str = ""  # the mark before the fraction of a number; "" is a point
+    missing: tuple[str, ...] = ()  # what stands, besides nothing, where a value is missing
+    drop: str = ""  # "missing": rows that lack a value are left out, whatever their number
     records: str = ""  # of the reader `json`: the keys, parted by points, under which its list stands
     path: str = ""  # of the hub, with name and revision
     name: str | None = None

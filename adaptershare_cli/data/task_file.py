@@ -119,6 +119,12 @@ def _delimiter(written: Any) -> str:
     return written
 
 
+def _missing(written: Any) -> tuple[str, ...]:
+    if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
+        raise KeyFault("must be a list of texts", 'Write it so: missing: ["n/a", "NaN"].')
+    return tuple(dict.fromkeys(one.strip() for one in written))
+
+
 def _share(written: str) -> float | None:
     """The share that is meant by, say, `20%`; None for a path."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", written)
@@ -300,6 +306,14 @@ class FilesBlock(Written):
         None,
         description="Reader `json`: the keys, parted by points, under which the list stands; left out where the file "
         "is the list, or holds one only.",
+    )
+    missing: Annotated[tuple[str, ...], BeforeValidator(_missing, json_schema_input_type=list[str])] = Field(
+        (), description='What stands, besides nothing at all, where a value is missing, such as ["n/a", "NaN"].'
+    )
+    drop: Annotated[Text, OneOf(["missing"])] | None = Field(
+        None,
+        description="missing: rows that lack a text or a label are left out, counted, and kept in rejected.parquet; "
+        "they do not count for --max-rejected.",
     )
     label_map: LabelMap = ()
 

@@ -239,3 +239,38 @@ def test_lists_that_cannot_be_read(tmp_path: Path, content: Any, records: str | 
 def test_a_list_for_the_reader_of_lines(tmp_path: Path) -> None:
     error = refused(tmp_path, json.dumps(ITEMS).encode(), reader="jsonl", columns=NESTED)
     assert "`reader: json`" in error.fix
+
+
+# ---- missing values ----
+
+GAPS = "text,label\na,ja\nb,n/a\n ,nein\nNaN,ja\nc,nein\nd,\n"
+
+
+def test_rows_that_lack_a_value_are_left_out_and_counted(tmp_path: Path) -> None:
+    done = read(tmp_path, GAPS.encode(), missing=["n/a", "NaN"], drop="missing")
+    assert texts(done) == ["a", "c"]
+    assert done.left_out == {name: {"rows that lack a value": 4} for name in ("train", "dev")}
+    kept = [row for row in done.rejected.to_pylist() if row["split"] == "train"]
+    assert [(row["row"], row["column"]) for row in kept] == [(3, "label"), (4, "text"), (5, "text"), (7, "label")]
+    assert all("left out" in row["reason"] for row in kept)
+
+
+def test_without_drop_they_are_faults(tmp_path: Path) -> None:
+    error = refused(tmp_path, GAPS.encode(), missing=["n/a"])
+    assert "is missing" in error.where and "--max-rejected" in error.fix
+    assert "is not one of the labels" in refused(tmp_path, GAPS.encode()).where
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    lines = '{"text": "a", "label": 1}\n{"text": "b", "label": NaN}\n{"text": "c", "label": null}\n'
+    about = {**SCORES, "range": [0, 5]}
+    done = read(tmp_path, lines.encode(), about, reader="jsonl", drop="missing")
+    assert texts(done) == ["a"]
+
+
+def test_what_missing_cannot_be(tmp_path: Path) -> None:
+    for wrong in ("n/a", [["x"]], {"a": "b"}):
+        with pytest.raises(UserError, match="must be a list of texts"):
+            define(tmp_path, missing=wrong)
+    with pytest.raises(UserError, match="drop"):
+        define(tmp_path, drop="all")
