@@ -16,6 +16,8 @@ from adaptershare_cli.data.files import is_folder
 from adaptershare_cli.data.names import name_fault, near_names
 from adaptershare_cli.errors import UserError
 
+OWN_FILES = "`adaptershare init FILES` makes tasks, which --task-dir FOLDER names."
+
 
 @dataclass(frozen=True)
 class TaskRegistry:
@@ -60,7 +62,8 @@ class TaskRegistry:
                 return found
             raise UserError(f"no task's name matches `{token}`", "--tasks", self._suites_line())
         known = [*names, *self.suites, *(alias for task in self.tasks.values() for alias in task.aliases)]
-        raise UserError(f"unknown task `{token}`", "--tasks", near_names(token, known) + self._suites_line())
+        fix = f"{near_names(token, known)}{self._suites_line()} Of your own files {OWN_FILES}"
+        raise UserError(f"unknown task `{token}`", "--tasks", fix)
 
     def _suites_line(self) -> str:
         marked = {
@@ -92,7 +95,7 @@ def load_tasks(task_dirs: Sequence[Path] = ()) -> TaskRegistry:
             raise UserError(f"the task folder `{folder}` is not a folder", "--task-dir", "Give an existing folder.")
         files = _yaml_files(folder)
         if not files:
-            fix = "Put one NAME.yaml a task into it, or into its sub-folders."
+            fix = f"Put one NAME.yaml a task into it, or into its sub-folders; {OWN_FILES}"
             raise UserError(f"`{folder}` holds no task definition", "--task-dir", fix)
         for file in files:
             found.setdefault(file.resolve(), file.resolve().parent.name)
