@@ -411,6 +411,33 @@ def init(
         call.screen.finish({"command": "init", "tasks": done})
 
 
+@command()
+@with_options(makes=False)
+def export(
+    call: Call,
+    run: a.Run = None,
+    to: a.ExportTo = None,
+    task: a.ExportTasks = None,
+    model: a.RunModel = None,
+) -> None:
+    """Export tasks of a run as folders that load in plain `adapters`: weights, head, tokenizer and a model card.
+
+    Example: [bold]adaptershare export adaptershare --task mrpc --to mrpc-adapter[/bold]
+    """
+    if to is None:
+        raise UserError("No folder is named", "--to", "Give a new folder, for example --to my-adapter.")
+    use_scratch(call.workspace)
+    from adaptershare_cli.commands.export import export_run
+    from adaptershare_cli.store.workspace import Workspace
+
+    found = export_run(Workspace(call.workspace, writing=False), run, task, model, to, call.screen)
+    if call.screen.as_json:
+        call.screen.finish({"command": "export", "folders": {name: str(path) for name, path in found.items()}})
+    else:
+        for folder in found.values():
+            call.screen.path(str(folder))
+
+
 def main() -> None:
     """The console command `adaptershare`."""
     app()

@@ -192,6 +192,16 @@ OutputFormat = Annotated[
     typer.Option("--output-format", help="Format of the output; by default as its name tells, or as the input's (of "
                  "texts JSONL)."),
 ]  # fmt: skip
+ExportTo = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--to", help="Folder that is made: of one task itself, of several with a folder each.", **paths.ONE),
+    BASIC,
+]
+ExportTasks = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--task", help="Tasks of the run, comma-separated, or `all` (the default)."),
+    BASIC,
+]
 GlueSubmission = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="Answer GLUE's unlabelled test files in the folder --input, and write the files of a submission "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,6 +160,8 @@ def predict(
     """Answer all rows of the request. What can be found wrong with it is found before the encoder is loaded."""
     if settings.top_k is not None and not any(KINDS[info.kind].ranks_labels for info in served.infos.values()):
         raise UserError("--top-k has no effect: no task of the call has labels for whole rows", fix="Leave it out.")
+    if request.source is None and sys.stdin is not None and sys.stdin.isatty():
+        screen.line("Reading rows from the keyboard, one a line; Ctrl-D ends them.")
     runtime = resolve_runtime(RuntimeSettings(device=settings.device, threads=settings.threads, precision="fp32"))
     rows = request.rows()
     named = Named.parse(request.columns, served.tasks)
@@ -181,9 +183,10 @@ def predict(
         with screen.counting("predict", total) as done:
             good = good_rows(rows.rows, questions, summary.rejected)
             for window in windows(good, WINDOW_BATCHES * predictor.batch_size):
-                writer.write(answered(predictor, questions, window, settings.top_k, seen=summary.see))
+                progress = OfWindow(done, len(window), _passes(predictor, questions))
+                writer.write(answered(predictor, questions, window, settings.top_k, progress.add, summary.see))
+                progress.end()
                 summary.rows += len(window)
-                done(len(window))
                 if request.target is None and out.is_lost():
                     summary.complete = False
                     break
@@ -192,6 +195,35 @@ def predict(
         if not summary.rows:
             raise UserError("No row can be used", sentence(summary.rejected.first[0]))
     return summary
+
+
+@dataclass
+class OfWindow:
+    """Rows of a window that are done, from the inputs that were run in so many `passes` over it."""
+
+    done: Callable[[int], None]
+    rows: int
+    passes: int
+    inputs: int = 0
+    told: int = 0
+
+    def add(self, inputs: int) -> None:
+        """So many inputs were run; a long sentence makes several of one row."""
+        self.inputs += inputs
+        self._tell(min(self.inputs // self.passes, self.rows))
+
+    def end(self) -> None:
+        """All is done."""
+        self._tell(self.rows)
+
+    def _tell(self, rows: int) -> None:
+        self.done(rows - self.told)
+        self.told = rows
+
+
+def _passes(predictor: Predictor, questions: Questions) -> int:
+    """How often a window's rows are run: once for each set of tasks that read them alike."""
+    return sum(len(predictor.branches(reading.tasks)) for reading in questions.readings)
 
 
 def _layers(predictor: Predictor, questions: Questions) -> tuple[int, int]:

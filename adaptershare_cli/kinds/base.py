@@ -77,6 +77,7 @@ class Kind(ABC):
 
     pooling: str = ""  # what the head reads, as head.json says it; "": pooled states, as the training settings say
     states: int = 1  # hidden states that one answer reads, side by side
+    pipeline_tag: str = "text-classification"  # what the hub calls such tasks
     usage: str = "rows"  # the lines of an exported folder's README that run the head
     output_note: str = ""  # what that README says of the head's outputs
 

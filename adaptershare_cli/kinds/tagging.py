@@ -41,6 +41,7 @@ class Tagging(Kind):
     count_notes = {"windowed": "sentences longer than an input, in several"}
     tokenizer_options = {"add_prefix_space": True}  # byte-level ones (RoBERTa's) then put a blank before each word
     pooling = "first-subword"
+    pipeline_tag = "token-classification"
     usage = "words"
 
     # ---- sentences as a source gives them ----

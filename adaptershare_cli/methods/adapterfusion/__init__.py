@@ -30,6 +30,7 @@ SPECS = (
     MethodSpec(
         name="adapterfusion",
         package=__name__,
+        citation="AdapterFusion: Non-Destructive Task Composition for Transfer Learning. EACL 2021.",
         summary="train adapters first, then each task attends over all of them",
         settings=AdapterFusionSettings,
         code_version=2,

@@ -33,6 +33,7 @@ SPECS = (
     MethodSpec(
         name="adaptershare",
         package=__name__,
+        citation="AdapterShare: Task Correlation Modeling with Adapter Differentiation. EMNLP 2022.",
         summary="start shared, split where held-out gradients conflict",
         settings=AdapterShareSettings,
         code_version=4,

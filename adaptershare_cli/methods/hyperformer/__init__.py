@@ -28,6 +28,7 @@ SPECS = (
     MethodSpec(
         name="hyperformer",
         package=__name__,
+        citation="Parameter-efficient Multi-task Fine-tuning for Transformers via Shared Hypernetworks. ACL 2021.",
         summary="a generator a site writes each task's adapter from its embedding (--learning-rate 1e-4 unless given)",
         settings=HyperFormerSettings,
         code_version=1,
@@ -37,6 +38,7 @@ SPECS = (
     MethodSpec(
         name="hyperformer++",
         package=__name__,
+        citation="Parameter-efficient Multi-task Fine-tuning for Transformers via Shared Hypernetworks. ACL 2021.",
         summary="one generator for all sites, told by task, layer and position (--learning-rate 1e-4 unless given)",
         settings=HyperFormerPlusPlusSettings,
         code_version=1,

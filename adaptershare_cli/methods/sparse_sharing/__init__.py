@@ -27,6 +27,7 @@ SPECS = (
     MethodSpec(
         name="sparse-sharing",
         package=__name__,
+        citation="Learning Sparse Sharing Architectures for Multiple Tasks. AAAI 2020.",
         summary="prune one network for each task, then train the subnets together",
         settings=SparseSharingSettings,
         code_version=2,
