@@ -1,5 +1,5 @@
 """Sessions: demo, tests, rounding, lint, unchanged, slow; measurements: bench, speed, minute, protocol, words, planted,
-negative-transfer, truth, plans, measures, selection.
+negative-transfer, truth, plans, measures, selection, one-pass.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -287,6 +287,22 @@ def selection(session: nox.Session) -> None:
         run(session, "adaptershare_cli", "correlate", *place, *options, "--target", "mrpc,rte", *session.posargs)
     table = ["--workspace", "workspace/small", "--csv", "workspace/small/selection.csv"]
     session.run(sys.executable, "tests/benchmarks/selection.py", *table)
+
+
+@nox.session(name="one-pass")
+def one_pass(session: nox.Session) -> None:
+    """Ten minutes: what one pass for six tasks saves under the plans of shared, adaptershare and private."""
+    install(session)
+    place = ["--workspace", "workspace/one-pass"]
+    tasks = ["--tasks", "cola,sst2,atis-intent,snips-intent,banking77,clinc150", "--from", DATA, *place]
+    small = ["--max-train-examples", "500", "--max-eval-examples", "100", "--max-seq-length", "64", "--threads", "1"]
+    common = [*tasks, *small, "--learning-rate", "3e-3"]
+    # Seconds do not depend on how long weights were trained, only on the plan.
+    checked = ["adaptershare", "--max-steps", "60", "--check-every", "12"]
+    for options in (checked, ["shared", "--max-steps", "6"], ["private", "--max-steps", "6"]):
+        run(session, "adaptershare_cli", "train-share", *common, "--method", *options)
+    texts = ["--input", os.path.join(DATA, "dialogue", "Banking77", "test.csv")]
+    session.run(sys.executable, "tests/benchmarks/one_pass.py", *place, *texts, *session.posargs)
 
 
 @nox.session
