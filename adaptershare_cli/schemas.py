@@ -244,6 +244,17 @@ MERGES = pa.schema(
     ]
 )
 
+# How much each layer conflicted in the first stage of a run of `recon`.
+CONFLICTS = pa.schema(
+    [
+        ("layer", pa.int64()),
+        ("score", pa.float64()),  # share of the cosines of pairs at checks below --recon-threshold
+        ("mean", pa.float64()),  # of all those cosines
+        ("cosines", pa.int64()),  # how many there are
+        ("private", pa.bool_()),  # the layer became each task's own
+    ]
+)
+
 
 # What a run publishes, a file a table, beside its predictions (`kinds.prediction_tables`).
 RUN_TABLES = {
@@ -273,6 +284,7 @@ RUN_TABLES = {
     "groups": RunTable(GROUPS, lacks="groups", advice="Name a run of --method plan-search."),
     "choices": RunTable(CHOICES),
     "merges": RunTable(MERGES),
+    "conflicts": RunTable(CONFLICTS),
 }
 
 # How one task relates to another by one measure. A symmetric measure holds both orders of each pair; of a directed one

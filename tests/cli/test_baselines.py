@@ -18,7 +18,7 @@ from adaptershare_cli.model.stored import read_adapter
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Artefact, Workspace
-from tests.cli.conftest import TASKS, Share, good, kept, made, stages
+from tests.cli.conftest import TASKS, Share, good, kept, made, refused, stages
 
 Outputs = dict[str, str]
 MAIN = {"first": "accuracy", "second": "accuracy", "score": "pearson"}
@@ -27,6 +27,7 @@ RUNS = {
     "by-type": ("by-type",),
     "ties": ("merge", "--merge", "ties", "--merge-groups", "all"),
     "average": ("merge",),
+    "recon": ("recon", "--check-every", "2"),
 }
 
 
@@ -149,3 +150,38 @@ def test_groups_are_merged_where_select_rows_say_that_it_pays(workspace: Path, o
     assert record.plan is not None and {tuple(group) for group in record.plan["layers"][0]} == chosen
     again = good(*share(workspace, "--method", *RUNS["average"])).stdout
     assert made(again) == [] and any(label.startswith("groups/merged-average-") for label in kept(again))
+
+
+def test_recon(workspace: Path, outputs: Outputs, share: Share) -> None:
+    """The layer in which a shared run of half of the updates conflicts most is private, and trained with the rest."""
+    output = outputs["recon"]
+    assert stages(made(output)) == ["train-share", "train-share"] and "Conflicts, seed 0" in output
+    run = run_of(workspace, output)
+    record = RunRecord.of(run)
+    (stage_one,) = [a for a in Workspace(workspace).artefacts("train-share") if [a.label] == record.stage_one]
+    first = RunRecord.of(stage_one)
+    checks = stage_one.table("interference.parquet").to_pandas()
+    below = checks.assign(below=checks["cosine"] < -0.02).groupby("layer")["below"].mean()
+    assert checks["step"].nunique() == 3 and checks["cosine"].notna().all()
+    table = run.table("conflicts.parquet").to_pandas().set_index("layer")
+    assert table["score"].to_dict() == below.to_dict() and set(table["cosines"]) == {3 * 3}
+    (private,) = table.index[table["private"]]  # a quarter of two layers, at least one
+    assert table["score"][private] == table["score"].max()
+    assert record.plan is not None
+    for layer, groups in enumerate(record.plan["layers"]):
+        assert groups == ([[task] for task in TASKS] if layer == private else [list(TASKS)])
+    steps = run.table("steps.parquet").to_pandas()
+    assert first.method == "shared" and first.steps + len(steps) == 10
+    # Both stages together have the rows of a method of one stage.
+    assert record.examples == RunRecord.of(run_of(workspace, outputs["by-type"])).examples
+    assert record.trained_parameters == first.trained_parameters + run.info["costs"]["stored"]
+
+
+def test_recon_refuses_what_cannot_be(share: Share, tmp_path: Path) -> None:
+    recon = ("--method", "recon")
+    refused(*share(tmp_path / "w", *recon, "--recon-layers", "3"), says=("--recon-layers 3", "2 layers"))
+    refused(*share(tmp_path / "w", *recon, "--recon-threshold", "0.1"), says=("--recon-threshold",))
+    assert not (tmp_path / "w").exists()
+    one = ("--max-steps", "1")
+    refused(*share(tmp_path / "w", *recon, *one), says=("Nothing is left for stage two", "--max-steps"))
+    assert not (tmp_path / "w" / "train-share").exists()

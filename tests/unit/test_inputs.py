@@ -19,6 +19,7 @@ from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.rows.tokens import BEGINNING
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.assembled.start import Parts
+from adaptershare_cli.methods.recon.start import PrivateLayers
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.inputs import Extent, check_inputs, knows_segments, run_encoder, tokenizer_call
 from adaptershare_cli.model.source import locate_encoder
@@ -125,6 +126,8 @@ def test_every_method_trains_on_segments_that_its_encoder_does_not_know(
         options = {
             "start": Parts({tuple(tasks): "all"}, {tasks[0]: random_sources(folder, tasks, training)[tasks[0]]}, {})
         }
+    if method_name == "recon":
+        options = {"start": PrivateLayers((1,), [])}
     if METHODS[method_name].needs_plan:
         options["plan_history"] = given_plans(tasks)
     method, parts = build_method(folder, method_name, random_parts(tasks, 12), training, **options)
