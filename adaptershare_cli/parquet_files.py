@@ -7,7 +7,7 @@ pyarrow takes a relative path for a remote address if it begins as one does (`ru
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +27,13 @@ def open_parquet(path: Path, **options: Any) -> pq.ParquetFile:
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(path.absolute(), page_checksum_verification=True, **options)
+
+
+def parquet_writer(stream: BinaryIO, schema: pa.Schema) -> pq.ParquetWriter:
+    """A writer of a file in pieces, on a stream; written as `write_parquet` does."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetWriter(stream, schema, **PARQUET)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

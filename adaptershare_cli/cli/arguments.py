@@ -11,6 +11,7 @@ from adaptershare_cli.cli import paths
 from adaptershare_cli.cli.config import read_config
 from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.methods import METHODS, PRESETS
 
@@ -243,6 +244,7 @@ def seed_list(seed: int, seeds: str | None) -> list[int]:
 
 
 # Of init.
+OF_TEXTS = [name for name, kind in KINDS.items() if not kind.listed]
 InitFiles = Annotated[
     list[Path],
     typer.Argument(metavar="FILES", help="CSV, TSV, JSON, JSON Lines or Parquet, packed or not.", show_default=False),
@@ -257,7 +259,7 @@ TextColumn = Annotated[Optional[str], typer.Option("--text", help="The column of
 PairColumn = Annotated[Optional[str], typer.Option("--text-pair", help="That of second texts."), BASIC]  # noqa: UP045
 LabelColumn = Annotated[Optional[str], typer.Option("--label", help="The column of labels."), BASIC]  # noqa: UP045
 InitKind = Annotated[
-    Optional[Literal["classification", "regression"]],  # noqa: UP045
+    Optional[Literal[*OF_TEXTS]],  # type: ignore[valid-type]  # noqa: UP045
     typer.Option("--kind", help="What the labels are."),
     BASIC,
 ]

@@ -11,6 +11,8 @@ from typing import Any
 
 from adaptershare_cli.errors import UserError
 
+ALSO_OPTIONS = {"init"}  # commands with the name of an option, too: a table is the section, anything else the key
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -47,14 +49,18 @@ def read_config_file(path: Path, commands: Container[str]) -> ConfigFile:
             name = key.replace("_", "-")
             if name in found:
                 raise UserError(f"The config file gives {key!r} twice, once with `_`", entry.where)
-            if not section and name in commands and not isinstance(value, dict):
+            if not section and name in commands and name not in ALSO_OPTIONS and not isinstance(value, dict):
                 fix = f"Write [{name}], and its options below."
                 raise UserError(f"{name} is a command, so it heads a section", entry.where, fix)
             found[name] = entry
         return found
 
     top = entries(content)
-    of_commands = {key.replace("_", "-"): key for key in content if key.replace("_", "-") in commands}
+    of_commands = {
+        key.replace("_", "-"): key
+        for key, value in content.items()
+        if key.replace("_", "-") in commands and isinstance(value, dict)
+    }
     return ConfigFile(
         shared={name: entry for name, entry in top.items() if name not in of_commands},
         sections={name: entries(content[key], key) for name, key in of_commands.items()},

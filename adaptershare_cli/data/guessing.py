@@ -15,6 +15,7 @@ from typing import Any
 from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.sniffing import Sniffed, number
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
           "stars", "y", "gold_label", "answer", "outcome", "priority", "status")  # fmt: skip
@@ -25,6 +26,9 @@ PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "quest
 MOST_LABELS = 200
 FEW_NUMBERS = 10  # so many different whole numbers may be labels as well as scores
 SURE_SHARE = 0.2  # more different values than that share of the rows are hardly labels
+
+OF_TEXTS = {name: kind for name, kind in KINDS.items() if not kind.listed}  # a label a row
+LABELLED, RANGED = (next(n for n, k in OF_TEXTS.items() if getattr(k, trait)) for trait in ("labelled", "ranged"))
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,12 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     decimal = _decimal(values)
     numbers = [number(value, decimal or ".") for value in values]
     kind = told.get("kind") or _kind(label, values, numbers, unsure)
-    if kind == "classification":
+    if kind == LABELLED:
         _check_labels(table, label, values, unsure)
         return Guess(text, label, kind, pair, unsure=tuple(unsure))
     known = [one for one in numbers if one is not None and math.isfinite(one)]
     if not known:
-        raise UserError(f"the column `{label}` holds no numbers", str(table.path), "Leave --kind regression out.")
+        raise UserError(f"the column `{label}` holds no numbers", str(table.path), f"Leave --kind {kind} out.")
     low, high = math.floor(min(known)), math.ceil(max(known))
     bounds = (float(low), float(high if high > low else low + 1))
     unsure.append(f"scores lie between {bounds[0]:g} and {bounds[1]:g} in the rows that were looked at: their range?")
@@ -110,14 +114,14 @@ def _label(table: Sniffed, texts: set[str], unsure: list[str]) -> str:
 
 def _kind(label: str, values: Sequence[Any], numbers: Sequence[float | None], unsure: list[str]) -> str:
     if any(one is None for one in numbers):
-        return "classification"
+        return LABELLED
     different = {one for one in numbers if one is not None}
     whole = all(one == int(one) for one in different if math.isfinite(one))
     if not whole or len(different) > FEW_NUMBERS:
-        return "regression"
+        return RANGED
     if len(different) > 2:
         unsure.append(f"`{label}` holds {len(different)} different numbers: labels (as is taken), or scores?")
-    return "classification"
+    return LABELLED
 
 
 def _check_labels(table: Sniffed, label: str, values: Sequence[Any], unsure: list[str]) -> None:

@@ -215,8 +215,8 @@ def _other_encoding(definition: TaskDefinition, source: Source, faults: list[tup
     spec = spec_of(definition, source)
     if source.root is None or spec.encoding:
         return ""
-    wrong = next((fault.file for _, fault in faults if fault.reason == NO_UTF8), None)
-    return likely_encoding(locate(source.root, wrong)) if wrong is not None else ""
+    wrong = [fault.file for _, fault in faults if fault.reason == NO_UTF8]
+    return likely_encoding(locate(source.root, wrong[0])) if len(wrong) > 1 else ""  # one is a damaged row
 
 
 def _commonest(faults: list[tuple[str, RowFault]], split: str) -> str:

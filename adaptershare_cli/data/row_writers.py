@@ -6,14 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adaptershare_cli.data.whole_rows import Format, WholeRow
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.parquet_files import PARQUET
+from adaptershare_cli.parquet_files import parquet_writer
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetWriter
 
 LONGEST_SHOWN = 60
 _FIX = "Write JSONL instead, which takes any value."
@@ -115,16 +117,16 @@ class _Parquet:
         self, stream: BinaryIO, columns: Sequence[str], added: Mapping[str, pa.DataType], schema: pa.Schema | None
     ) -> None:
         self.stream, self.columns, self.added, self.own = stream, columns, added, schema
-        self.file: pq.ParquetWriter | None = None
+        self.file: ParquetWriter | None = None
         self.schema: pa.Schema | None = None
         if schema is not None:
             self._begin(schema)
 
-    def _begin(self, own: pa.Schema) -> pq.ParquetWriter:
+    def _begin(self, own: pa.Schema) -> ParquetWriter:
         """The types of the added columns are known, of the others what `own` says; where that is nothing, text."""
         fields = [pa.field(f.name, pa.string()) if pa.types.is_null(f.type) else f for f in own]
         self.schema = pa.schema([*fields, *(pa.field(name, of) for name, of in self.added.items())])
-        self.file = pq.ParquetWriter(self.stream, self.schema, **PARQUET)
+        self.file = parquet_writer(self.stream, self.schema)
         return self.file
 
     def write(self, rows: Sequence[WholeRow]) -> None:

@@ -17,6 +17,7 @@ from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.parquet_files import open_parquet
 
 SAMPLE_ROWS = 2000
 _SAMPLE_BYTES = 4 * 2**20
@@ -90,10 +91,9 @@ def _encoding(path: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
 
 def _parquet(path: Path) -> Sniffed:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             batch = next(file.iter_batches(SAMPLE_ROWS), None)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"the Parquet file cannot be read: {first_line(error)}", str(path)) from error

@@ -12,6 +12,7 @@ import pytest
 
 from adaptershare_cli.cli.app import app
 from adaptershare_cli.cli.config import options_of
+from adaptershare_cli.cli.config_file import ALSO_OPTIONS, read_config_file
 from tests.cli.conftest import good, refused
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -170,7 +171,18 @@ def test_no_command_is_called_like_an_option() -> None:
     from typer.main import get_command
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    assert not commands.keys() & {name for command in commands.values() for name in options_of(command)}
+    alike = commands.keys() & {name for command in commands.values() for name in options_of(command)}
+    assert alike == ALSO_OPTIONS
+
+
+def test_a_command_that_is_called_like_an_option_too(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('init = "mnli"\n')
+    found = read_config_file(file, {"init", "report"})
+    assert found.shared["init"].value == "mnli" and not found.sections
+    file.write_text("[init]\nyes = true\n")
+    found = read_config_file(file, {"init", "report"})
+    assert not found.shared and found.sections["init"]["yes"].value is True
 
 
 def test_a_byte_order_mark_in_a_config_file(project: Path, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_config_of_correlate_and_report(workspace: Path) -> None:
         ("max-steps = 0", ("--max-steps", "at least 1")),
         ("warmup-ratio = nan", ("--warmup-ratio", "between 0 and 1")),
         ("max-growth = 0", ("--max-growth", "at least 1")),
-        ("method = 'nonsense'", ("method", "'nonsense'", "'adapterfusion', 'adaptershare', 'given-plan'")),
+        ("method = 'nonsense'", ("method", "'nonsense'", "'adapterfusion', 'adaptershare'")),
         ("method = 3", ("method", "adaptershare")),
         ("[train-share]\nmethod = 'shared'\nmax-growth = 2", ("--method shared", "--max-growth")),
         ("seed = 'one'", ("seed", "whole number", "'one'")),

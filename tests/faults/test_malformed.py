@@ -127,7 +127,7 @@ TABLE: dict[str, dict[str, Cell]] = {
         files(lambda data: data.decode().encode("utf-16-le")), Refused("looks like UTF-16"),
         parquet=Cannot("as the bytes of a text it is bad UTF-8, as above"),
     ),
-    "compressed": cells(files(gzip.compress), Refused("compressed (gzip)"), parquet=NOT_PARQUET),
+    "compressed": cells(files(gzip.compress), Read(), parquet=NOT_PARQUET),
     "another format": cells(
         files(lambda data: PARQUET), Refused("a Parquet file"),
         parquet=(files(lambda data: b"text,label\na,no\n"), NOT_PARQUET),

@@ -190,14 +190,9 @@ def test_rows_that_cannot_be_used(tmp_path: Path, row: str | bytes, column: str,
     train = GOOD.encode() + (row.encode() if isinstance(row, str) else row) + b"\nlast,yes\n"
     with pytest.raises(UserError) as caught:
         read(tmp_path, task, train)
-    if reason == "is not valid UTF-8":
-        assert caught.value.what == "the task `mine` is not in UTF-8; it looks like cp1252"
-        assert "`encoding: cp1252`" in caught.value.fix
-    else:
-        assert caught.value.what == "1 row of the task `mine` cannot be used (0 may be rejected)"
-        assert "--max-rejected 1" in caught.value.fix
+    assert caught.value.what == "1 row of the task `mine` cannot be used (0 may be rejected)"
     assert "set/train.csv, row 4" + (f", column {column}: " if column else ": ") in caught.value.where
-    assert reason in caught.value.where
+    assert reason in caught.value.where and "--max-rejected 1" in caught.value.fix
     done = read(tmp_path, task, train, most=1)
     assert done.splits["train"]["row"].to_pylist() == [0, 1, 3]
     (rejected,) = done.rejected.to_pylist()
