@@ -131,7 +131,7 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def minute(session: nox.Session) -> None:
-    """Five minutes: seven methods, each on 3 tasks of 200 rows with 24 updates in less than one; read `seconds`."""
+    """Eight minutes: seven methods on 3 tasks of 200 rows, 24 updates: each is to take less than one (`seconds`)."""
     install(session)
     common = ["--config", "tests/benchmarks/minute.toml", "--from", DATA, "-w", "workspace/minute", "--force"]
     for method in (
