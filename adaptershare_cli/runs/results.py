@@ -32,6 +32,15 @@ def run_results(run: Artefact) -> list[dict[str, Any]]:
     ]
 
 
+def main_scores(run: Artefact) -> dict[str, float]:
+    """Each task's main metric at the end of a run, the mean over its scored splits; undefined counts as 0."""
+    values: dict[str, list[float]] = {}
+    for row in run_results(run):
+        if row["main"]:
+            values.setdefault(row["task"], []).append(row["value"] or 0.0)
+    return {task: sum(scores) / len(scores) for task, scores in values.items()}
+
+
 def check_results(run: Artefact) -> None:
     """Raise UserError where a run lacks what results are read from."""
     run_results(run)

@@ -18,7 +18,7 @@ from adaptershare_cli.runs.beginning import ALONE
 from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
-from adaptershare_cli.runs.results import find_run, run_results
+from adaptershare_cli.runs.results import find_run, main_scores
 from adaptershare_cli.runs.rows import Limits
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
@@ -90,15 +90,7 @@ def training_scores(runs: Runs) -> dict[Training, dict[str, float]]:
 
     A metric that is undefined (the predictions are constant) counts as 0.
     """
-    found: dict[Training, dict[str, float]] = {}
-    for training, run in runs.items():
-        judged = training.tasks if training.target is None else (training.target,)
-        values: dict[str, list[float]] = {task: [] for task in judged}
-        for row in run_results(run):
-            if row["main"]:
-                values[row["task"]].append(row["value"] or 0.0)
-        found[training] = {task: sum(scores) / len(scores) for task, scores in values.items()}
-    return found
+    return {training: main_scores(run) for training, run in runs.items()}
 
 
 def trial_curves(runs: Runs) -> list[dict[int, float]]:

@@ -6,7 +6,7 @@ stage `groups`, and every plan of trained groups is known.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +18,18 @@ import pyarrow as pa
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.methods.assembled.groups import TrainedGroups, final_scores
-from adaptershare_cli.methods.start import PastRun
+from adaptershare_cli.methods.assembled.groups import TrainedGroups
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.reporting.verdict_text import words
 from adaptershare_cli.runs.beginning import PreparedTasks
 from adaptershare_cli.runs.context import ensure
 from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.past import StoredRun
+from adaptershare_cli.runs.results import main_scores
 from adaptershare_cli.runs.rows import task_info
 from adaptershare_cli.seeds import derive_seed
 from adaptershare_cli.settings import VerdictSettings, non_default
+from adaptershare_cli.statistics.missing import or_none
 from adaptershare_cli.statistics.partitions import (
     EXACT_TASKS,
     Partition,
@@ -110,10 +112,10 @@ class _Plans:
         same = [plan for plan in same_sizes(sizes_of(chosen), random, random_plans + 1) if plan not in known]
         others: dict[Partition, None] = {}
         for _ in range(TRIES * random_plans):
-            if len(same[:random_plans]) + len(others) < random_plans:
-                others.setdefault(any_partition(count, random))
-                for plan in known | {*same}:
-                    others.pop(plan, None)
+            if len(same) + len(others) >= random_plans:
+                break
+            if (plan := any_partition(count, random)) not in known | {*same}:
+                others.setdefault(plan)
         return cls(chosen, shared, private, tuple(same[:random_plans]), tuple(others))
 
     @property
@@ -175,21 +177,15 @@ class _Study:
     def _names(self, plan: Partition) -> list[list[str]]:
         return [[self.tasks[number] for number in members_of(mask)] for mask in plan]
 
-    def _run(self, seed: int, mask: int) -> PastRun:
-        return self._trained[seed].of([self.tasks[number] for number in members_of(mask)])
+    def _run(self, seed: int, mask: int) -> Artefact:
+        run = self._trained[seed].of([self.tasks[number] for number in members_of(mask)])
+        assert isinstance(run, StoredRun)
+        return run.artefact
 
     @cached_property
     def _scores(self) -> dict[tuple[int, int], dict[str, float]]:
         """For each seed and group its tasks' main metrics, the mean over their scored splits."""
-        found = {}
-        for seed in self.seeds:
-            for mask in self.plans.groups:
-                by_split = final_scores(self._run(seed, mask)).values()
-                names = [self.tasks[number] for number in members_of(mask)]
-                found[seed, mask] = {
-                    task: float(np.mean([scores[task] for scores in by_split if task in scores])) for task in names
-                }
-        return found
+        return {(seed, mask): main_scores(self._run(seed, mask)) for seed in self.seeds for mask in self.plans.groups}
 
     def _of_tasks(self, plan: Partition, seed: int) -> dict[str, float]:
         found: dict[str, float] = {}
@@ -201,20 +197,25 @@ class _Study:
         """The plan's value with each seed (S,)."""
         return np.array([np.mean([*self._of_tasks(plan, seed).values()]) for seed in self.seeds])
 
-    def _without_parts(self, plan: Partition) -> np.ndarray:
-        """The plan's value without each part of the scored rows (J,), the mean over the seeds."""
-        values = np.zeros((PARTS, len(self.tasks), len(self.seeds)))
-        for number, seed in enumerate(self.seeds):
-            for mask in plan:
-                for task in members_of(mask):
-                    values[:, task, number] = self._jackknife(self._run(seed, mask), self.tasks[task])
-        return np.asarray(values.mean(axis=(1, 2)))
+    def _without_parts(self, plans: Iterable[Partition]) -> dict[Partition, np.ndarray]:
+        """Each plan's value without each part of the scored rows (J,), the mean over the seeds."""
+        groups = dict.fromkeys(mask for plan in plans for mask in plan)  # plans have some in common
+        of_groups = {
+            mask: sum(
+                self._jackknife(self._run(seed, mask), self.tasks[task])
+                for seed in self.seeds
+                for task in members_of(mask)
+            )
+            for mask in groups
+        }
+        values = len(self.tasks) * len(self.seeds)
+        return {plan: np.asarray(sum(of_groups[mask] for mask in plan) / values) for plan in plans}
 
-    def _jackknife(self, run: PastRun, task: str) -> np.ndarray:
+    def _jackknife(self, run: Artefact, task: str) -> np.ndarray:
         """A task's main metric in a run without each part of its scored rows (J,), from what the run predicted."""
         info = task_info(self.replicates.prepared[task])
-        kind = KINDS[info.kind]
-        table = run.table(kind.predictions_table, ["task", "split", "logits"]).to_pandas()
+        file = f"{KINDS[info.kind].predictions_table}.parquet"
+        table = run.table(file, ["task", "split", "logits"]).to_pandas()
         found = []
         for split, rows in self.replicates.parts[task].scored.items():
             own = table[(table["task"] == task) & (table["split"] == split)]
@@ -231,7 +232,7 @@ class _Study:
         every = dict.fromkeys(plan for _, plan in plans.roles)
         values = {plan: self._values(plan) for plan in every}
         sigma = float(np.sqrt(residual_variance(np.array([*values.values()]))))
-        parts = {plan: self._without_parts(plan) for plan in {plans.chosen, plans.shared, plans.private}}
+        parts = self._without_parts({plans.chosen, plans.shared, plans.private})
 
         def compare(one: Partition, other: Partition) -> Difference:
             return difference(values[one], values[other], sigma, parts[one] - parts[other])
@@ -253,10 +254,10 @@ class _Study:
             answer=answer(found.get("shared"), found.get("private"), both, spreads),
             value=value,
             differences={name: _plain(item, len(self.seeds)) for name, item in {**found, "both": both}.items()},
-            spread={name: _known(number) for name, number in asdict(spreads).items()},
+            spread={name: or_none(number) for name, number in asdict(spreads).items()},
             random={"same sizes": len(same), "any sizes": len(plans.any_sizes),
                     "mean": float(same.mean()) if len(same) else None,
-                    "percentile": _known(percentile), "p_value": _known(p_value)},
+                    "percentile": or_none(percentile), "p_value": or_none(p_value)},
             best={"plan": self._names(best), "value": best_value},
         )  # fmt: skip
         return record.with_words(words(record))
@@ -278,9 +279,4 @@ def _plain(item: Difference, seeds: int) -> dict[str, float | None]:
     low, high = item.interval
     more_seeds, more_rows = item.needed(seeds)
     values = {"gain": item.gain, "low": low, "high": high, "seed_error": item.seed_error, "row_error": item.row_error}
-    return {name: _known(value) for name, value in {**values, "seeds": more_seeds, "rows": more_rows}.items()}
-
-
-def _known(value: float) -> float | None:
-    """The value; None where it is not finite, as JSON has no such numbers."""
-    return float(value) if np.isfinite(value) else None
+    return {name: or_none(value) for name, value in {**values, "seeds": more_seeds, "rows": more_rows}.items()}

@@ -64,7 +64,7 @@ class Preparation:
         assert updates == dict.fromkeys(TASKS, UPDATES)
         return [Scripted(f"alone {task}", {task: value}) for task, value in self.alone.items()]
 
-    def train_group(self, tasks: tuple[str, ...], updates: Mapping[str, int], seed: int) -> Any:
+    def train_group(self, tasks: tuple[str, ...], updates: Mapping[str, int], seed: int, layers: str = "all") -> Any:
         assert updates == dict.fromkeys(TASKS, UPDATES)
         return Scripted(
             "together" if tasks == TASKS else "+".join(tasks), {task: self.together[task] for task in tasks}

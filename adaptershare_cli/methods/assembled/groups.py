@@ -20,43 +20,29 @@ class TrainedGroups:
         sizes = preparation.train_sizes()
         counts = task_updates(sizes, training, total_steps(sizes, training))
         self.updates = {task: max(1, count) for task, count in counts.items()}
-        self.runs: dict[tuple[str, ...], PastRun] = {}
-        self.halves: dict[tuple[tuple[str, ...], str], PastRun] = {}
+        self.runs: dict[tuple[tuple[str, ...], str], PastRun] = {}  # by tasks, and the layers in which they share
 
     def alone(self) -> list[PastRun]:
         """Each task alone, in order."""
-        if any((task,) not in self.runs for task in self.tasks):
-            runs = self.preparation.train_alone(self.updates, self.seed)
-            self.runs |= {(task,): run for task, run in zip(self.tasks, runs, strict=True)}
-        return [self.runs[(task,)] for task in self.tasks]
+        keys = [((task,), "all") for task in self.tasks]
+        if not self.runs.keys() >= {*keys}:
+            self.runs |= zip(keys, self.preparation.train_alone(self.updates, self.seed), strict=True)
+        return [self.runs[key] for key in keys]
 
-    def of(self, group: Sequence[str]) -> PastRun:
-        """The training of a group; of one task it is that task alone."""
-        key = tuple(task for task in self.tasks if task in group)
-        if len(key) == 1:
-            return self.alone()[self.tasks.index(key[0])]
-        if key not in self.runs:
-            self.runs[key] = self.preparation.train_group(key, self.updates, self.seed)
-        return self.runs[key]
-
-    def sharing_half(self, group: Sequence[str], layers: str) -> PastRun:
-        """The training of a group that shares in the `lower` or `upper` half of the layers only."""
-        key = tuple(task for task in self.tasks if task in group), layers
-        if key not in self.halves:
-            self.halves[key] = self.preparation.train_group(key[0], self.updates, self.seed, layers)
-        return self.halves[key]
+    def of(self, group: Sequence[str], layers: str = "all") -> PastRun:
+        """The training of a group that shares in these layers (`SharedSettings`); of one task it is that task alone."""
+        tasks = tuple(task for task in self.tasks if task in group)
+        if len(tasks) == 1:
+            return self.alone()[self.tasks.index(tasks[0])]
+        if (tasks, layers) not in self.runs:
+            self.runs[tasks, layers] = self.preparation.train_group(tasks, self.updates, self.seed, layers)
+        return self.runs[tasks, layers]
 
 
 def select_scores(run: PastRun) -> dict[str, float]:
     """Each task's main metric on select rows at the end of a run; undefined (constant predictions) counts as 0."""
-    return final_scores(run, "select")["select"]
-
-
-def final_scores(run: PastRun, *splits: str) -> dict[str, dict[str, float]]:
-    """By split each task's main metric at the end of a run; of all splits but the select rows unless some are named."""
-    found: dict[str, dict[str, float]] = {}
-    for row in run.table("metrics").to_pylist():
-        wanted = row["split"] in splits if splits else row["split"] != "select"
-        if wanted and row["final"] and row["main"]:
-            found.setdefault(row["split"], {})[row["task"]] = row["value"] or 0.0
-    return found
+    return {
+        row["task"]: row["value"] or 0.0
+        for row in run.table("metrics").to_pylist()
+        if row["final"] and row["main"] and row["split"] == "select"
+    }

@@ -49,10 +49,11 @@ class _Search:
         self.settings, self.ask, self.preparation, self.seed, self.tasks = settings, ask, preparation, seed, tasks
         self.groups = TrainedGroups(preparation, ask.training, tasks, seed)
         # By the group's mask, and the layers in which it shares.
-        self.tried: dict[Tried, PastRun] = {(1 << number, "all"): run for number, run in enumerate(self.groups.alone())}
-        self.alone = np.array(
-            [select_scores(self.tried[1 << number, "all"])[task] for number, task in enumerate(tasks)]
-        )
+        self.tried: dict[Tried, PastRun] = {}
+        self.scores: dict[Tried, dict[str, float]] = {}  # each task's main metric on select rows
+        for number, run in enumerate(self.groups.alone()):
+            self._keep((1 << number, "all"), run)
+        self.alone = np.array([self.scores[1 << number, "all"][task] for number, task in enumerate(tasks)])
         self.scale = settings.search_value == "scaled"
         self.gains: dict[int, np.ndarray] = {}
 
@@ -77,8 +78,8 @@ class _Search:
         group, weights = self._group(mask), gain_weights(self.gains, len(self.tasks), self.scale)
         found = {"all": self.gains[mask]}
         for half in ("lower", "upper"):
-            run = self.tried[mask, half] = self.groups.sharing_half(group, half)
-            found[half] = self._gain(run)
+            self._keep((mask, half), self.groups.of(group, half))
+            found[half] = self._gain((mask, half))
         return max(found, key=lambda where: float(np.nansum(found[where] * weights)))  # of equal ones all
 
     def _group(self, mask: int) -> Group:
@@ -98,21 +99,23 @@ class _Search:
     def _train(self, masks: Sequence[int]) -> Gains:
         """The gains in groups, on select rows."""
         for mask in masks:
-            run = self.tried[mask, "all"] = self.groups.of(self._group(mask))
-            self.gains[mask] = self._gain(run)
+            self._keep((mask, "all"), self.groups.of(self._group(mask)))
+            self.gains[mask] = self._gain((mask, "all"))
         return {mask: self.gains[mask] for mask in masks}
 
-    def _gain(self, run: PastRun) -> np.ndarray:
-        """What each task gains in a run over being alone (T,); NaN for tasks that are not in it."""
-        scores = select_scores(run)
-        return np.array([scores.get(task, np.nan) for task in self.tasks]) - self.alone
+    def _keep(self, tried: Tried, run: PastRun) -> None:
+        """Remember a training, whose scores are read once."""
+        self.tried[tried], self.scores[tried] = run, select_scores(run)
+
+    def _gain(self, tried: Tried) -> np.ndarray:
+        """What each task gains in a group over being alone (T,); NaN for tasks that are not in it."""
+        return np.array([self.scores[tried].get(task, np.nan) for task in self.tasks]) - self.alone
 
     def _tell(self, chosen: Mapping[int, str], halves: Halves, spent: int) -> None:
         """Say what was chosen, what that is worth on the rows that chose it, and on rows that did not."""
         weights = gain_weights(self.gains, len(self.tasks), self.scale)
         apart = without_optimism([self._choice_by(halves, 0), self._choice_by(halves, 1)], weights)
-        gains = [self._gain(self.tried[mask, where]) for mask, where in chosen.items()]
-        plain = sum(float(np.nansum(gain)) for gain in gains)
+        plain = sum(float(np.nansum(self._gain(tried))) for tried in chosen.items())
         words = [f"{' '.join(self._group(mask))}{IN_HALF[where]}" for mask, where in chosen.items()]
         unit, factor = ("of scaled gain", 1) if self.scale else ("points", 100)
         self.ask.say(
@@ -151,16 +154,13 @@ class _Search:
         ]
         values = []
         for (mask, where), run in self.tried.items():
-            scores = select_scores(run)
             for number in members_of(mask):
                 task = self.tasks[number]
-                (first, second), (first_alone, second_alone) = (
-                    halves[mask, where][task],
-                    halves[1 << number, "all"][task],
-                )
+                first, second = halves[mask, where][task]
+                first_alone, second_alone = halves[1 << number, "all"][task]
                 values.append(
                     {"group": list(self._group(mask)), "task": task, "alone": float(self.alone[number]),
-                     "value": scores[task], "first_alone": first_alone, "first_value": first,
+                     "value": self.scores[mask, where][task], "first_alone": first_alone, "first_value": first,
                      "second_alone": second_alone, "second_value": second, "layers": where,
                      "chosen": chosen.get(mask) == where, "run": run.label}
                 )  # fmt: skip
