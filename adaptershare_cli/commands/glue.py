@@ -21,7 +21,7 @@ from adaptershare_cli.runs.served import ServedRun, served_run
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.serving.columns import PAIR, Named, Questions, readings
 from adaptershare_cli.serving.glue import ARCHIVE, HEADER, TEST_SETS, Unlabelled, prediction, written_labels
-from adaptershare_cli.serving.windows import WINDOW_BATCHES, Rejected, sentence, windows
+from adaptershare_cli.serving.windows import WINDOW_BATCHES, Rejected, windows
 from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_settings
 from adaptershare_cli.store.workspace import Workspace
 
@@ -112,7 +112,7 @@ def _questions(served: ServedRun, wanted: Unlabelled, file: DataFile, most: int,
             rejected.add(fault)
     rejected.check()
     for fault in rejected.first:
-        screen.line(f"gets the first label: {sentence(fault)}")
+        screen.line(f"gets the first label: {fault.sentence()}")
     return questions
 
 

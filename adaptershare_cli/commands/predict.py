@@ -30,7 +30,6 @@ from adaptershare_cli.serving.windows import (
     added_fields,
     answered,
     good_rows,
-    sentence,
     windows,
 )
 from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_settings
@@ -193,7 +192,7 @@ def predict(
         writer.close()
         summary.seconds = time.perf_counter() - started
         if not summary.rows:
-            raise UserError("No row can be used", sentence(summary.rejected.first[0]))
+            raise UserError("No row can be used", summary.rejected.first[0].sentence())
     return summary
 
 
@@ -239,7 +238,7 @@ def _count(request: Request, questions: Questions, most: int, rows: WholeRows) -
     count = sum(1 for _ in good_rows(rows.rows, questions, rejected))
     rejected.check()
     if not count:
-        raise UserError("No row can be used", sentence(rejected.first[0]))
+        raise UserError("No row can be used", rejected.first[0].sentence())
     return count
 
 
@@ -275,6 +274,6 @@ def tell(summary: Summary, served: ServedRun, screen: Screen) -> None:
             longest = served.inputs[task].max_seq_length
             screen.line(f"{task}: of {count} rows the beginning was read, as the run reads {longest} tokens")
     for fault in summary.rejected.first[:TOLD]:
-        screen.line(f"left out: {sentence(fault)}")
+        screen.line(f"left out: {fault.sentence()}")
     if summary.rejected.count > TOLD:
         screen.line(f"left out: {summary.rejected.count - TOLD} more rows")

@@ -190,7 +190,7 @@ def _too_many(
 
     Of the split `empty` no row would be left.
     """
-    told = [_sentence(fault, "" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
+    told = [fault.sentence("" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
     if len(faults) > _FAULTS_TOLD:
         told.append(f"and {len(faults) - _FAULTS_TOLD} more")
     all_counted = len(faults) <= limit + _FAULTS_COUNTED
@@ -226,12 +226,6 @@ def _commonest(faults: list[tuple[str, RowFault]], split: str) -> str:
         where = f"column {readable(column)} {reason}" if column else reason
         return f"Most often ({count} of {reasons.total()} rows): {where}."
     return ""
-
-
-def _sentence(fault: RowFault, split: str) -> str:
-    column = f", column {readable(fault.column)}" if fault.column else ""
-    value = fault.value if len(fault.value) <= 60 else fault.value[:60] + "…"
-    return f"{fault.file}{split}, row {fault.row}{column}: {value!r} {fault.reason}"
 
 
 def _rejected_table(faults: list[tuple[str, RowFault]]) -> pa.Table:

@@ -11,12 +11,10 @@ import pyarrow as pa
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.runs.context import StageContext, ensure
-from adaptershare_cli.runs.relating import private_model
-from adaptershare_cli.runs.rows import read_parts, task_info
+from adaptershare_cli.runs.rescoring import SelectScores
 from adaptershare_cli.schemas import MERGES
 from adaptershare_cli.statistics.agglomeration import Group, agglomerate
 from adaptershare_cli.store.artefact import Artefact
-from adaptershare_cli.store.records import PreproRecord
 from adaptershare_cli.store.workspace import GROUPS
 
 if TYPE_CHECKING:
@@ -63,11 +61,8 @@ class _Merging:
     ) -> None:
         from adaptershare_cli.model.stored import load_task
 
-        self.infos = {artefact.name: task_info(artefact) for artefact in prepared}
-        self.tasks, self.rule = tuple(self.infos), rule
-        self.parts = read_parts(context.training.leak_scope, prepared)[0]
-        self.size, self.pad_token = context.training.per_device_eval_batch_size, PreproRecord.of(prepared[0]).pad_token
-        self.model = private_model(context, prepared, seed, {})
+        self.scores = SelectScores(context, prepared, seed)
+        self.tasks, self.rule, self.model = tuple(self.scores.infos), rule, self.scores.model
         self.start = self._adapter(self.tasks[0])  # with one seed all tasks start from the same adapter
         for task, run in zip(self.tasks, alone, strict=True):
             load_task(self.model, task, run.path / "tasks" / task)
@@ -92,12 +87,7 @@ class _Merging:
         return self.known[group]
 
     def _score(self, task: str) -> float:
-        from adaptershare_cli.kinds import KINDS
-        from adaptershare_cli.training.evaluation import predict, score
-
-        info, rows = self.infos[task], self.parts[task].select
-        outputs = predict(self.model.logits, task, rows, KINDS[info.kind].outputs(info), self.size, self.pad_token)
-        return score(info, outputs, rows)[info.metrics[0]] or 0.0
+        return self.scores.main(task, self.scores.outputs(task), self.scores.rows[task])
 
     def export(self, groups: Sequence[Group], folder: Path) -> None:
         """Write the folders of all tasks that are not alone."""

@@ -49,16 +49,9 @@ class Rejected:
         fix = "Correct them" if self.at_the_end else "Correct it"
         return UserError(
             f"{count} cannot be used ({self.most} may be rejected)",
-            "; ".join(map(sentence, self.first[:TOLD])) + more,
+            "; ".join(fault.sentence() for fault in self.first[:TOLD]) + more,
             f"{fix}, or leave such rows out with --max-rejected {self.count if self.at_the_end else 'N'}.",
         )
-
-
-def sentence(fault: RowFault) -> str:
-    """A fault in words."""
-    column = f", column {fault.column}" if fault.column else ""
-    value = fault.value if len(fault.value) <= 60 else fault.value[:60] + "…"
-    return f"{fault.file}, row {fault.row}{column}: {value!r} {fault.reason}"
 
 
 def good_rows(rows: Iterable[WholeRow | RowFault], questions: Questions, rejected: Rejected) -> Iterator[WholeRow]:

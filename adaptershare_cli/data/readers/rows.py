@@ -39,6 +39,12 @@ class RowFault:
     value: str
     reason: str
 
+    def sentence(self, split: str = "") -> str:
+        """The fault in words; `split` stands behind the file's name."""
+        column = f", column {readable(self.column)}" if self.column else ""
+        value = self.value if len(self.value) <= 60 else self.value[:60] + "…"
+        return f"{self.file}{split}, row {self.row}{column}: {value!r} {self.reason}"
+
 
 @dataclass(frozen=True)
 class UncheckedRows:
