@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -86,22 +86,22 @@ class Teller(Protocol):
     def table(self, table: Table) -> None: ...
 
 
-class TrainingProgress:
-    """Task, step, loss, rows per second and time left of one training, as a bar or as lines."""
+class _Shown:
+    """Work that shows how far it is: as a bar where the terminal has one, else now and then as a line.
 
-    def __init__(self, terminal: Teller, name: str, total: int, done: int) -> None:
-        self.terminal, self.name, self.total, self.first, self.done = terminal, name, total, done, done
-        self.rows, self.loss = 0, 0.0
-        self.doing, self.scored = "", False
+    `standing` is asked from the beginning, so what it tells of must be there already.
+    """
+
+    def __init__(self, terminal: Teller, name: str) -> None:
+        self.terminal, self.name = terminal, name
         self.started = self.printed = time.monotonic()
-        self.warned = False
         self.bar: Live | None = None
         if terminal.has_bar:
             from rich.live import Live
 
             self.bar = Live(get_renderable=self.standing, console=terminal.console, transient=True)
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> Self:
         if self.bar:
             self.bar.start()
         return self
@@ -109,6 +109,28 @@ class TrainingProgress:
     def __exit__(self, *exception: object) -> None:
         if self.bar:
             self.bar.stop()
+
+    def standing(self) -> Standing | Text:
+        """Where the work stands now."""
+        raise NotImplementedError
+
+    def line_due(self) -> bool:
+        """Whether a line is to be printed now, where there is no bar."""
+        due = self.bar is None and time.monotonic() - self.printed >= PLAIN_EVERY_SECONDS
+        if due:
+            self.printed = time.monotonic()
+        return due
+
+
+class TrainingProgress(_Shown):
+    """Task, step, loss, rows per second and time left of one training, as a bar or as lines."""
+
+    def __init__(self, terminal: Teller, name: str, total: int, done: int) -> None:
+        self.total, self.first, self.done = total, done, done
+        self.rows, self.loss = 0, 0.0
+        self.doing, self.scored = "", False
+        self.warned = False
+        super().__init__(terminal, name)
 
     def standing(self) -> Standing:
         """Where the training stands now."""
@@ -133,8 +155,7 @@ class TrainingProgress:
                     f"{self.name}: about {now.left / 3600:.1f} hours to go; --max-steps, --num-train-epochs, "
                     "--max-train-examples and --max-seq-length shorten it."
                 )
-        if self.bar is None and time.monotonic() - self.printed >= PLAIN_EVERY_SECONDS:
-            self.printed = time.monotonic()
+        if self.line_due():
             self.terminal.line(
                 f"{self.name}: step {step}/{self.total}  task {task}  loss {self.loss:.3f}  {now.rate:.0f} rows/s  "
                 f"{now.left or 0:.0f} s left"
@@ -158,26 +179,12 @@ class TrainingProgress:
         self.doing, self.scored = f"scoring {task} {split} ({rows} rows)", True
 
 
-class RowsProgress:
+class RowsProgress(_Shown):
     """How many rows are done, how many a second, and the time left where that is known: a bar, or lines."""
 
     def __init__(self, terminal: Teller, name: str, total: int | None) -> None:
-        self.terminal, self.name, self.total, self.done = terminal, name, total, 0
-        self.started = self.printed = time.monotonic()
-        self.bar: Live | None = None
-        if terminal.has_bar:
-            from rich.live import Live
-
-            self.bar = Live(get_renderable=self.standing, console=terminal.console, transient=True)
-
-    def __enter__(self) -> RowsProgress:
-        if self.bar:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar:
-            self.bar.stop()
+        self.total, self.done = total, 0
+        super().__init__(terminal, name)
 
     def standing(self) -> Standing | Text:
         """Where the work stands now."""
@@ -191,8 +198,7 @@ class RowsProgress:
     def add(self, rows: int) -> None:
         """So many more are done."""
         self.done += rows
-        if self.bar is None and time.monotonic() - self.printed >= PLAIN_EVERY_SECONDS:
-            self.printed = time.monotonic()
+        if self.line_due():
             rate = self.done / (self.printed - self.started)
             of = "" if self.total is None else f"/{self.total}"
             self.terminal.line(f"{self.name}: {self.done}{of} rows  {rate:.0f} rows/s")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.commands.output import opened_output
 from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.drafting import Files, draft, group_files, sample_rows
 from adaptershare_cli.data.encoding import content_hash
@@ -19,7 +20,6 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.screen import Screen
-from adaptershare_cli.store.disk import replace_file
 
 Confirm = Callable[[str], bool] | None  # asks the user; None where nobody can be asked
 
@@ -67,13 +67,12 @@ def init_tasks(
 
 
 def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8")
-        replace_file(temporary, file)
     except OSError as error:
-        raise UserError(f"the definition cannot be written: {error.strerror}", str(file), "Give --task-dir.") from error
+        raise UserError(f"the folder cannot be made: {error.strerror}", str(file.parent), "Give --task-dir.") from error
+    with opened_output(file) as stream:
+        stream.write(text.encode())
 
 
 def _tell(screen: Screen, files: Files, table: Sniffed, found: Guess) -> None:

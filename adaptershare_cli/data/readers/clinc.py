@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from adaptershare_cli.data.files import read_whole
 from adaptershare_cli.data.names import near_names
-from adaptershare_cli.data.readers.json_text import json_fault, json_value
+from adaptershare_cli.data.readers.json_text import whole_json
 from adaptershare_cli.data.readers.rows import (
     FilesByRole,
     RowFault,
@@ -25,11 +24,7 @@ _LARGEST = 64 * 2**20  # bytes; the whole file is held at once
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """The rows of the list that the split's key names, counted in that list (JSON may put all on one line)."""
     file = files[""]
-    try:
-        content = json_value(read_whole(file, _LARGEST))
-    except (ValueError, RecursionError) as error:
-        fix = "Give the whole JSON file."
-        raise UserError(f"the file {json_fault(error, in_lines=True)}", str(file.path), fix) from error
+    content = whole_json(file, _LARGEST, "Give the whole JSON file.")
     if not isinstance(content, dict) or not isinstance(content.get(split.key), list):
         keys = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
         fix = near_names(split.key, keys) + f"Lists there: {', '.join(keys) or 'none'}."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from adaptershare_cli.data.files import DataFile, read_whole
+from adaptershare_cli.data.files import DataFile
 from adaptershare_cli.data.names import near_names
-from adaptershare_cli.data.readers.json_text import json_fault, json_value
+from adaptershare_cli.data.readers.json_text import whole_json
 from adaptershare_cli.data.readers.objects import Objects, rows_of_objects
 from adaptershare_cli.data.readers.rows import FilesByRole, UncheckedRows, fault_in
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
@@ -20,11 +20,7 @@ _HEAD = 1000
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
     """The objects of the list, counted in it from 1 (JSON may put all on one line)."""
     file = files[""]
-    try:
-        content = json_value(read_whole(file, LARGEST))
-    except (ValueError, RecursionError) as error:
-        fix = "Give the whole JSON file; for one object a line write `reader: jsonl`."
-        raise UserError(f"the file {json_fault(error, in_lines=True)}", str(file.path), fix) from error
+    content = whole_json(file, LARGEST, "Give the whole JSON file; for one object a line write `reader: jsonl`.")
     items = records_of(content, spec.records, str(file.path))
     present = list(dict.fromkeys(key for value in items[:_HEAD] if isinstance(value, dict) for key in value))
     if not present:

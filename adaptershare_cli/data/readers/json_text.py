@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
+from adaptershare_cli.data.files import DataFile, read_whole
+from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT
 
 
@@ -20,6 +22,14 @@ def json_fault(error: Exception, in_lines: bool = False) -> str:
         place = f"line {error.lineno}, character {error.colno}" if in_lines else f"character {error.colno}"
         return f"is not JSON: {error.msg.removesuffix(' at')} at {place}"
     return f"is not JSON that can be read: {'too deeply nested' if isinstance(error, RecursionError) else error}"
+
+
+def whole_json(file: DataFile, largest: int, fix: str) -> Any:
+    """The value that a file of at most `largest` bytes holds. Raises UserError with this `fix` where it is no JSON."""
+    try:
+        return json_value(read_whole(file, largest))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"the file {json_fault(error, in_lines=True)}", str(file.path), fix) from error
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
