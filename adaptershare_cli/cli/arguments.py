@@ -11,7 +11,7 @@ from adaptershare_cli.cli import paths
 from adaptershare_cli.cli.config import read_config
 from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds import OF_TEXTS
 from adaptershare_cli.measures import MEASURES, TRUTHS
 from adaptershare_cli.methods import METHODS, PRESETS
 
@@ -218,33 +218,7 @@ RunModel = Annotated[
     BASIC,
 ]
 
-
-def named(tasks: str) -> str:
-    """--tasks, which may come from --config, so that its absence is noticed only here: a UserError."""
-    if not tasks.strip():
-        raise UserError(
-            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
-        )
-    return tasks
-
-
-def seed_list(seed: int, seeds: str | None) -> list[int]:
-    """The seeds of --seeds, each once, or that of --seed. Raises UserError for what is no list of seeds."""
-    if seeds is None:
-        return [seed]
-    try:
-        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
-    except ValueError as error:
-        raise UserError(
-            f"--seeds takes whole numbers separated by commas, got {seeds!r}", fix="For example --seeds 0,1,2."
-        ) from error
-    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
-        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
-    return numbers
-
-
 # Of init.
-OF_TEXTS = [name for name, kind in KINDS.items() if not kind.listed]
 InitFiles = Annotated[
     list[Path],
     typer.Argument(metavar="FILES", help="CSV, TSV, JSON, JSON Lines or Parquet, packed or not.", show_default=False),
@@ -270,3 +244,27 @@ InitName = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Take what was assumed, without a question."), BASIC]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over definitions that are there."), BASIC]
+
+
+def named(tasks: str) -> str:
+    """--tasks, which may come from --config, so that its absence is noticed only here: a UserError."""
+    if not tasks.strip():
+        raise UserError(
+            "No tasks are named", where="--tasks", fix="For example --tasks tiny, or --tasks mnli,cola,rte."
+        )
+    return tasks
+
+
+def seed_list(seed: int, seeds: str | None) -> list[int]:
+    """The seeds of --seeds, each once, or that of --seed. Raises UserError for what is no list of seeds."""
+    if seeds is None:
+        return [seed]
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in seeds.split(",")))
+    except ValueError as error:
+        raise UserError(
+            f"--seeds takes whole numbers separated by commas, got {seeds!r}", fix="For example --seeds 0,1,2."
+        ) from error
+    if any(not 0 <= number <= LARGEST_SEED for number in numbers):
+        raise UserError(f"--seeds must lie between 0 and {LARGEST_SEED}, got {seeds!r}")
+    return numbers

@@ -15,7 +15,7 @@ from typing import Any
 from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.sniffing import Sniffed, number
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds import KINDS, OF_TEXTS
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
           "stars", "y", "gold_label", "answer", "outcome", "priority", "status")  # fmt: skip
@@ -27,8 +27,7 @@ MOST_LABELS = 200
 FEW_NUMBERS = 10  # so many different whole numbers may be labels as well as scores
 SURE_SHARE = 0.2  # more different values than that share of the rows are hardly labels
 
-OF_TEXTS = {name: kind for name, kind in KINDS.items() if not kind.listed}  # a label a row
-LABELLED, RANGED = (next(n for n, k in OF_TEXTS.items() if getattr(k, trait)) for trait in ("labelled", "ranged"))
+LABELLED, RANGED = (next(n for n in OF_TEXTS if getattr(KINDS[n], trait)) for trait in ("labelled", "ranged"))
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,12 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     if not values:
         raise UserError(f"the column `{label}` is empty", str(table.path), "Name another one with --label.")
     decimal = _decimal(values)
-    numbers = [number(value, decimal or ".") for value in values]
+    numbers = [number(value, decimal) for value in values]
     kind = told.get("kind") or _kind(label, values, numbers, unsure)
     if kind == LABELLED:
         _check_labels(table, label, values, unsure)
         return Guess(text, label, kind, pair, unsure=tuple(unsure))
-    known = [one for one in numbers if one is not None and math.isfinite(one)]
+    known = [one for one in numbers if one is not None]
     if not known:
         raise UserError(f"the column `{label}` holds no numbers", str(table.path), f"Leave --kind {kind} out.")
     low, high = math.floor(min(known)), math.ceil(max(known))
@@ -116,7 +115,7 @@ def _kind(label: str, values: Sequence[Any], numbers: Sequence[float | None], un
     if any(one is None for one in numbers):
         return LABELLED
     different = {one for one in numbers if one is not None}
-    whole = all(one == int(one) for one in different if math.isfinite(one))
+    whole = all(one == int(one) for one in different)
     if not whole or len(different) > FEW_NUMBERS:
         return RANGED
     if len(different) > 2:
@@ -157,7 +156,7 @@ def _like_labels(values: Sequence[Any]) -> bool:
 
 def _numeric(values: Sequence[Any]) -> bool:
     known = [value for value in values if value not in (None, "")]
-    decimal = _decimal(known) or "."
+    decimal = _decimal(known)
     return bool(known) and all(number(value, decimal) is not None for value in known)
 
 

@@ -17,6 +17,7 @@ from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.rows.values import read_number
 from adaptershare_cli.parquet_files import open_parquet
 
 SAMPLE_ROWS = 2000
@@ -201,16 +202,7 @@ def is_header(first: list[str], others: Iterable[list[str]]) -> bool:
     return all(cell not in values for cell, values in zip(cells, below, strict=True))
 
 
-def number(value: Any, decimal: str = ".") -> float | None:
-    """The number that a value is, None if it is none; with the decimal mark "," points part thousands."""
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int | float):
-        return float(value)
-    text = str(value).strip()
-    if decimal == ",":
-        text = text.replace(".", "").replace(",", ".")
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def number(value: Any, decimal: str = "") -> float | None:
+    """The number that a value is to a reader of scores (`read_number`), None if it is none."""
+    found, reason = read_number(value, None, decimal)
+    return None if reason else found

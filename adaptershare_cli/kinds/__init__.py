@@ -25,6 +25,7 @@ def _found() -> list[Kind]:
 
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _found()}
+OF_TEXTS = tuple(name for name, kind in KINDS.items() if not kind.listed)  # those with a label a row
 METRICS: dict[str, Metric] = {metric.name: metric for kind in KINDS.values() for metric in kind.metrics}
 
 
