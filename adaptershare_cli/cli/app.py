@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from adaptershare_cli import __version__
 from adaptershare_cli.cli import arguments as a
-from adaptershare_cli.cli.call import Artefacts, Call, folders
-from adaptershare_cli.cli.help import BASIC, Command
+from adaptershare_cli.cli import helpers
+from adaptershare_cli.cli.call import Artefacts, Call
+from adaptershare_cli.cli.help import Command
 from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.program import Program
-from adaptershare_cli.cli.streams import Printed
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, has_use, measure_settings, takes_option, wanted_measures
 from adaptershare_cli.methods import METHODS, method_settings, preset_values
 from adaptershare_cli.model.adapters import training_options
-from adaptershare_cli.scratch import use_scratch
 from adaptershare_cli.settings import (
     DownloadSettings,
-    PredictSettings,
     PreproSettings,
     RuntimeSettings,
     SelectionSettings,
@@ -302,140 +298,8 @@ def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
     return [make_report(context, run_spec)]
 
 
-@command()
-@with_options(makes=False)
-def status(
-    call: Call,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read every byte, and the tasks' source files."), BASIC
-    ] = False,
-    task_dir: a.TaskDir = None,
-) -> None:
-    """List every artefact and checkpoint: whole, stale, partial or damaged, and why. Exit code 1 if one is damaged.
-
-    Example: [bold]adaptershare status --verify[/bold]
-    """
-    from adaptershare_cli.commands.status import print_status, workspace_status
-    from adaptershare_cli.store.workspace import Workspace
-
-    entries = workspace_status(Workspace(call.workspace, writing=False), verify, folders(task_dir))
-    if call.screen.as_json:
-        rows = [{**vars(entry), "path": str(entry.path)} for entry in entries]
-        damaged = any(entry.state == "damaged" for entry in entries)
-        call.screen.finish({"command": "status", "artefacts": rows, "exit_code": int(damaged)})
-    else:
-        print_status(call.screen, entries)
-    if any(entry.state == "damaged" for entry in entries):
-        raise typer.Exit(1)
-
-
-@command()
-@with_options(PredictSettings, makes=False)
-def predict(
-    call: Call,
-    run: a.Run = None,
-    input_file: a.Input = None,
-    output: a.Output = None,
-    task: a.OneOrAll = None,
-    column: a.Columns = None,
-    input_format: a.InputFormat = None,
-    output_format: a.OutputFormat = None,
-    glue_submission: a.GlueSubmission = None,
-    task_dir: a.TaskDir = None,
-    model: a.RunModel = None,
-) -> None:
-    """Predict rows of a file or texts of standard input with what a run trained; columns are added to the rows.
-
-    Example: [bold]adaptershare predict adaptershare --input reviews.csv --column text=body -o labelled.csv[/bold]
-
-    Of texts: [bold]echo "a good film" | adaptershare predict --input - --task sentiment-film[/bold]
-    """
-    if input_file is None:
-        raise UserError("No input is named", "--input", "Give a file, or - for texts on standard input, one a line.")
-    source, target = (None if path in (None, Path("-")) else path for path in (input_file, output))
-    if glue_submission is not None:
-        useless = {"output": output, "column": column, "format": input_format, "output_format": output_format}
-        for name, value in {**useless, "top_k": call.options.get("top_k")}.items():
-            if value is not None:
-                raise UserError(f"{flag(name)} has no effect beside --glue-submission", fix="Leave one of them out.")
-    elif target is None:
-        if call.screen.as_json:
-            raise UserError("--json and the rows cannot both be printed", "--output", "Name a file with --output.")
-        call.screen.aside()
-    use_scratch(call.workspace)
-    from adaptershare_cli.commands.glue import submit_to_glue
-    from adaptershare_cli.commands.predict import Request, predict_rows
-    from adaptershare_cli.store.workspace import Workspace
-
-    workspace, settings = Workspace(call.workspace, writing=False), call.settings(PredictSettings)
-    task_dirs, screen = folders(task_dir), call.screen
-    if glue_submission is not None:
-        told = submit_to_glue(
-            workspace, run, task, model, input_file, glue_submission, settings, task_dirs, screen
-        )  # fmt: skip
-    else:
-        request = Request.of(source, target, input_format, output_format, column)  # type: ignore[arg-type]
-        told = predict_rows(workspace, run, task, model, request, settings, task_dirs, screen, Printed())
-    if call.screen.as_json:
-        call.screen.finish({"command": "predict", **told})
-
-
-@command()
-@with_options(makes=False)
-def init(
-    call: Call,
-    files: a.InitFiles,
-    task_dir: a.InitDir = None,
-    text: a.TextColumn = None,
-    text_pair: a.PairColumn = None,
-    label: a.LabelColumn = None,
-    kind: a.InitKind = None,
-    name: a.InitName = None,
-    yes: a.Yes = False,
-    overwrite: a.Overwrite = False,
-) -> None:
-    """Write task definitions for files as they come: layout, columns, kind and splits are found and told.
-
-    Files whose names differ in train, dev or test alone are one task; of one file a fifth is scored.
-
-    Example: [bold]adaptershare init exports/*.csv --task-dir mytasks[/bold]
-    """
-    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "name": name}
-    use_scratch(call.workspace)
-    from adaptershare_cli.commands.init import init_tasks
-
-    said = {role: value for role, value in given.items() if value is not None}
-    confirm = typer.confirm if sys.stdin.isatty() and not call.screen.as_json else None
-    done = init_tasks(files, task_dir, said, call.screen, confirm, yes, overwrite)
-    if call.screen.as_json:
-        call.screen.finish({"command": "init", "tasks": done})
-
-
-@command()
-@with_options(makes=False)
-def export(
-    call: Call,
-    run: a.Run = None,
-    to: a.ExportTo = None,
-    task: a.ExportTasks = None,
-    model: a.RunModel = None,
-) -> None:
-    """Export tasks of a run as folders that load in plain `adapters`: weights, head, tokenizer and a model card.
-
-    Example: [bold]adaptershare export adaptershare --task mrpc --to mrpc-adapter[/bold]
-    """
-    if to is None:
-        raise UserError("No folder is named", "--to", "Give a new folder, for example --to my-adapter.")
-    use_scratch(call.workspace)
-    from adaptershare_cli.commands.export import export_run
-    from adaptershare_cli.store.workspace import Workspace
-
-    found = export_run(Workspace(call.workspace, writing=False), run, task, model, to, call.screen)
-    if call.screen.as_json:
-        call.screen.finish({"command": "export", "folders": {name: str(path) for name, path in found.items()}})
-    else:
-        for folder in found.values():
-            call.screen.path(str(folder))
+for helper in (helpers.status, helpers.predict, helpers.init, helpers.export):
+    command()(helper)
 
 
 def main() -> None:
