@@ -170,7 +170,8 @@ def test_no_pictures_are_drawn_beside_a_damaged_table(own_judged: Path, encoder:
     table.write_bytes(table.read_bytes()[:-1] + b"?")
     before = snapshot(own_judged)
     refused(*against(own_judged, encoder, "--plot", measures="text"), says=("damaged", "correlation.parquet"))
-    assert {name: snapshot(own_judged)[name] for name in before} == before
+    after = snapshot(own_judged)
+    assert {name: after[name] for name in before} == before
     good(*against(own_judged, encoder, "--plot", "--force", measures="text"))
     assert found(own_judged, "text").info["plots"]
 
