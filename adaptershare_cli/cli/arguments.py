@@ -221,7 +221,7 @@ RunModel = Annotated[
 # Of init.
 InitFiles = Annotated[
     list[Path],
-    typer.Argument(metavar="FILES", help="CSV, TSV, JSON, JSON Lines or Parquet, packed or not.", show_default=False),
+    typer.Argument(metavar="FILES", help="CSV, TSV, JSON, JSON Lines, Parquet or Excel.", show_default=False),
     BASIC,
 ]
 InitDir = Annotated[
@@ -240,6 +240,11 @@ InitKind = Annotated[
 InitName = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--name", help="The task's name; all files are of that task."),
+    BASIC,
+]
+InitSheet = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--sheet", help="The sheet of a workbook: its name, or number from 1."),
     BASIC,
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Take what was assumed, without a question."), BASIC]

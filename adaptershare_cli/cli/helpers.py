@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
 
 from adaptershare_cli.cli import arguments as a
@@ -104,6 +106,7 @@ def init(
     label: a.LabelColumn = None,
     kind: a.InitKind = None,
     name: a.InitName = None,
+    sheet: a.InitSheet = None,
     yes: a.Yes = False,
     overwrite: a.Overwrite = False,
 ) -> None:
@@ -113,15 +116,21 @@ def init(
 
     Example: [bold]adaptershare init exports/*.csv --task-dir mytasks[/bold]
     """
-    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "name": name}
+    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "name": name, "sheet": sheet}
     use_scratch(call.workspace)
     from adaptershare_cli.commands.init import init_tasks
 
     said = {role: value for role, value in given.items() if value is not None}
-    confirm = typer.confirm if sys.stdin.isatty() and not call.screen.as_json else None
-    done = init_tasks(files, task_dir, said, call.screen, confirm, yes, overwrite)
+    asks = sys.stdin.isatty() and not call.screen.as_json
+    choose = _choose if asks and not yes else None
+    done = init_tasks(files, task_dir, said, call.screen, typer.confirm if asks else None, yes, overwrite, choose)
     if call.screen.as_json:
         call.screen.finish({"command": "init", "tasks": done})
+
+
+def _choose(question: str, names: Sequence[str]) -> str:
+    """Ask until one of the names is given."""
+    return str(typer.prompt(question, type=click.Choice(names), show_choices=False))
 
 
 @with_options(makes=False)

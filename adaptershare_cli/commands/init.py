@@ -9,19 +9,21 @@ from typing import Any
 
 from adaptershare_cli.commands.output import opened_output
 from adaptershare_cli.data.definition import parse_definition
-from adaptershare_cli.data.drafting import Files, draft, group_files, sample_rows
+from adaptershare_cli.data.drafting import Files, by_sheet, draft, group_files, sample_rows
 from adaptershare_cli.data.encoding import content_hash
 from adaptershare_cli.data.guessing import Guess, guess
 from adaptershare_cli.data.reading import ReadTask, read_task
 from adaptershare_cli.data.sniffing import Sniffed, sniff
 from adaptershare_cli.data.sources import Source
 from adaptershare_cli.data.tasks import builtin_folder
+from adaptershare_cli.data.workbooks import filled_sheets, is_workbook
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.screen import Screen
 
 Confirm = Callable[[str], bool] | None  # asks the user; None where nobody can be asked
+Choose = Callable[[str, Sequence[str]], str] | None  # lets the user choose one of several; None likewise
 
 
 def init_tasks(
@@ -32,17 +34,19 @@ def init_tasks(
     confirm: Confirm,
     yes: bool = False,
     overwrite: bool = False,
+    choose: Choose = None,
 ) -> list[dict[str, Any]]:
     """Write a definition a task into `task_dir` (by default beside its files), and say what was assumed.
 
-    `said` are roles, kind and name that the user gave. Returns what --json says of each task. Raises UserError, before
-    anything is written, for files that cannot be read, for definitions that are there already, and for what is not
-    certain where `confirm` cannot ask or is answered with no, unless `yes`.
+    `said` are roles, kind, name and sheet that the user gave. Returns what --json says of each task. Raises UserError,
+    before anything is written, for files that cannot be read, for definitions that are there already, and for what is
+    not certain where `confirm` cannot ask or is answered with no, unless `yes`.
     """
     tasks = group_files(paths, said.get("name", ""))
     drafts = []
     for files in tasks:
-        table = sniff(files.splits["train"])
+        files, sheet = _sheet(files, said.get("sheet", ""), choose)
+        table = sniff(files.splits["train"].paths[0], files.splits["train"].sheet or sheet)
         found = guess(table, said)
         folder = (task_dir or files.folder).resolve()
         root = folder if files.folder.is_relative_to(folder) else files.folder
@@ -66,6 +70,24 @@ def init_tasks(
     return done
 
 
+def _sheet(files: Files, said: str, choose: Choose) -> tuple[Files, str]:
+    """The task with a sheet for each split where sheets are called so; else which sheet is meant, "" for the only one.
+
+    Raises UserError where several hold something, and nobody says which is meant.
+    """
+    path = files.splits["train"].paths[0]
+    if said or not path.is_file() or not is_workbook(path):
+        return files, said
+    sheets = filled_sheets(path)
+    parted = by_sheet(files, sheets)
+    if len(sheets) < 2 or parted is not files:
+        return parted, ""
+    what = f"the workbook has {len(sheets)} sheets that hold something: {', '.join(sheets)}"
+    if choose is None:
+        raise UserError(what, str(path), "Say with --sheet which one is meant.")
+    return files, choose(f"{path.name}: {what}. Which one is meant?", sheets)
+
+
 def _write(file: Path, text: str) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -80,8 +102,8 @@ def _tell(screen: Screen, files: Files, table: Sniffed, found: Guess) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    where = ", ".join(f"{split} {path.name}" for split, path in files.splits.items())
-    words = (("in", table.encoding), ("parted by", table.delimiter), ("decimal", found.decimal))
+    where = ", ".join(f"{split} {place}" for split, place in files.splits.items())
+    words = (("sheet", table.sheet), ("in", table.encoding), ("parted by", table.delimiter), ("decimal", found.decimal))
     layout = [table.reader, *(f"{word} {value}" for word, value in words if value)]
     bounds = f" from {found.range[0]:g} to {found.range[1]:g}" if found.range else ""
     screen.line(f"{files.name}: {found.kind}{bounds}; {where}; {', '.join(layout)}")
@@ -92,6 +114,8 @@ def _tell(screen: Screen, files: Files, table: Sniffed, found: Guess) -> None:
     for row in sample_rows(table, found):
         shown.add_row(*(Text(_short(value)) for value in row.values()))
     screen.table(shown)
+    for text in table.told:
+        screen.line(f"{files.name}: {text}")
     for doubt in found.unsure:
         screen.line(f"{files.name}: not certain: {doubt}")
 

@@ -30,7 +30,7 @@ _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
 _NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": "", "encoding": "", "delimiter": "", "decimal": "",
-                          "records": "", "missing": (), "drop": ""}  # fmt: skip
+                          "records": "", "missing": (), "drop": "", "skip_rows": 0}  # fmt: skip
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -160,7 +160,7 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
         header, form = block.header and not reader.numbered_columns, reader.splits
         details = {"reader": reader.name, "quoting": block.quoting or reader.quoting, "header": header}
         details["comment"] = block.comment or ""
-        details |= {"missing": block.missing}
+        details |= {"missing": block.missing, "skip_rows": block.skip_rows}
         details |= {key: getattr(block, key) or "" for key in ("encoding", "delimiter", "decimal", "records", "drop")}
         if block.decimal and not kind.ranged:
             raise KeyFault("belongs to a regression", "Take it out.", ["decimal"])
@@ -175,7 +175,7 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
     splits = []
     for split in sorted(block.splits):
         with inside("splits", split):
-            splits.append(_split(split, block.splits[split], form, written, kind))
+            splits.append(_split(split, block.splits[split], form, written, kind, getattr(block, "sheet", None) or ""))
             if name != "hub":
                 _check_paths(splits[-1])
     _check_shares(splits)
@@ -229,8 +229,12 @@ def _needed(kind: Kind) -> list[str]:
     return [role for role in kind.roles if role != "text_pair"]
 
 
-def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: Kind) -> SplitSpec:
+def _split(
+    name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: Kind, sheet: str = ""
+) -> SplitSpec:
     """One split in the form of its reader (`Reader.splits`); `columns` are those that are written down.
+
+    `sheet` is that of splits that name none.
 
     Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a
     file is the split's name unless written.
@@ -239,7 +243,8 @@ def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], 
         return _shared_split(name, block)
     by_role = form == "file per role" and block.path is None
     needed = _needed(kind) if by_role else ["path"]
-    keys = [*(kind.roles if by_role else ["path"]), *(["key"] if form == "key in file" else []), "optional"]
+    inside_file = {"key in file": ["key"], "sheet in file": ["sheet"]}.get(form, [])
+    keys = [*(kind.roles if by_role else ["path"]), *inside_file, "optional"]
     written = block.only(keys)
     if block.optional and name == "train":
         raise KeyFault("cannot be optional")
@@ -256,7 +261,8 @@ def _split(name: str, block: SplitBlock, form: str, columns: Mapping[str, str], 
     else:
         paths = {"": written["path"]}
     files = tuple((role, str(PurePosixPath(path))) for role, path in paths.items())
-    return SplitSpec(name, files, (block.key or name) if form == "key in file" else "", block.optional)
+    key = (block.key or name) if form == "key in file" else block.sheet or sheet
+    return SplitSpec(name, files, key, block.optional)
 
 
 def _shared_split(name: str, block: SplitBlock) -> SplitSpec:

@@ -29,16 +29,28 @@ _PACKED = (".gz", ".bz2", ".xz", ".zip")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a split lies: its files, and of a workbook with several sheets that one."""
+
+    paths: tuple[Path, ...]
+    sheet: str = ""
+
+    def __str__(self) -> str:
+        names = ", ".join(path.name for path in self.paths)
+        return f"{names}, sheet {self.sheet}" if self.sheet else names
+
+
+@dataclass(frozen=True)
 class Files:
-    """The files of one task by split; one with a train file alone has a share of it as `dev`."""
+    """The places of one task by split; one with train alone has a share of it as `dev`."""
 
     name: str
-    splits: dict[str, Path]
+    splits: dict[str, Place]
 
     @property
     def folder(self) -> Path:
-        """The folder that all of them are in, or in a folder of."""
-        parents = [path.resolve().parent for path in self.splits.values()]
+        """The folder that all files are in, or in a folder of."""
+        parents = [path.resolve().parent for place in self.splits.values() for path in place.paths]
         shared = parents[0]
         while not all(parent.is_relative_to(shared) for parent in parents):
             shared = shared.parent
@@ -49,27 +61,42 @@ def group_files(paths: Sequence[Path], name: str = "") -> list[Files]:
     """The files by task: those whose names differ in `train`, `dev` or `test` alone belong together.
 
     A file with such a word alone for a name is of the task that its folder is called by. With a `name` all are of that
-    task. Raises UserError for two files of one split, a task without train, and names that no task can have.
+    task, and a split may have several. Raises UserError for two files of one split without one, a task without train,
+    and names that no task can have.
     """
-    tasks: dict[str, dict[str, Path]] = {}
+    tasks: dict[str, dict[str, list[Path]]] = {}
     for path in paths:
         task, split = _task_and_split(path)
-        splits = tasks.setdefault(name or task, {})
-        if split in splits:
-            fix = "Name them apart, or give them in two calls with --name."
-            raise UserError(f"two files are {split} of the task `{name or task}`", f"{splits[split]}, {path}", fix)
-        splits[split] = path
+        found = tasks.setdefault(name or task, {}).setdefault(split, [])
+        found.append(path)
+        if len(found) > 1 and not name:
+            fix = "Give --name to make them one task with several files, or rename one."
+            raise UserError(f"two files are {split} of the task `{task}`", ", ".join(map(str, found)), fix)
     for task, splits in tasks.items():
+        first = str(next(iter(splits.values()))[0])
         if fault := name_fault(task):
-            raise UserError(
-                f"`{task}` cannot be a task's name: {fault}", str(next(iter(splits.values()))), "Give --name."
-            )
+            raise UserError(f"`{task}` cannot be a task's name: {fault}", first, "Give --name.")
         if "train" not in splits:
             if len(splits) > 1:
-                raise UserError(f"the task `{task}` has no file to train on", str([*splits.values()][0]), "Name it.")
+                raise UserError(f"the task `{task}` has no file to train on", first, "Name it.")
             splits["train"] = splits.pop(next(iter(splits)))
-    order = ("train", "dev", "test")
-    return [Files(task, {name: splits[name] for name in order if name in splits}) for task, splits in tasks.items()]
+    return [
+        Files(task, _in_order({split: Place(tuple(sorted(found))) for split, found in splits.items()}))
+        for task, splits in tasks.items()
+    ]
+
+
+def by_sheet(files: Files, sheets: Sequence[str]) -> Files:
+    """The task of a workbook whose sheets are called train, dev or test: each is a split. Else as it was."""
+    found = {_SPLITS.get(sheet.strip().lower(), ""): sheet for sheet in sheets}
+    if len(files.splits) > 1 or "" in found or "train" not in found or len(found) < max(2, len(sheets)):
+        return files
+    paths = files.splits["train"].paths
+    return Files(files.name, _in_order({split: Place(paths, sheet) for split, sheet in found.items()}))
+
+
+def _in_order(splits: dict[str, Place]) -> dict[str, Place]:
+    return {name: splits[name] for name in ("train", "dev", "test") if name in splits}
 
 
 def _task_and_split(path: Path) -> tuple[str, str]:
@@ -96,13 +123,17 @@ def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) 
     lines += [f"report_on: [{', '.join(scored)}]", "files:", f"  reader: {table.reader}"]
     for key, value in (("encoding", table.encoding), ("delimiter", table.delimiter), ("decimal", guess.decimal)):
         lines += [f"  {key}: {json.dumps(value)}"] if value else []
+    if table.skip_rows:
+        lines.append(f"  skip_rows: {table.skip_rows}                  # above the names of the columns")
+    if table.sheet and not any(place.sheet for place in files.splits.values()):
+        lines.append(f"  sheet: {_yaml(table.sheet)}")
     if not table.header:
         lines.append("  header: false                 # the first line is a row, and columns have numbers")
     if table.reader == "tsv" and _quoted(table):
         lines.append("  quoting: standard")
     lines.append("  splits:")
-    for split, path in files.splits.items():
-        lines.append(f"    {split}: {_yaml(path.resolve().relative_to(root.resolve()).as_posix())}")
+    for split, place in files.splits.items():
+        lines.append(f"    {split}: {_place(place, root)}")
     if len(files.splits) == 1:
         lines.append(f'    dev: "{SHARE}"                  # of train; all rows of one text on one side')
     lines.append("  columns:")
@@ -123,6 +154,12 @@ def _task_lines(guess: Guess) -> list[str]:
         f"range: [{guess.range[0]:g}, {guess.range[1]:g}]   # the lowest and the highest score that can be",
         "metrics: [pearson, spearman]    # the first is the main one",
     ]
+
+
+def _place(place: Place, root: Path) -> str:
+    paths = [_yaml(path.resolve().relative_to(root.resolve()).as_posix()) for path in place.paths]
+    path = paths[0] if len(paths) == 1 else f"[{', '.join(paths)}]"
+    return f"{{path: {path}, sheet: {_yaml(place.sheet)}}}" if place.sheet else path
 
 
 def _yaml(text: str) -> str:

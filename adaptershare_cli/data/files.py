@@ -21,7 +21,6 @@ _SIGNATURES = {
     b"\xfe\xff": ("UTF-16, not UTF-8", "Write `encoding: utf-16` in the definition."),
     b"\x00\x00\xfe\xff": ("UTF-32, not UTF-8", "Write `encoding: utf-32` in the definition."),
     b"\x28\xb5\x2f\xfd": ("compressed (zstd)", "Unpack it first."),
-    b"\xd0\xcf\x11\xe0\xa1\xb1": ("an Excel file", "Save it as CSV."),
     b"PAR1\x15": ("a Parquet file", "Write `reader: parquet` in the definition."),
     b"ARROW1\x00": ("an Arrow file", "Save it as Parquet."),
 }
@@ -45,6 +44,11 @@ class DataFile:
 Line = tuple[int, str | None]
 
 
+_OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"  # old office files, and new ones with a password
+_PROTECTED = "EncryptedPackage".encode("utf-16-le")
+_LOOKED_AT = 16 * 2**20  # bytes in which the sign of a password is looked for
+
+
 def is_folder(path: Path) -> bool:
     """Whether a path that a user wrote is a folder; not so if no system takes it (too long, with NUL)."""
     try:
@@ -66,6 +70,20 @@ def check_file(file: DataFile) -> None:
         raise UserError("a pipe or device stands where a file is expected", str(path), "Give a file there.")
     if path.stat().st_size == 0:
         raise UserError("the file is empty", str(path), "Give a file with rows.")
+    _check_no_old_office(path)
+
+
+def _check_no_old_office(path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            if stream.read(len(_OLD_OFFICE)) != _OLD_OFFICE:
+                return
+            protected = _PROTECTED in stream.read(_LOOKED_AT)
+    except OSError as error:
+        raise UserError(f"the file cannot be read: {error.strerror}", str(path), "Check its rights.") from error
+    if protected:
+        raise UserError("the file is protected by a password", str(path), "Save it in Excel without one.")
+    raise UserError("the file is an old Excel file (.xls)", str(path), "Save it as .xlsx or as CSV.")
 
 
 def read_lines(file: DataFile) -> Iterator[Line]:

@@ -73,8 +73,13 @@ def _without(option: str) -> list[str]:
 
 def _rules_of_splits(form: str) -> dict[str, Any]:
     """What a split's mapping may hold in each form of `Reader.splits`."""
-    more = {"file": [], "file per role": list(TextByRole.model_fields), "key in file": ["key"]}[form]
-    split = {"properties": _refused(SplitBlock, ["path", "optional", *more])}
+    more = {
+        "file": [],
+        "file per role": list(TextByRole.model_fields),
+        "key in file": ["key"],
+        "sheet in file": ["sheet"],
+    }
+    split = {"properties": _refused(SplitBlock, ["path", "optional", *more.get(form, [])])}
     return {"properties": {"splits": {"additionalProperties": split}}}
 
 

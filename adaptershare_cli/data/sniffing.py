@@ -6,9 +6,10 @@ import csv
 import io
 import itertools
 import json
+import statistics
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from adaptershare_cli.data.files import DataFile, check_file, read_whole
 from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
+from adaptershare_cli.data.workbooks import cell_text, is_workbook, sheet_rows
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.values import read_number
 from adaptershare_cli.parquet_files import open_parquet
 
 SAMPLE_ROWS = 2000
 _SAMPLE_BYTES = 4 * 2**20
+_MOST_TITLE_ROWS = 30
 _DELIMITERS = ",;\t|"
 _UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -32,7 +35,8 @@ class Sniffed:
 
     `reader`, `encoding`, `delimiter` and `quoting` as a definition writes them ("" where its default fits). Columns
     have the names of the first row where that is a `header`, else numbers from 0; `rows` are their values, None where
-    a row lacks one. `notes` are what is not certain.
+    a row lacks one. `notes` are what is not certain, `told` what is, and is worth a word. `skip_rows` stand above the
+    header (or the first row). Of a workbook it is the `sheet` of that name, "" for the only one.
     """
 
     path: Path
@@ -43,6 +47,9 @@ class Sniffed:
     delimiter: str = ""
     header: bool = True
     notes: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
+    skip_rows: int = 0
+    sheet: str = ""
 
     def values(self, column: str) -> list[Any]:
         """The values of a column."""
@@ -50,13 +57,17 @@ class Sniffed:
         return [row[number] for row in self.rows]
 
 
-def sniff(path: Path) -> Sniffed:
+def sniff(path: Path, sheet: str = "") -> Sniffed:
     """Look at a file's first rows. Raises UserError for one that is no table of rows."""
     check_file(DataFile(str(path), path))
     with path.open("rb") as stream:
         head = stream.read(8)
     if head.startswith(b"PAR1"):
         return _parquet(path)
+    if is_workbook(path):
+        return _workbook(path, sheet)
+    if sheet:
+        raise UserError("the file is no Excel workbook, so it has no sheets", str(path), "Leave --sheet out.")
     encoding, notes = _encoding(path, head)
     with open_text(path, encoding) as stream:
         data = stream.read(_SAMPLE_BYTES)
@@ -102,6 +113,58 @@ def _parquet(path: Path) -> Sniffed:
         raise UserError("the file holds no rows", str(path), "Give a file with at least one row.")
     rows = [list(row.values()) for row in batch.to_pylist()]
     return Sniffed(path, "parquet", tuple(batch.schema.names), rows)
+
+
+def _workbook(path: Path, sheet: str) -> Sniffed:
+    found = list(itertools.islice(sheet_rows(path, sheet), SAMPLE_ROWS))
+    if not found:
+        raise UserError("the sheet holds no rows", str(path), "Name another one with --sheet.")
+    width = max(len(cells) for _, cells in found)
+    rows = [[cell_text(cell) or "" for cell in cells] + [""] * (width - len(cells)) for _, cells in found]
+    title = _title_rows(rows)
+    skip = found[title][0] - 1
+    return _of_table(Sniffed(path, "xlsx", (), rows[title:], told=_told(skip), skip_rows=skip, sheet=sheet))
+
+
+def _of_table(found: Sniffed) -> Sniffed:
+    """A table of texts with the names of its columns: its first row, or numbers where that is a row like the others.
+
+    Columns without a name, or with that of another, are left out.
+    """
+    first, *others = found.rows
+    if not is_header(first, others):
+        note = "its first line looks like a row, not like names of columns"
+        numbers = tuple(map(str, range(len(first))))
+        return replace(found, columns=numbers, header=False, notes=(*found.notes, note))
+    names = [cell.strip() for cell in first]
+    known = [at for at, name in enumerate(names) if name and names.count(name) == 1]
+    told = (*found.told, *(f"`{name}` names several columns, none of which is taken" for name in _repeated(names)))
+    rows = [[row[at] for at in known] for row in others]
+    return replace(found, columns=tuple(names[at] for at in known), rows=rows, told=told)
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if name and count > 1]
+
+
+def _title_rows(rows: Sequence[list[str]]) -> int:
+    """How many rows above the table hold a title or the like: they have another width, or few filled cells."""
+    if not rows:
+        return 0
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    filled = [sum(bool(cell.strip()) for cell in row) for row in rows]
+    typical = statistics.median(filled)
+    fits = (
+        number
+        for number, (row, count) in enumerate(zip(rows[:_MOST_TITLE_ROWS], filled, strict=False))
+        if len(row) == width and 2 * count > typical
+    )
+    return next(fits, 0)
+
+
+def _told(skip: int) -> tuple[str, ...]:
+    lines = "the first line is" if skip == 1 else f"the first {skip} lines are"
+    return (f"{lines} no part of the table and left out (skip_rows)",) if skip else ()
 
 
 def _is_object(line: str) -> bool:
@@ -152,8 +215,8 @@ def _jsonl(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Snif
 
 def _delimited(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:
     tables = {delimiter: _table(text, delimiter) for delimiter in _DELIMITERS}
-    best = max(_DELIMITERS, key=lambda delimiter: _regularity(tables[delimiter]))
-    rows = tables[best]
+    best = max(_DELIMITERS, key=lambda delimiter: _regularity([row for _, row in tables[delimiter]]))
+    rows = [row for _, row in tables[best]]
     width = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
     if width < 2:
         raise UserError(
@@ -161,22 +224,24 @@ def _delimited(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> 
             str(path),
             "Give a table with a column of texts and one of labels.",
         )
-    header = is_header(rows[0], rows[1:])
-    columns = rows[0] if header else [str(number) for number in range(len(rows[0]))]
-    body = [row for row in rows[header:] if len(row) == len(columns)]
-    if not header:
-        notes = (*notes, "its first line looks like a row, not like names of columns")
+    title = _title_rows(rows)
+    skip = tables[best][title][0] - 1
+    body = [row for row in rows[title:] if len(row) == width]
     reader = "tsv" if best == "\t" else "csv"
-    return Sniffed(path, reader, tuple(columns), body, encoding, best if best not in ",\t" else "", header, notes)
+    delimiter = best if best not in ",\t" else ""
+    found = Sniffed(path, reader, (), body, encoding, delimiter, notes=notes, told=_told(skip), skip_rows=skip)
+    return _of_table(found)
 
 
-def _table(text: str, delimiter: str) -> list[list[str]]:
-    """The first rows as a delimiter parts them; as far as the quotes are right."""
-    rows: list[list[str]] = []
+def _table(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The first rows as a delimiter parts them, with the lines that they begin on; as far as the quotes are right."""
+    rows: list[tuple[int, list[str]]] = []
+    reader, begin = csv.reader(io.StringIO(text), delimiter=delimiter), 1
     try:
-        for row in itertools.islice(csv.reader(io.StringIO(text), delimiter=delimiter), SAMPLE_ROWS):
+        for row in itertools.islice(reader, SAMPLE_ROWS):
             if row:
-                rows.append(row)
+                rows.append((begin, row))
+            begin = reader.line_num + 1
     except csv.Error:
         pass  # what was read shows enough
     return rows
@@ -192,14 +257,18 @@ def _regularity(rows: list[list[str]]) -> tuple[float, int]:
 
 
 def is_header(first: list[str], others: Iterable[list[str]]) -> bool:
-    """Whether a first row names the columns: words that are all different, and none a value of its own column."""
+    """Whether a first row names the columns: words, mostly different, and none a value of its own column.
+
+    Some columns may have no name, as the numbers of rows have none that programs write.
+    """
     cells = [cell.strip() for cell in first]
-    if not all(cells) or len(set(cells)) < len(cells) or any(number(cell) is not None for cell in cells):
+    named = [cell for cell in cells if cell]
+    if 2 * len(named) < len(cells) or 2 * len(set(named)) <= len(named):
         return False
-    if any(len(cell) > 60 for cell in cells):
+    if any(len(cell) > 60 or number(cell) is not None for cell in named):
         return False
     below = [{row[at].strip() for row in others if len(row) > at} for at in range(len(cells))]
-    return all(cell not in values for cell, values in zip(cells, below, strict=True))
+    return all(not cell or cell not in values for cell, values in zip(cells, below, strict=True))
 
 
 def number(value: Any, decimal: str = "") -> float | None:

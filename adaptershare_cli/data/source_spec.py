@@ -10,7 +10,7 @@ class SplitSpec:
     """Where one split lies: `files` pairs a role with a relative path; none for a split that is a `share` of train.
 
     The role is "" for a split in one file (or the split's name on the hub); the reader `lines` has one file a role.
-    `key` chooses a list inside a file of the reader `clinc`.
+    `key` chooses a list inside a file of the reader `clinc`, a sheet inside one of `xlsx` ("": its only one).
     """
 
     name: str
@@ -33,6 +33,7 @@ class SourceSpec:
     reader: str = ""  # of files and embedded
     quoting: str = ""  # none | standard, of readers that know quotes
     header: bool = True
+    skip_rows: int = 0  # that stand above the header, or above the first row
     comment: str = ""  # what comments in files begin with; "" where it is not said, none where there are none
     encoding: str = ""  # of text files; "" is UTF-8
     delimiter: str = ""  # of csv and tsv, where it is another than the reader's

@@ -119,6 +119,12 @@ def _delimiter(written: Any) -> str:
     return written
 
 
+def _count(written: Any) -> int:
+    if not isinstance(written, str) or not re.fullmatch(r"[0-9]{1,6}", written):
+        raise KeyFault("must be a whole number, 0 or more", "Write it so: skip_rows: 3.")
+    return int(written)
+
+
 def _missing(written: Any) -> tuple[str, ...]:
     if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
         raise KeyFault("must be a list of texts", 'Write it so: missing: ["n/a", "NaN"].')
@@ -230,6 +236,7 @@ class SplitBlock(TextByRole):
     key: Text | None = Field(
         None, description="Reader `clinc`: the key of the split's list in the file; the split's name if left out."
     )
+    sheet: Text | None = Field(None, description="Reader `xlsx`: the sheet's name, or its number from 1.")
     optional: Flag = Field(False, description="true: the split may be absent.")
     share: Annotated[float, BeforeValidator(_share_of_train, json_schema_input_type=str)] | None = Field(
         None,
@@ -293,6 +300,14 @@ class FilesBlock(Written):
         "first word of a sentence). none: no line is a comment.",
     )
     header: Flag = Field(True, description="false: the first line is a row like the others, and columns have numbers.")
+    skip_rows: Annotated[int, BeforeValidator(_count, json_schema_input_type=int)] = Field(
+        0, description="Lines (of a sheet: rows) at the beginning of a file, above the header, that are left out."
+    )
+    sheet: Text | None = Field(
+        None,
+        description="Reader `xlsx`: the sheet's name, or its number from 1, where splits name none; left out where "
+        "only one sheet holds anything.",
+    )
     encoding: Annotated[Text, AfterValidator(_encoding)] | None = Field(
         None, description="The encoding of the files, such as cp1252 (Windows) or utf-16; UTF-8 if left out."
     )

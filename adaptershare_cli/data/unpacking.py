@@ -88,8 +88,10 @@ def _unpacked(path: Path, given: IO[bytes] | None = None) -> IO[bytes]:
 def _in_zip(stream: IO[bytes], path: Path) -> IO[bytes]:
     archive = zipfile.ZipFile(stream)
     names = [name for name in archive.namelist() if not name.endswith("/") and not name.startswith("__MACOSX/")]
-    if "[Content_Types].xml" in names:
-        raise UserError("the file is an Excel (or other office) file", str(path), "Save it as CSV.")
+    if "xl/workbook.xml" in names:
+        raise UserError("the file is an Excel workbook", str(path), "Write `reader: xlsx` in the definition.")
+    if "[Content_Types].xml" in names or "mimetype" in names:
+        raise UserError("the file is an office file", str(path), "Save it as .xlsx or as CSV.")
     if len(names) != 1:
         raise UserError(
             f"the archive holds {len(names)} files ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from openpyxl import Workbook
 
 from tests.cli.conftest import good, only, refused
 
-FORMATS = ("csv", "tsv", "tsv_quoted", "jsonl", "parquet", "lines", "clinc")
+FORMATS = ("csv", "tsv", "tsv_quoted", "jsonl", "parquet", "xlsx", "lines", "clinc")
 Values = dict[str, Any]  # column to value; bytes stand for a text's UTF-8
 # The third row is the one that is spoilt. A line end inside the first one must not shift the line numbers.
 ROWS: tuple[Values, ...] = (
@@ -103,15 +104,17 @@ def spoilt_files(form: str, defect: Defect) -> dict[str, Any]:
     return {name: content for name, content in files.items() if content is not None}
 
 
-def write(form: str, rows: list[Values], twice: str = "") -> dict[str, Any]:
+def write(form: str, rows: list[Values], twice: str = "", names: Sequence[str] = ()) -> dict[str, Any]:
     """The files of one split by name (`""` for a split in one file)."""
-    names = [*rows[0], twice] if twice else list(rows[0])
+    names = list(names) or ([*rows[0], twice] if twice else list(rows[0]))
     if form == "lines":
         return {name: b"".join(row[name] + b"\n" for row in rows) for name in names}
     if form == "parquet":
         sink = io.BytesIO()
         pq.write_table(pa.Table.from_arrays([_array([row[name] for row in rows]) for name in names], names), sink)
         return {"": sink.getvalue()}
+    if form == "xlsx":
+        return {"": _workbook([names, *([row[name] for name in names] for row in rows)])}
     if form == "jsonl":
         objects = (b", ".join(_json(name) + b": " + _json(row[name]) for name in names) for row in rows)
         return {"": b"".join(b"{" + text + b"}\n" for text in objects)}
@@ -121,6 +124,15 @@ def write(form: str, rows: list[Values], twice: str = "") -> dict[str, Any]:
     sign = b"," if form == "csv" else b"\t"
     lines = [[name.encode() for name in names], *([_field(form, row[name]) for name in names] for row in rows)]
     return {"": b"".join(sign.join(line) + b"\n" for line in lines)}
+
+
+def _workbook(rows: list[list[Any]]) -> bytes:
+    book, sink = Workbook(write_only=True), io.BytesIO()
+    sheet = book.create_sheet()
+    for row in rows:
+        sheet.append([value.decode() or None if isinstance(value, bytes) else value for value in row])
+    book.save(sink)
+    return sink.getvalue()
 
 
 def _field(form: str, value: bytes) -> bytes:

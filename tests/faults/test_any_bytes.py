@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openpyxl import load_workbook
 
 from adaptershare_cli.data.definition import TaskDefinition, parse_definition
 from adaptershare_cli.data.readers import read_rows
@@ -138,7 +139,14 @@ def look_at_parquet(files: dict[str, bytes], rows: list[tuple[int, int]]) -> Fou
     return [(table["text"][row].as_py(), table["label"][row].as_py()) for _, row in rows]
 
 
+def look_at_workbook(files: dict[str, bytes], rows: list[tuple[int, int]]) -> Found:
+    sheet = load_workbook(io.BytesIO(files[""]), data_only=True).worksheets[0]
+    header = [cell.value for cell in sheet[1]]
+    return [tuple(sheet[line][header.index(name)].value for name in ("text", "label")) for line, _ in rows]
+
+
 LOOKS: dict[str, Any] = {
+    "xlsx": look_at_workbook,
     "csv": lambda files, rows: look_at_delimited(files, rows, "csv"),
     "tsv": lambda files, rows: look_at_delimited(files, rows, ""),
     "tsv_quoted": lambda files, rows: look_at_delimited(files, rows, "tsv"),

@@ -84,13 +84,15 @@ PARQUET = write("parquet", good_rows("parquet"))[""]
 TEXT_ALONE = Cannot("a field of a text file is a text, whatever it holds")
 JSON_ALONE = Cannot("only JSON has such values, or escapes")
 ONE_TYPE = Cannot("a column of a Parquet file has one type; a column of a wrong type stands below")
-NO_LINES = Cannot("a Parquet file has no lines")
-NO_FIELDS = Cannot("every row of a Parquet file has every column; a value may be null, which stands below")
-NO_QUOTES = Cannot("a Parquet file has no quotes")
+NO_LINES = Cannot("neither a Parquet file nor a workbook has lines")
+NO_FIELDS = Cannot("every row of a table has every column; a value may be null, which stands below")
+NO_QUOTES = Cannot("neither a Parquet file nor a workbook has quotes")
 NO_COLUMNS = Cannot("the layout has a text and a label and no further column")
 NO_HEADER = Cannot("the format has no header")
 NOT_JSON, NOT_ALL_JSON = Rejected("", "is not JSON"), Refused("is not JSON")
 NOT_PARQUET = Refused("cannot be read as Parquet")
+NO_XML = Cannot("XML, of which a workbook is made, cannot hold such signs")
+NOT_XLSX, NO_CELL = Refused("no Excel workbook"), {"xlsx": Rejected("text", "is missing")}
 DIFFER = Refused("differ in lines")
 EMPTY, INVISIBLE = Rejected("text", "is empty"), Rejected("text", "holds no visible character")
 NOT_FINITE, OUTSIDE = Rejected("label", "is not a finite number"), Rejected("label", "is outside the range 0 to 5")
@@ -103,9 +105,11 @@ def shorter(data: bytes) -> bytes | None:
 
 TABLE: dict[str, dict[str, Cell]] = {
     # --- bytes ---
-    "bad UTF-8 in a text": cells(text(b"caf\xe9"), Rejected("text", "is not valid UTF-8")),
-    "bad UTF-8 in a label": cells(label(b"n\xf6"), Rejected("label", "is not valid UTF-8")),
-    "a NUL byte": cells(text(b"a\0b"), Rejected("text", "holds a NUL byte"), jsonl=NOT_JSON, clinc=NOT_ALL_JSON),
+    "bad UTF-8 in a text": cells(text(b"caf\xe9"), Rejected("text", "is not valid UTF-8"), xlsx=NO_XML),
+    "bad UTF-8 in a label": cells(label(b"n\xf6"), Rejected("label", "is not valid UTF-8"), xlsx=NO_XML),
+    "a NUL byte": cells(
+        text(b"a\0b"), Rejected("text", "holds a NUL byte"), jsonl=NOT_JSON, clinc=NOT_ALL_JSON, xlsx=NO_XML
+    ),
     "a NUL byte, escaped": lines(
         Rejected("text", "holds a NUL byte"), JSON_ALONE,
         jsonl=b'{"text": "a\\u0000b", "label": "no"}', clinc=b'["a\\u0000b", "no"],',
@@ -114,42 +118,49 @@ TABLE: dict[str, dict[str, Cell]] = {
         Rejected("text", "is not valid UTF-8"), JSON_ALONE,
         jsonl=b'{"text": "a\\ud800b", "label": "no"}', clinc=b'["a\\ud800b", "no"],',
     ),
-    "a byte-order mark": cells(files(lambda data: BOM + data), Read(), parquet=NOT_PARQUET),
+    "a byte-order mark": cells(files(lambda data: BOM + data), Read(), parquet=NOT_PARQUET, xlsx=NOT_XLSX),
     "a byte-order mark alone": cells(
         files(lambda data: BOM), Refused("it is empty"),
         jsonl=Refused("holds no rows"), lines=Refused("holds no rows"), clinc=NOT_ALL_JSON, parquet=NOT_PARQUET,
+        xlsx=NOT_XLSX,
     ),
     "UTF-16": cells(
         files(lambda data: data.decode().encode("utf-16")), Refused("UTF-16"),
-        parquet=Cannot("as the bytes of a text it is bad UTF-8, as above"),
+        parquet=Cannot("as the bytes of a text it is bad UTF-8, as above"), xlsx=NO_XML,
     ),
     "UTF-16 without a byte-order mark": cells(
         files(lambda data: data.decode().encode("utf-16-le")), Refused("looks like UTF-16"),
-        parquet=Cannot("as the bytes of a text it is bad UTF-8, as above"),
+        parquet=Cannot("as the bytes of a text it is bad UTF-8, as above"), xlsx=NO_XML,
     ),
-    "compressed": cells(files(gzip.compress), Read(), parquet=NOT_PARQUET),
+    "compressed": cells(files(gzip.compress), Read(), parquet=NOT_PARQUET, xlsx=NOT_XLSX),
     "another format": cells(
-        files(lambda data: PARQUET), Refused("a Parquet file"),
+        files(lambda data: PARQUET), Refused("a Parquet file"), xlsx=NOT_XLSX,
         parquet=(files(lambda data: b"text,label\na,no\n"), NOT_PARQUET),
     ),
     # --- lines ---
-    "CRLF": cells(files(lambda data: data.replace(b"\n", b"\r\n")), Read(), parquet=NO_LINES),
+    "CRLF": cells(files(lambda data: data.replace(b"\n", b"\r\n")), Read(), parquet=NO_LINES, xlsx=NO_LINES),
     "CR alone": cells(
-        files(lambda data: data.replace(b"\n", b"\r")), Refused("carriage return alone"), parquet=NO_LINES, clinc=Read()
+        files(lambda data: data.replace(b"\n", b"\r")), Refused("carriage return alone"), parquet=NO_LINES,
+        xlsx=NO_LINES, clinc=Read(),
     ),
-    "signs that end a line elsewhere": cells(text(ODD_ENDS), Read(ODD_ENDS), jsonl=NOT_JSON, clinc=NOT_ALL_JSON),
+    "signs that end a line elsewhere": cells(
+        text(ODD_ENDS), Read(ODD_ENDS), jsonl=NOT_JSON, clinc=NOT_ALL_JSON, xlsx=NO_XML
+    ),
     "an empty line": lines(
         Rejected("", "is an empty line"), NO_LINES, csv=b"", tsv=b"", tsv_quoted=b"", jsonl=b"", lines=(b"", EMPTY),
         clinc=(b"[],", Rejected("", "not a pair")),
     ),
     "empty lines at the end": cells(
-        files(lambda data: data + b"\n\r\n  \n"), Read(), parquet=NO_LINES,
+        files(lambda data: data + b"\n\r\n  \n"), Read(), parquet=NO_LINES, xlsx=NO_LINES,
         lines=(files(lambda data: data + b"\n" if b"film" in data else data), DIFFER),
     ),
-    "no line end at the end": cells(files(lambda data: data.removesuffix(b"\n")), Read(), parquet=NO_LINES),
+    "no line end at the end": cells(
+        files(lambda data: data.removesuffix(b"\n")), Read(), parquet=NO_LINES, xlsx=NO_LINES
+    ),
     "cut off": cells(
         files(lambda data: data[:-6]), Rejected("", "has 1 field where 2 are expected", index=3),
         jsonl=Rejected("", "is not JSON", index=3), lines=DIFFER, clinc=NOT_ALL_JSON, parquet=NOT_PARQUET,
+        xlsx=Refused("cannot be read as an Excel workbook"),
     ),
     # --- fields ---
     "too few fields": lines(
@@ -208,15 +219,17 @@ TABLE: dict[str, dict[str, Cell]] = {
         lines=NO_COLUMNS, clinc=NO_COLUMNS,
     ),
     # --- values ---
-    "an empty text": cells(text(b""), EMPTY),
+    "an empty text": cells(text(b""), EMPTY, **NO_CELL),
     "a text of white space": cells(text(b" \xe3\x80\x80 \xc2\xa0"), EMPTY),
-    "a text of control characters": cells(text(b"\x07\x1b"), INVISIBLE, jsonl=NOT_JSON, clinc=NOT_ALL_JSON),
+    "a text of control characters": cells(
+        text(b"\x07\x1b"), INVISIBLE, jsonl=NOT_JSON, clinc=NOT_ALL_JSON, xlsx=NO_XML
+    ),
     "a text of control characters, escaped": lines(
         INVISIBLE, JSON_ALONE, jsonl=b'{"text": "\\u0007", "label": "no"}', clinc=b'["\\u0007", "no"],'
     ),
     "a text of zero width": cells(text("\u200b\u2060\ufeff\u0301\u3164".encode()), INVISIBLE),
-    "a text of 1 MB": cells(text(LONG), Read(LONG)),
-    "an empty label": cells(label(b""), Rejected("label", "is empty")),
+    "a text of 1 MB": cells(text(LONG), Read(LONG), xlsx=Cannot("a cell holds at most 32767 characters")),
+    "an empty label": cells(label(b""), Rejected("label", "is empty"), xlsx=Rejected("label", "is missing")),
     "a label outside the list": cells(label(b"maybe"), Rejected("label", "is not one of the labels (no, yes)")),
     "a label in another case": cells(label(b"No"), Rejected("label", "but `no` in all but case")),
     "a label in white space": cells(label(b" no "), Read()),
@@ -240,13 +253,14 @@ TABLE: dict[str, dict[str, Cell]] = {
     ),
     "a null": cells(
         text(None), Cannot("a text file has no null, but empty texts, as above"), jsonl=Rejected("text", "is missing"),
-        clinc=Rejected("text", "is missing"), parquet=Rejected("text", "is missing"),
+        clinc=Rejected("text", "is missing"), parquet=Rejected("text", "is missing"), **NO_CELL,
     ),
     # --- files ---
     "an empty file": cells(files(lambda data: b""), Refused("the file is empty")),
     "no row": cells(
         files(lambda data: data[: data.index(b"\n") + 1]), Refused("the file holds no rows"), jsonl=NO_HEADER,
         lines=NO_HEADER, clinc=(files(lambda data: b'{"train": []}'), Refused("the file holds no rows")),
+        xlsx=(files(lambda data: NO_CELLS), Refused("the file holds no rows")),
         parquet=(files(lambda data: NO_ROWS), Refused("the file holds no rows")),
     ),
     "a folder in place of a file": cells(files(lambda data: FOLDER), Refused("a folder stands where a file")),
@@ -261,9 +275,14 @@ def _no_rows() -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-NO_ROWS = _no_rows()
+NO_ROWS, NO_CELLS = _no_rows(), write("xlsx", [], names=["text", "label"])[""]
 CELLS = [(defect, form) for defect, row in TABLE.items() for form in FORMATS]
-SHIFT = {"csv": 3, "tsv": 2, "tsv_quoted": 3}  # from a row's index to its line: the header, a text of two lines, from 1
+SHIFT = {
+    "csv": 3,
+    "tsv": 2,
+    "tsv_quoted": 3,
+    "xlsx": 2,
+}  # from a row's index to its line: the header, a text of two lines, from 1
 
 
 @pytest.mark.parametrize("defect", TABLE)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.data.definition import parse_definition
-from adaptershare_cli.data.drafting import draft, group_files
+from adaptershare_cli.data.drafting import Place, draft, group_files
 from adaptershare_cli.data.guessing import guess
 from adaptershare_cli.data.reading import read_task
 from adaptershare_cli.data.sniffing import is_header, number, sniff
@@ -41,7 +41,7 @@ def write(folder: Path, name: str, content: str | bytes) -> Path:
 def made(folder: Path, *files: Path, **said: str) -> Any:
     """The task that comes of files, as it is read by the definition that was drafted for them."""
     (task,) = group_files(files, said.pop("name", ""))
-    found = sniff(task.splits["train"])
+    found = sniff(task.splits["train"].paths[0])
     text = draft(task, found, guess(found, said), folder, SCHEMA)
     definition = parse_definition(write(folder, f"{task.name}.yaml", text))
     return definition, read_task(definition, Source("folder", folder))
@@ -162,8 +162,9 @@ def test_numbers_with_commas(value: float) -> None:
 
 def test_headers() -> None:
     assert is_header(["text", "label"], [["a", "b"]])
-    for first in (["a b", "1"], ["a", "a"], ["", "b"], ["x" * 61, "b"]):
+    for first in (["a b", "1"], ["a", "a"], ["", "", "b"], ["x" * 61, "b"]):
         assert not is_header(first, [["c", "d"]])
+    assert is_header(["", "text", "label"], [["0", "a", "b"]]) and is_header(["a", "b", "b"], [["1x", "2x", "3"]])
     assert not is_header(["good film", "pos"], [["bad film", "neg"], ["nice", "pos"]])
 
 
@@ -179,7 +180,7 @@ def test_sister_files(tmp_path: Path) -> None:
     folder = [tmp_path / "mails" / name for name in ("dev.csv", "train.csv")]
     (files,) = group_files(folder)
     assert (files.name, [*files.splits], files.folder) == ("mails", ["train", "dev"], (tmp_path / "mails").resolve())
-    assert group_files([tmp_path / "x-dev.csv"])[0].splits == {"train": tmp_path / "x-dev.csv"}
+    assert group_files([tmp_path / "x-dev.csv"])[0].splits == {"train": Place((tmp_path / "x-dev.csv",))}
     for wrong, told in (
         (["a-train.csv", "a_train.tsv"], "two files are train"),
         (["a-dev.csv", "a-test.csv"], "no file"),

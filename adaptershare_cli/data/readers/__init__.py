@@ -29,8 +29,8 @@ class Reader:
     summary: str  # what a file of this layout holds
     options: tuple[str, ...] = ()  # keys of a block that it takes beside reader, splits and label_map
     # How a split names its files: by one path; by one for each role (or by the folder that holds those, whose names
-    # are then those of the columns); or by a path and the key of a list in that file.
-    splits: Literal["file", "file per role", "key in file"] = "file"
+    # are then those of the columns); or by a path and the key of a list, or a sheet, in that file.
+    splits: Literal["file", "file per role", "key in file", "sheet in file"] = "file"
     rows: tuple[str, ...] = (
         "texts",
         "words",
@@ -41,21 +41,27 @@ class Reader:
     defaults: Mapping[str, str] = field(default_factory=dict)  # by role the column that is meant where none is written
 
 
+_OF_TABLES = ("columns", "quoting", "header", "skip_rows", "comment", "encoding", "delimiter", "decimal")
+
 READERS = {
     reader.name: reader
     for reader in (
         Reader(
             "tsv", "delimited", "one row a line, fields parted by tabs, a first line that names the columns",
-            options=("columns", "quoting", "header", "comment", "encoding", "delimiter", "decimal"), quoting="none",
+            options=_OF_TABLES, quoting="none",
         ),
         Reader(
             "csv", "delimited", "one row a line, fields parted by commas, a first line that names the columns",
-            options=("columns", "quoting", "header", "comment", "encoding", "delimiter", "decimal"), quoting="standard",
+            options=_OF_TABLES, quoting="standard",
         ),
         Reader("jsonl", "jsonl", "one JSON object a line", options=("columns", "encoding", "decimal")),
         Reader(
             "json", "json_list", "a JSON list of objects, or an object that holds one",
             options=("columns", "encoding", "decimal", "records"),
+        ),
+        Reader(
+            "xlsx", "xlsx", "an Excel workbook, one row a row of a sheet, a first row that names the columns",
+            options=("columns", "header", "skip_rows", "sheet", "decimal"), splits="sheet in file", rows=("texts",),
         ),
         Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
         Reader(

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, filterfalse
+from itertools import chain, filterfalse, islice
 
 from adaptershare_cli.data.files import (
     DataFile,
@@ -50,7 +50,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     """The rows of a CSV or TSV file; quoting `standard` is that of RFC 4180, `none` takes quotes as characters."""
     file, prefix = files[""], comment_prefix(spec)
     delimiter = spec.delimiter or _DELIMITERS[spec.reader]
-    lines = without_blank_lines_at_the_end(read_lines(file))
+    lines = islice(without_blank_lines_at_the_end(read_lines(file)), spec.skip_rows, None)
     split_up = _quoted_records if spec.quoting == "standard" else _plain_records
     left_out: Counter[str] = Counter()
 

@@ -19,6 +19,7 @@ from adaptershare_cli.data.readers.rows import (
     UncheckedRow,
     UncheckedRows,
     columns_by_name,
+    most_unpacked,
     rows_of_one_file,
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
@@ -26,8 +27,6 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import open_parquet
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # rows that are decoded at once, at least, and their bytes
-# Characters that a file may unpack to: so many, or so many times its bytes, whichever is more.
-_UNPACKED, _UNPACKED_TIMES = 2**30, 1000
 
 
 def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
@@ -37,7 +36,7 @@ def read(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRow
     with _parquet_errors(file):
         with open_parquet(file.path) as parquet:
             schema = parquet.schema_arrow
-        most = max(_UNPACKED, _UNPACKED_TIMES * file.path.stat().st_size)
+        most = most_unpacked(file.path.stat().st_size)
     found = columns_by_name(schema.names, spec, str(file.path))
     columns = {role: schema.names[index] for role, index in found.items()}
     rows = rows_of_batches(_batches(file, columns), schema, columns, file, spec.listed)

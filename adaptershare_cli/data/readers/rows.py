@@ -18,6 +18,9 @@ COMMENT_LINES = "comment lines"
 NO_COMMENTS = "none"  # what a definition says where nothing is a comment
 _COLUMNS_TOLD = 100  # names of columns that a message lists
 
+# Characters that a packed file may unpack to: so many, or so many times its bytes, whichever is more.
+_UNPACKED, _UNPACKED_TIMES = 2**30, 1000
+
 FilesByRole = Mapping[str, DataFile]  # "" is the role of a split in one file
 
 
@@ -69,6 +72,11 @@ def rows_of_one_file(
 ) -> UncheckedRows:
     """Rows whose `columns` (names by role) all stand in one file."""
     return UncheckedRows(dict(columns), dict.fromkeys(columns, file.name), rows)
+
+
+def most_unpacked(size: int) -> int:
+    """Characters that all texts of a file of so many bytes may have, whose layout says repeated ones once."""
+    return max(_UNPACKED, _UNPACKED_TIMES * size)
 
 
 def fault_in(file: DataFile, line: int, value: str, reason: str, column: str = "") -> RowFault:
