@@ -198,6 +198,12 @@ ExportTo = Annotated[
     typer.Option("--to", help="Folder that is made: of one task itself, of several with a folder each.", **paths.ONE),
     BASIC,
 ]
+ExportForm = Annotated[
+    Literal["adapterhub", "onnx"],
+    typer.Option("--format", help="A folder that `adapters` loads onto the encoder, or one ONNX graph of encoder, "
+                 "adapter and head."),
+    BASIC,
+]  # fmt: skip
 ExportTasks = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--task", help="Tasks of the run, comma-separated, or `all` (the default)."),

@@ -139,11 +139,14 @@ def export(
     run: a.Run = None,
     to: a.ExportTo = None,
     task: a.ExportTasks = None,
+    form: a.ExportForm = "adapterhub",
     model: a.RunModel = None,
 ) -> None:
-    """Export tasks of a run as folders that load in plain `adapters`: weights, head, tokenizer and a model card.
+    """Export tasks of a run as folders that load without this program: weights, head, tokenizer and a model card.
 
     Example: [bold]adaptershare export adaptershare --task mrpc --to mrpc-adapter[/bold]
+
+    For onnxruntime: [bold]adaptershare export --task mrpc --format onnx --to mrpc-graph[/bold]
     """
     if to is None:
         raise UserError("No folder is named", "--to", "Give a new folder, for example --to my-adapter.")
@@ -151,7 +154,7 @@ def export(
     from adaptershare_cli.commands.export import export_run
     from adaptershare_cli.store.workspace import Workspace
 
-    found = export_run(Workspace(call.workspace, writing=False), run, task, model, to, call.screen)
+    found = export_run(Workspace(call.workspace, writing=False), run, task, model, to, call.screen, form)
     if call.screen.as_json:
         call.screen.finish({"command": "export", "folders": {name: str(path) for name, path in found.items()}})
     else:

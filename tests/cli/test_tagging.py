@@ -19,7 +19,7 @@ from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import LABELS, add_task, call, good, hashed, interrupt_at, made, only, refused
 from tests.conftest import WORDS
 from tests.methods import method_arguments
-from tests.served import assert_answers_as_scored
+from tests.served import assert_answers_as_scored, load
 
 TAGS = ["O", "B-x", "I-x", "B-y", "I-y"]
 MIXED = "first,score,tags,others"
@@ -354,3 +354,13 @@ def test_what_is_beside_words_is_counted_and_odd_labels_are_told(tmp_path: Path)
     assert info["left_out"] == dict.fromkeys(("train", "dev"), {"-DOCSTART- lines": 1, "comment lines": 8})
     assert len(info["suspicious"]) == 2 and info["labels"] == ["B-x", "O", "X-once", "id=1"]
     assert "id=1" not in good(*command).output  # it is there and was told
+
+
+def test_a_graph_of_a_tagging_answers_for_every_token(trained: Path, encoder: Path, tmp_path: Path) -> None:
+    from adaptershare_cli.model.onnx_graph import GRAPH, TOLERANCE, graph_usage, write_graph
+
+    _, predictor = load(trained, "adaptershare", encoder)
+    worst = write_graph(predictor.model, "tags", tmp_path / GRAPH)  # it runs the graph, and compares
+    assert 0 <= worst <= TOLERANCE
+    tokenizer = predictor.tokenizers[predictor.model.infos["tags"].kind]
+    assert "word_ids" in graph_usage(predictor.model, "tags", tokenizer, 16, worst)
