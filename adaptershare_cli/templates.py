@@ -18,6 +18,15 @@ def render(template: str, /, **values: Any) -> str:
     return _environment(template.endswith(".html.j2")).get_template(template).render(values)
 
 
+def text_of(name: str) -> Any:
+    """A file beside the templates, as it is: a style or a script, which no page escapes."""
+    from markupsafe import Markup
+
+    environment = _environment(True)
+    assert environment.loader is not None
+    return Markup(environment.loader.get_source(environment, name)[0])
+
+
 @cache
 def _environment(escaping: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -11,7 +11,7 @@ import pyarrow as pa
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import write_parquet
-from adaptershare_cli.reporting.page import html_page
+from adaptershare_cli.reporting.page import PageFacts, html_page
 from adaptershare_cli.reporting.tables import comparison_table, plain, to_markdown, to_rich
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext, ensure
@@ -20,6 +20,7 @@ from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.records import ReportRecord, StudyRecord, VerdictRecord
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.comparison import result_rows
+from adaptershare_cli.studies.reported import drawn_pictures, run_facts
 
 TITLE = "AdapterShare report"
 
@@ -48,8 +49,9 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
         groups = comparison_table(table.to_pandas())
         notes = "".join(f"- {plain(note)}\n" for note in (*said, *left_out))
         (folder / "report.md").write_text(f"# {TITLE}\n\n{notes}{to_markdown(groups)}\n", encoding="utf-8")
-        page = html_page(groups, _copy_pictures(pictures, folder), TITLE, [f"{len(runs)} runs", *said, *left_out])
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        _copy_pictures(pictures, folder)
+        facts = PageFacts(TITLE, groups, run_facts(runs), (*said, *left_out), drawn_pictures(pictures))
+        (folder / "report.html").write_text(html_page(facts), encoding="utf-8")
         record = ReportRecord(runs=[run.label for run in runs], pictures=[picture.label for picture in pictures])
         return {"info": record.to_json()}
 
@@ -69,18 +71,14 @@ def _said(verdict: VerdictRecord) -> list[str]:
     return [f"Verdict on the plan of {', '.join(verdict.runs)}: {first}", *others]
 
 
-def _copy_pictures(pictures: list[Artefact], folder: Path) -> list[Path]:
-    """Copy the SVG pictures beside the page, so that the report's folder can be moved; returns relative paths."""
-    copies = []
+def _copy_pictures(pictures: list[Artefact], folder: Path) -> None:
+    """Copy the SVG pictures beside the page, which holds them too, for use elsewhere."""
     for artefact in pictures:
         for name in StudyRecord.of(artefact).plots:
             if name.endswith(".svg"):
-                picture = artefact.file(name)
-                copy = Path("pictures") / f"{artefact.path.name}-{name}"
-                (folder / copy.parent).mkdir(exist_ok=True)
-                shutil.copyfile(picture, folder / copy)
-                copies.append(copy)
-    return copies
+                copy = folder / "pictures" / f"{artefact.path.name}-{name}"
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(artefact.file(name), copy)
 
 
 def _studies(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:

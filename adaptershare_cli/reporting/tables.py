@@ -50,6 +50,7 @@ class Cell:
     deviation: float | None = None  # sample standard deviation; None for fewer than two seeds
     undefined: bool = False
     degenerate: tuple[str, ...] = ()  # how predictions of some seeds tell nothing of the rows
+    values: tuple[float | None, ...] = ()  # one a seed of the row: None where it has no such score, NaN if undefined
 
     @property
     def text(self) -> str:
@@ -72,7 +73,14 @@ class Row:
     stored: float | None  # parameters to serve all tasks, mean over seeds
     inference: float | None  # multiply-adds beyond the encoder's, in percent of these; mean over runs and tasks
     seconds: float | None  # mean over seeds
-    seeds: int
+    method: str
+    seed_numbers: tuple[int, ...]
+    runs: tuple[str, ...]  # their names, by seed
+
+    @property
+    def seeds(self) -> int:
+        """How many there are."""
+        return len(self.seed_numbers)
 
 
 @dataclass(frozen=True)
@@ -175,7 +183,9 @@ def _row(label: str, runs: pd.DataFrame, columns: tuple[Column, ...], notes: lis
         stored=_cost(runs, "stored_parameters"),
         inference=_percent(runs, "inference_cost", beyond=1),
         seconds=_cost(runs, "seconds"),
-        seeds=len(seeds),
+        method=str(runs["method"].iloc[0]),
+        seed_numbers=tuple(int(seed) for seed in seeds),
+        runs=tuple(dict.fromkeys(runs.sort_values("seed", kind="stable")["run"])),
     )
 
 
@@ -204,8 +214,9 @@ def _cell(of_seeds: list[float | None]) -> Cell:
     """None: the seed has no such score; NaN: it has, but the metric is undefined, and then so is the mean."""
     found = [value for value in of_seeds if value is not None]
     if any(math.isnan(value) for value in found):
-        return Cell(undefined=True)
-    return Cell(fmean(found) if found else None, stdev(found) if len(found) > 1 else None)
+        return Cell(undefined=True, values=tuple(of_seeds))
+    deviation = stdev(found) if len(found) > 1 else None
+    return Cell(fmean(found) if found else None, deviation, values=tuple(of_seeds))
 
 
 def _average(values: dict[tuple[int, Identity], float], seed: int, columns: tuple[Column, ...]) -> float | None:
@@ -253,8 +264,13 @@ def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Show
     body = []
     for row, cells in zip(group.rows, scores, strict=True):
         marked = [Shown(cell.text, cell is top) for cell, top in zip(cells, best, strict=True)]
-        sizes = [_count(row.parameters), _share(row.trained_share), _count(row.stored), _share(row.inference)]
-        costs = [Shown(text) for text in (*sizes, _count(row.seconds), str(row.seeds))]
+        sizes = [
+            count_text(row.parameters),
+            share_text(row.trained_share),
+            count_text(row.stored),
+            share_text(row.inference),
+        ]
+        costs = [Shown(text) for text in (*sizes, count_text(row.seconds), str(row.seeds))]
         body.append([Shown(row.label), *marked, *costs])
     return headers, body
 
@@ -271,13 +287,15 @@ def _rounded(value: float) -> float:
     return round(value, 1) + 0.0  # + 0.0: no "-0.0"
 
 
-def _count(number: float | None) -> str:
+def count_text(number: float | None) -> str:
+    """A count, or seconds, as tables show them."""
     if number is None:
         return MISSING
     return f"{number:.1f}" if number < 10 and number != int(number) else f"{number:,.0f}"
 
 
-def _share(percent: float | None) -> str:
+def share_text(percent: float | None) -> str:
+    """A share in percent as tables show it."""
     return MISSING if percent is None else f"{percent:.2f}"
 
 

@@ -30,11 +30,15 @@ Answer = Literal["share as planned", "share all", "keep apart", "nothing to find
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher the chosen plan's value is than another's, in metric units, and what is uncertain of it."""
+    """How much higher the chosen plan's value is than another's, in metric units, and what is uncertain of it.
+
+    The interval ends `quantile` standard errors to either side.
+    """
 
     gain: float
     seed_error: float
     row_error: float
+    quantile: float = QUANTILE
 
     @property
     def error(self) -> float:
@@ -43,8 +47,8 @@ class Difference:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of 95 %."""
-        return self.gain - QUANTILE * self.error, self.gain + QUANTILE * self.error
+        """Of 95 %, unless `quantile` says otherwise."""
+        return self.gain - self.quantile * self.error, self.gain + self.quantile * self.error
 
     @property
     def sign(self) -> int:

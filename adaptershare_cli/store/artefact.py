@@ -88,8 +88,13 @@ class Artefact:
         """The command that makes it anew where it lies now; "" where that is not known any more."""
         # One that an earlier version recorded names the workspace as it was then; what stands last counts.
         workspace = shlex.join(["--workspace", str(workspace_of(self.path).absolute())])
-        command = self._origin("command")
+        command = self.recorded_command
         return f"{command} {workspace}" if command else ""
+
+    @property
+    def recorded_command(self) -> str:
+        """The command that made it, without the workspace; "" where that is not known any more."""
+        return self._origin("command")
 
     @property
     def encoder_folder(self) -> str:

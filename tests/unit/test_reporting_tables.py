@@ -1,12 +1,10 @@
-"""The comparison tables: what is joined, what is never averaged, and how it looks as text and page."""
+"""The comparison tables: what is joined, what is never averaged, and how it looks as text."""
 
 from __future__ import annotations
 
 import io
 import math
 import re
-from html.parser import HTMLParser
-from pathlib import Path
 from statistics import stdev
 
 import pandas as pd
@@ -14,7 +12,6 @@ import pytest
 from rich.console import Console
 
 from adaptershare_cli import schemas
-from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
 
 
@@ -291,53 +288,3 @@ class TestRich:
         rows = [result("shared", f"task{i:02d}", 0.637 + s / 50, seed=s) for i in range(30) for s in (0, 1)]
         text = self.printed(to_rich(only_group(*rows)), width=60)
         assert len(re.findall(r"64\.7 ± 1\.4", text)) == 31
-
-
-class Page(HTMLParser):
-    """Collects tags with their attributes, and the text."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.open: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "img"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-class TestPage:
-    def test_well_formed_with_tables_notes_and_pictures(self, group):
-        pictures = [Path("plots/a b.png"), Path("plots/a b.svg"), Path("plots/c.png")]
-        page = Page(html_page([group], pictures, "Report", ["one note"]))
-        assert page.open == []
-        assert [tag for tag, _ in page.tags].count("table") == 1
-        assert [attrs["src"] for tag, attrs in page.tags if tag == "img"] == ["plots/a%20b.svg", "plots/c.png"]
-        assert [attrs["href"] for tag, attrs in page.tags if tag == "a"] == ["plots/a%20b.png"]
-        assert sum(attrs.get("class") == "best" for tag, attrs in page.tags if tag == "td") == 2
-        assert "one note" in page.text and "65.0" in page.text
-
-    def test_names_are_escaped(self):
-        bad = '<script>alert("x")</script>&'
-        group = only_group(result(bad, bad, 0.5, comparison=bad))
-        text = html_page([group], [Path('p"<x>.png')], bad, [bad])
-        page = Page(text)
-        assert "<script" not in text and page.open == [] and page.text.count(bad) >= 5
-
-    def test_nothing_from_elsewhere(self, group):
-        text = html_page([group], [], "Report", [])
-        assert "http" not in text and "<script" not in text and "prefers-color-scheme: dark" in text
-        assert "Pictures" not in text
-
-    def test_absolute_path_is_refused(self, group):
-        with pytest.raises(ValueError, match="relative"):
-            html_page([group], [Path("/home/me/p.png")], "Report", [])

@@ -8,10 +8,10 @@ import jinja2
 import pytest
 
 from adaptershare_cli.model.families import FAMILIES
+from adaptershare_cli.reporting.page import PageFacts, html_page
 from adaptershare_cli.templates import render
 
 README = "model/templates/task_readme.md.j2"
-PAGE = "reporting/templates/report.html.j2"
 LINES = {"adapter_lines": "model/templates/load_adapter.j2", "use_lines": "model/templates/use_rows.j2"}
 
 
@@ -61,7 +61,7 @@ def test_a_kind_of_task_or_adapter_brings_its_own_lines() -> None:
 
 def test_pages_are_escaped_and_texts_are_not() -> None:
     odd = '<b title="x">&\'</b>'
-    page = render(PAGE, title=odd, notes=[odd], tables=[], figures=[])
+    page = html_page(PageFacts(odd, [], {}, [odd]))
     assert odd not in page and page.count(html.escape(odd)) == 3
     values = {
         "name": "odd",

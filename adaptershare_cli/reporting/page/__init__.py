@@ -1,0 +1,62 @@
+"""The report as one HTML page that needs nothing else: what to do, how sure that is, why; then all that it rests on."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+from adaptershare_cli.reporting.page.answer import Answer, answer_of
+from adaptershare_cli.reporting.page.facts import PageFacts, Picture, RunFacts
+from adaptershare_cli.reporting.page.results import TableView, cost_view, score_view
+from adaptershare_cli.reporting.page.roles import Contest, main_group
+from adaptershare_cli.reporting.tables import ComparisonGroup
+from adaptershare_cli.templates import render, text_of
+
+__all__ = ["PageFacts", "Picture", "RunFacts", "html_page"]
+
+FOLDER = "reporting/templates/page"
+SCRIPT, STYLE = f"{FOLDER}/script.js", f"{FOLDER}/style.css"
+
+
+@dataclass(frozen=True)
+class ComparisonView:
+    """One comparison on the page."""
+
+    name: str
+    answer: Answer
+    scores: TableView
+    costs: TableView
+
+
+def html_page(facts: PageFacts) -> str:
+    """The page's text. Nothing is loaded from elsewhere, and its policy forbids it: all values are text, escaped."""
+    views = [_comparison(group, facts) for group in facts.groups]
+    if views:
+        views.insert(0, views.pop(main_group(facts.groups)))
+    script = text_of(SCRIPT)
+    return render(
+        f"{FOLDER}/base.html.j2",
+        facts=facts,
+        sections=_sections(facts),
+        comparisons=views,
+        pictures=[{"name": one.name, "source": _data_url(one.svg)} for one in facts.pictures],
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=text_of(STYLE),
+    )
+
+
+def _sections(facts: PageFacts) -> list[tuple[str, str]]:
+    """Anchor and name of each section that is there."""
+    there = {"results": facts.groups, "sharing": facts.pictures}
+    return [("answer", "What to do"), *((name, name.capitalize()) for name, content in there.items() if content)]
+
+
+def _comparison(group: ComparisonGroup, facts: PageFacts) -> ComparisonView:
+    answer = answer_of(Contest(group, facts.runs))
+    return ComparisonView(group.comparison, answer, score_view(group), cost_view(group))
+
+
+def _data_url(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

@@ -1,0 +1,65 @@
+"""Reports of made-up results: any number of tasks, methods and seeds, without a training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from adaptershare_cli import schemas
+from adaptershare_cli.reporting.page import PageFacts, RunFacts
+from adaptershare_cli.reporting.tables import comparison_table
+from adaptershare_cli.sharing.plan import SharingPlan
+
+METHODS = ("adaptershare", "private", "random-plan", "shared")
+COMMAND = "adaptershare train-share --tasks suite --max-interference -0.3 --max-steps 50 --seeds 0,1"
+
+
+def result(method: str, task: str, value: float | None, seed: int = 0, **other: Any) -> dict[str, Any]:
+    """A row of `schemas.RESULTS`."""
+    row = {"comparison": "made up", "method": method, "key": f"key-{method}", "seed": seed, "task": task,
+           "run": f"{method}-{seed}", "split": "dev", "metric": "accuracy", "value": value, "main": True,
+           "degenerate": None, "trained_parameters": 1000 + 200 * len(method), "stored_parameters": 3000,
+           "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02, "seconds": 60.0}  # fmt: skip
+    return row | other
+
+
+def made_up(
+    tasks: int = 4,
+    methods: Sequence[str] = METHODS,
+    seeds: int = 3,
+    gains: dict[str, float] | None = None,
+    noise: float = 0.01,
+) -> list[dict[str, Any]]:
+    """Results of methods that differ by `gains` (0 by default), with noise of a method, seed and task."""
+    draw = random.Random(f"{tasks} {methods} {seeds}")
+    bases = [draw.uniform(0.4, 0.9) for _ in range(tasks)]
+    return [
+        result(method, f"task-{number}", base + (gains or {}).get(method, 0.0) + draw.gauss(0, noise), seed)
+        for method in methods for seed in range(seeds) for number, base in enumerate(bases)
+    ]  # fmt: skip
+
+
+def run_of(rows: Sequence[dict[str, Any]], **other: Any) -> RunFacts:
+    """The facts of the run that these results are of; its select scores are its scored ones."""
+    first = rows[0]
+    tasks = tuple(dict.fromkeys(row["task"] for row in rows))
+    plan = SharingPlan.private(tasks, 2) if first["method"] == "private" else SharingPlan.shared(tasks, 2)
+    values = {
+        "name": first["run"], "method": first["method"], "seed": first["seed"], "tasks": tasks, "steps": 50,
+        "select": {row["task"]: row["value"] for row in rows}, "command": COMMAND, "plan": plan,
+        "encoder": "embedded", "encoder_hash": "1234abcd", "precision": "fp32",
+    }  # fmt: skip
+    return RunFacts(**(values | other))
+
+
+def facts_of(rows: Sequence[dict[str, Any]], **other: Any) -> PageFacts:
+    """The page's facts for these results."""
+    table = pd.DataFrame(rows, columns=schemas.RESULTS.names)
+    by_run: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_run.setdefault(row["run"], []).append(row)
+    runs = {name: run_of(found) for name, found in by_run.items()}
+    return PageFacts(**({"title": "Report", "groups": comparison_table(table), "runs": runs} | other))

@@ -1,0 +1,150 @@
+"""The report's page: whole, well formed, and loading nothing, whatever it is made of."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from adaptershare_cli.reporting.page import PageFacts, Picture, html_page
+from tests.pages import METHODS, facts_of, made_up, result
+
+VOID = {"meta", "img", "line", "circle", "rect", "path", "input", "br"}
+ODD_TEXTS = {
+    "html": "<script>alert(\"x\")</script><b onclick='y'>&amp;</b>",
+    "template": "{{ 7 * 7 }}{% raw %}",
+    "right to left": "\u202eשלום עולם مرحبا",
+    "emoji": "👩‍👩‍👧‍👦🇨🇭 \N{COMBINING ACUTE ACCENT}",
+    "long": "word " * 2_000,
+}
+
+
+class Page(HTMLParser):
+    """A page that was read: its tags with their attributes, its text, and what lies in each table."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.tables: list[list[str]] = []  # the tags in each
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "table":
+            self.tables.append([])
+        elif "table" in self.open:
+            self.tables[-1].append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag in VOID or self.open.pop() == tag, f"</{tag}> closes another tag"
+
+    def handle_data(self, data: str) -> None:
+        if not {"style", "script"} & {*self.open}:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        """The attributes of all tags of a name."""
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+def checked(facts: PageFacts) -> Page:
+    """The page of these facts, with what every page must hold to."""
+    text = html_page(facts)
+    page = Page(text)
+    assert page.open == [] and len(page.all("h1")) == 1 and page.all("html") == [{"lang": "en"}]
+    for tags in page.tables:
+        assert tags.count("caption") == 1 and "th" in tags
+    assert all("scope" in attrs for attrs in page.all("th"))
+    assert all(attrs.get("role") == "img" and attrs.get("aria-label") for attrs in page.all("svg"))
+    assert all(attrs.get("alt") for attrs in page.all("img"))
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for _, attrs in page.tags:
+        for name in ("src", "href", "action", "data", "poster", "srcset"):
+            value = attrs.get(name) or "#"
+            assert value.startswith(("data:image/svg+xml;base64,", "#")), f"{name}={value}"
+            assert not value.startswith("#") or value == "#" or value[1:] in ids
+        assert not [name for name in attrs if name.startswith("on")]
+        assert "url(" not in (attrs.get("style") or "")
+    assert not re.search(r"url\(|@import|https?:", text.split("</style>")[0])
+    (policy,) = [attrs["content"] for attrs in page.all("meta") if "http-equiv" in attrs]
+    assert policy is not None and policy.startswith("default-src 'none'")
+    return page
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 30])
+@pytest.mark.parametrize("seeds", [1, 10])
+def test_any_number_of_tasks_and_seeds(tasks: int, seeds: int) -> None:
+    page = checked(facts_of(made_up(tasks, seeds=seeds)))
+    assert all(f"task-{number}" in page.text for number in range(tasks)) and all(name in page.text for name in METHODS)
+
+
+def test_eight_tasks_methods_and_three_seeds_are_small() -> None:
+    methods = (*METHODS, "adapterfusion", "hyperformer", "recon", "sparse-sharing")
+    facts = facts_of(made_up(8, methods, 3))
+    checked(facts)
+    assert len(html_page(facts).encode()) < 5_000_000
+
+
+def test_no_runs() -> None:
+    assert "Nothing was trained yet" in checked(PageFacts("Report", [], {})).text
+
+
+@pytest.mark.parametrize("null", [None, math.nan])
+def test_nulls(null: float | None) -> None:
+    rows = [
+        {**row, "value": null} if row["task"] == "task-1" and row["method"] == "shared" else row for row in made_up()
+    ]
+    costs = {"trained_parameters": None, "stored_parameters": None, "trained_share": None, "inference_cost": None}
+    page = checked(facts_of([row | costs for row in rows]))
+    assert "n/a" in page.text and "scores are missing or undefined: shared" in page.text
+    assert "Nothing was trained for sharing all." in page.text
+
+
+@pytest.mark.parametrize("odd", ODD_TEXTS.values(), ids=list(ODD_TEXTS))
+def test_texts_stay_texts(odd: str) -> None:
+    rows = [row | {"task": odd, "comparison": odd} for row in made_up(1)]
+    facts = facts_of(rows, title=odd, notes=[odd])
+    runs = {name: replace(run, command=f"adaptershare train-share --tasks '{odd}'" if "'" not in odd else "")
+            for name, run in facts.runs.items()}  # fmt: skip
+    page = checked(replace(facts, runs=runs, pictures=[Picture(odd, b"<svg/>")]))
+    assert page.text.count(odd) >= 5 and len(page.all("script")) == 1
+
+
+def test_several_comparisons_are_told_apart() -> None:
+    rows = [*made_up(), *(result("shared", "task-0", 0.5, comparison="another", run="another"),)]
+    text = checked(facts_of(rows)).text
+    assert text.index("made up") < text.index("Other comparisons") < text.index("another")
+
+
+def test_the_script_runs_in_a_browser(tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium here")
+    file = tmp_path / "report.html"
+    file.write_text(html_page(facts_of(made_up(methods=(*METHODS, "recon", "hyperformer")))), encoding="utf-8")
+    options = [
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--dump-dom",
+    ]
+    done = subprocess.run([browser, *options, file.as_uri()], capture_output=True, text=True, timeout=60, check=True)
+    page = Page(done.stdout)
+    assert len([attrs for attrs in page.all("button") if attrs.get("type") == "button"]) > 5  # to sort by
+    assert page.all("input")[0]["type"] == "search"
