@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,8 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
         write_parquet(read.rejected, folder / "rejected.parquet")
         rows = {name: table.num_rows for name, table in read.splits.items()}
         missing = f"; not there: {', '.join(read.missing)}" if read.missing else ""
-        missing += _unseen(read.unseen, kind.counted) + _left_out(read.left_out)
+        beside = left_out(read.left_out)
+        missing += _unseen(read.unseen, kind.counted) + (f"; {beside}" if beside else "")
         rejected = f"; {read.rejected.num_rows} rows rejected" if read.rejected.num_rows else ""
         record = DownloadRecord(
             task=definition.name,
@@ -93,10 +94,10 @@ def download_task(context: StageContext, definition: TaskDefinition) -> Artefact
     return artefact
 
 
-def _left_out(splits: dict[str, dict[str, int]]) -> str:
-    """What is said of what files hold beside rows, over all splits."""
-    total = sum(map(Counter, splits.values()), Counter[str]())
-    return f"; left out: {', '.join(f'{count} {what}' for what, count in total.items())}" if total else ""
+def left_out(splits: Mapping[str, Mapping[str, int]]) -> str:
+    """What is said of what files hold beside rows, over all splits; "" where it is nothing."""
+    total = sum((Counter(found) for found in splits.values()), Counter[str]())
+    return f"left out: {', '.join(f'{count} {what}' for what, count in total.items())}" if total else ""
 
 
 def _unseen(splits: dict[str, dict[str, int]], counted: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.commands.download import left_out
 from adaptershare_cli.commands.output import opened_output
 from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.drafting import Files, by_sheet, draft, group_files, sample_rows
@@ -19,6 +20,7 @@ from adaptershare_cli.data.tasks import builtin_folder
 from adaptershare_cli.data.workbooks import filled_sheets, is_workbook
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import Kind
 from adaptershare_cli.kinds.rows.texts import told
 from adaptershare_cli.screen import Screen
 
@@ -114,14 +116,14 @@ def _tell(screen: Screen, files: Files, table: Sniffed, found: Guess) -> None:
     for row in sample_rows(table, found):
         shown.add_row(*(Text(_short(value)) for value in row.values()))
     screen.table(shown)
-    for text in table.told:
+    for text in (*table.told, *found.told):
         screen.line(f"{files.name}: {text}")
     for doubt in found.unsure:
         screen.line(f"{files.name}: not certain: {doubt}")
 
 
 def _short(value: Any) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join((" ".join(value) if isinstance(value, list) else str(value)).split())
     return text if len(text) <= 80 else text[:79] + "…"
 
 
@@ -153,15 +155,17 @@ def _read(screen: Screen, file: Path, root: Path) -> dict[str, Any]:
         f"{definition.name}: {rows} rows; {sum(words) / len(words):.0f} words a row, {max(words)} at most; "
         f"{repeated} train rows have a text that stands there more than once"
     )
-    labels = _label_counts(read) if kind.labelled else {}
+    labels = _label_counts(kind, read) if kind.labelled else {}
     if labels:
         screen.line(f"{definition.name}: {told([f'{label} {count}' for label, count in labels.items()], 12)}")
     for text in read.suspicious:
         screen.line(f"{definition.name}: {text}")
+    if beside := left_out(read.left_out):
+        screen.line(f"{definition.name}: {beside}")
     counts = {name: table.num_rows for name, table in read.splits.items()}
     return {"task": definition.name, "path": str(file), "rows": counts, "labels": labels}
 
 
-def _label_counts(read: ReadTask) -> dict[str, int]:
-    """How many train rows have each label, the commonest first."""
-    return dict(Counter(read.splits["train"]["label"].to_pylist()).most_common())
+def _label_counts(kind: Kind, read: ReadTask) -> dict[str, int]:
+    """How many train rows, or words, have each label, the commonest first."""
+    return dict(Counter(kind.single_labels(read.splits["train"]).to_pylist()).most_common())

@@ -121,7 +121,12 @@ def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) 
     scored = [split for split in files.splits if split != "train"] or ["dev"]
     lines = [f"# yaml-language-server: $schema={schema.as_uri()}", *_task_lines(guess)]
     lines += [f"report_on: [{', '.join(scored)}]", "files:", f"  reader: {table.reader}"]
-    for key, value in (("encoding", table.encoding), ("delimiter", table.delimiter), ("decimal", guess.decimal)):
+    for key, value in (
+        ("encoding", table.encoding),
+        ("comment", table.comment),
+        ("delimiter", table.delimiter),
+        ("decimal", guess.decimal),
+    ):
         lines += [f"  {key}: {json.dumps(value)}"] if value else []
     if table.skip_rows:
         lines.append(f"  skip_rows: {table.skip_rows}                  # above the names of the columns")
@@ -143,6 +148,9 @@ def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) 
 
 def _task_lines(guess: Guess) -> list[str]:
     """Kind, labels or range, and metrics."""
+    if guess.metrics:
+        metrics = f"metrics: [{', '.join(guess.metrics)}]   # the first is the main one"
+        return [f"kind: {guess.kind}", "labels: from-train              # or a list: [first, second]", metrics]
     if guess.range is None:
         return [
             f"kind: {guess.kind}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.sniffing import Sniffed, number
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, OF_TEXTS
+from adaptershare_cli.kinds.metrics.spans import is_span_label
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
           "stars", "y", "gold_label", "answer", "outcome", "priority", "status")  # fmt: skip
@@ -27,6 +28,9 @@ MOST_LABELS = 200
 FEW_NUMBERS = 10  # so many different whole numbers may be labels as well as scores
 SURE_SHARE = 0.2  # more different values than that share of the rows are hardly labels
 
+WORDS = ("form", "tokens", "words", "token", "word", "text", "sentence")
+WORD_LABELS = ("upos", "ner_tags", "tags", "labels", "ner", "label", "tag", "pos_tags", "chunk_tags", "xpos", "deprel")
+TAGGED = next(name for name, kind in KINDS.items() if kind.listed)
 LABELLED, RANGED = (next(n for n in OF_TEXTS if getattr(KINDS[n], trait)) for trait in ("labelled", "ranged"))
 
 
@@ -40,6 +44,8 @@ class Guess:
     text_pair: str = ""
     range: tuple[float, float] | None = None
     decimal: str = ""
+    metrics: tuple[str, ...] = ()  # where they are not those that are usual for the kind
+    told: tuple[str, ...] = ()  # what is certain, and worth a word
     unsure: tuple[str, ...] = ()
 
 
@@ -52,6 +58,8 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
         if role in told and told[role] not in table.columns:
             fix = f"{near_names(told[role], table.columns)}Columns: {', '.join(table.columns)}."
             raise UserError(f"there is no column `{told[role]}` for the {role.replace('_', ' ')}", str(table.path), fix)
+    if any(_listed(table, name) for name in table.columns):
+        return _guess_words(table, told)
     unsure = list(table.notes)
     text, pair = _texts(table, told, unsure)
     label = told.get("label") or _label(table, {text, pair}, unsure)
@@ -70,7 +78,7 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     low, high = math.floor(min(known)), math.ceil(max(known))
     bounds = (float(low), float(high if high > low else low + 1))
     unsure.append(f"scores lie between {bounds[0]:g} and {bounds[1]:g} in the rows that were looked at: their range?")
-    return Guess(text, label, kind, pair, bounds, decimal, tuple(unsure))
+    return Guess(text, label, kind, pair, bounds, decimal, unsure=tuple(unsure))
 
 
 def _texts(table: Sniffed, told: Mapping[str, str], unsure: list[str]) -> tuple[str, str]:
@@ -165,3 +173,48 @@ def _index(table: Sniffed, column: str) -> bool:
     found = [number(value) for value in table.values(column)]
     steps = {b - a for a, b in zip(found, found[1:], strict=False) if a is not None and b is not None}
     return steps == {1.0}
+
+
+def _listed(table: Sniffed, column: str) -> bool:
+    """Whether a column holds a list of texts in each row."""
+    values = table.values(column)
+    return all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values)
+
+
+def _guess_words(table: Sniffed, told: Mapping[str, str]) -> Guess:
+    """Roles of columns of lists: words, and a label for each of them."""
+    if told.get("kind", TAGGED) != TAGGED:
+        fix = f"Leave --kind {told['kind']} out."
+        raise UserError("the file holds words with labels, so its kind is tagging", str(table.path), fix)
+    listed = [name for name in table.columns if _listed(table, name)]
+    different = {name: {one for value in table.values(name) for one in value} for name in listed}
+    by_lower = {name.strip().lower(): name for name in listed}
+    widest = max(listed, key=lambda name: (len(different[name] - _numbers(different[name])), -listed.index(name)))
+    text = told.get("text") or next((by_lower[name] for name in WORDS if name in by_lower), widest)
+    sizes = [len(value) for value in table.values(text)]
+    few = [
+        name
+        for name in listed
+        if name != text
+        and 2 <= len(different[name]) <= MOST_LABELS
+        and len(different[name]) < len(different[text])
+        and not _numbers(different[name]) == different[name]
+        and [len(value) for value in table.values(name)] == sizes
+    ]
+    spans = [name for name in few if all(map(is_span_label, different[name]))]
+    named = [by_lower[name] for name in WORD_LABELS if by_lower.get(name) in few]
+    candidates = list(dict.fromkeys([*reversed(spans), *named, *reversed(few)]))
+    label = told.get("label") or next(iter(candidates), "")
+    if not label:
+        raise UserError("no column looks like labels of words", str(table.path), "Name it with --label.")
+    others = [name for name in candidates if name != label]
+    unsure = list(table.notes)
+    if "label" not in told and (len(spans) > 1 or (not spans and not named and others)):
+        unsure.append(f"the column `{label}` is taken for the label; `{'`, `'.join(others[:3])}` could be, too")
+    said = [f"another task of the same words: --label {name} --name NAME" for name in others[:3]]
+    metrics = ("span_f1", "accuracy") if label in spans else ("accuracy", "macro_f1")
+    return Guess(text, label, TAGGED, metrics=metrics, told=tuple(said), unsure=tuple(unsure))
+
+
+def _numbers(values: Set[str]) -> set[str]:
+    return {value for value in values if number(value) is not None}

@@ -17,6 +17,7 @@ from adaptershare_cli.data.files import DataFile, check_file, read_whole
 from adaptershare_cli.data.names import first_line
 from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
+from adaptershare_cli.data.word_lines import word_lines
 from adaptershare_cli.data.workbooks import cell_text, is_workbook, sheet_rows
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.rows.values import read_number
@@ -36,7 +37,8 @@ class Sniffed:
     `reader`, `encoding`, `delimiter` and `quoting` as a definition writes them ("" where its default fits). Columns
     have the names of the first row where that is a `header`, else numbers from 0; `rows` are their values, None where
     a row lacks one. `notes` are what is not certain, `told` what is, and is worth a word. `skip_rows` stand above the
-    header (or the first row). Of a workbook it is the `sheet` of that name, "" for the only one.
+    header (or the first row). Of a workbook it is the `sheet` of that name, "" for the only one. Values of a file with
+    a word a line are lists, and `comment` is what lines begin with that are no words.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Sniffed:
     told: tuple[str, ...] = ()
     skip_rows: int = 0
     sheet: str = ""
+    comment: str = ""
 
     def values(self, column: str) -> list[Any]:
         """The values of a column."""
@@ -81,6 +84,8 @@ def sniff(path: Path, sheet: str = "") -> Sniffed:
         return _json(path, encoding, notes)
     if start.startswith("{"):
         return _jsonl(path, text, encoding, notes)
+    if found := word_lines(text, SAMPLE_ROWS):
+        return Sniffed(path, found.reader, found.columns, found.rows, encoding, notes=notes, comment=found.comment)
     return _delimited(path, text, encoding, notes)
 
 

@@ -108,6 +108,62 @@ def test_pairs(tmp_path: Path) -> None:
     assert read.splits["dev"]["text_pair"].null_count == 0 and read.labels == ("0", "1")
 
 
+# ---- words ----
+
+SENTENCES = [[f"w{n + k * k % 7}" for k in range(3 + n % 4)] for n in range(40)]
+NER = [["O", "B-PER", *["O"] * (len(words) - 2)] for words in SENTENCES]
+POS = [["NN" if len(word) > 2 else "VB" for word in words] for words in SENTENCES]
+
+
+def words_a_line(*columns: list[list[str]], between: str = " ", before: str = "") -> str:
+    blocks = (zip(*lists, strict=True) for lists in zip(SENTENCES, *columns, strict=True))
+    return "\n".join(before + "".join(between.join(word) + "\n" for word in block) for block in blocks)
+
+
+@pytest.mark.parametrize("content", [
+    "-DOCSTART- -X- O\n\n" + words_a_line(POS, NER),
+    words_a_line(POS, NER, between="\t", before="# id 5\n").replace("\n", "\r\n"),
+    words_a_line(NER),
+])  # fmt: skip
+def test_a_word_a_line(tmp_path: Path, content: str) -> None:
+    definition, read = made(tmp_path, write(tmp_path, "ner.txt", content))
+    assert (definition.kind, definition.metrics[0]) == ("tagging", "span_f1")
+    assert read.labels == ("B-PER", "O") and sum(rows.num_rows for rows in read.splits.values()) == 40
+    assert (definition.files.comment == "# ") == ("# id" in content)
+
+
+def test_the_other_column_of_words_is_another_task(tmp_path: Path) -> None:
+    file = write(tmp_path, "ner.txt", words_a_line(POS, NER))
+    assert guess(sniff(file), {}).told == ("another task of the same words: --label 1 --name NAME",)
+    definition, read = made(tmp_path, file, label="1")
+    assert definition.metrics[0] == "accuracy" and read.labels == ("NN", "VB")
+    chunks = [[label.replace("PER", "NP") for label in labels] for labels in NER]
+    assert "`2` is taken for the label" in guess(sniff(write(tmp_path, "x", words_a_line(chunks, NER))), {}).unsure[0]
+    with pytest.raises(UserError, match="its kind is tagging"):
+        guess(sniff(file), {"kind": "classification"})
+
+
+def test_conllu_without_what_is_no_word(tmp_path: Path) -> None:
+    blocks = []
+    for words, labels in zip(SENTENCES, POS, strict=True):
+        lines = [f"# text = {words}", "1-2\tab" + "\t_" * 8]
+        lines += [
+            f"{at}\t{w}\t{w}\t{of}\tX" + "\t_" * 5 for at, (w, of) in enumerate(zip(words, labels, strict=True), 1)
+        ]
+        blocks.append("\n".join([*lines, "5.1\tx" + "\t_" * 8]) + "\n")
+    definition, read = made(tmp_path, write(tmp_path, "some-ud-train.conllu", "\n".join(blocks)))
+    assert (definition.name, dict(definition.files.columns)) == ("some-ud", {"text": "form", "label": "upos"})
+    assert read.left_out["train"] == {"comment lines": 40, "lines of several words": 40, "empty nodes": 40}
+    assert read.labels == ("NN", "VB")
+
+
+def test_lists_of_words(tmp_path: Path) -> None:
+    rows = zip(SENTENCES, NER, strict=True)
+    lines = (json.dumps({"id": at, "tokens": words, "ner_tags": of}) + "\n" for at, (words, of) in enumerate(rows))
+    definition, read = made(tmp_path, write(tmp_path, "lists.jsonl", "".join(lines)))
+    assert definition.kind == "tagging" and read.labels == ("B-PER", "O")
+
+
 # ---- what columns are for ----
 
 

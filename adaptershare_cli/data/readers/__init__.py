@@ -78,7 +78,7 @@ READERS = {
         ),
         Reader(
             "conllu", "conllu", "CoNLL-U, whose columns have names; the text is `form`",
-            options=("columns",), rows=("words",),
+            options=("columns", "encoding"), rows=("words",),
             columns=("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc"),
             defaults={"text": "form"},
         ),
