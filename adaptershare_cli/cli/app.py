@@ -298,7 +298,7 @@ def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
     return [make_report(context, run_spec)]
 
 
-for helper in (helpers.status, helpers.predict, helpers.init, helpers.export):
+for helper in helpers.HELPERS:
     command()(helper)
 
 

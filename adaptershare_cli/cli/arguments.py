@@ -224,6 +224,48 @@ RunModel = Annotated[
     BASIC,
 ]
 
+# Of compare.
+_SIDE = "runs by name, method, key prefix, glob or path, comma-separated; no two of one task and seed."
+RunA = Annotated[str, typer.Argument(metavar="RUN", help=f"A: {_SIDE}", callback=paths.runs, show_default=False), BASIC]
+RunB = Annotated[str, typer.Argument(metavar="RUN", help=f"B: {_SIDE}", callback=paths.runs, show_default=False), BASIC]
+Flips = Annotated[
+    int, typer.Option("--flips", help="Show so many rows of each task that only one side has right.", min=0), BASIC
+]
+FlipsOutput = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option("--output", "-o", help="Parquet, CSV, TSV or JSONL file for all rows that only one side has right.",
+                 **paths.ONE),
+    BASIC,
+]  # fmt: skip
+
+# Of ls and clean.
+RunWords = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Argument(metavar="RUN", help="Runs by name, method or task, key prefix, glob or path, comma-separated.",
+                   callback=paths.runs, show_default=False),
+    BASIC,
+]  # fmt: skip
+MethodWords = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--method", help="Only runs of these methods: names or globs, comma-separated."),
+    BASIC,
+]
+TaskWords = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--tasks", "-t", help="Only runs that have all of these tasks: names or globs, comma-separated."),
+    BASIC,
+]
+StaleRuns = Annotated[
+    bool, typer.Option("--stale-runs", help="Also outdated runs whose place no newer run took."), BASIC
+]
+Cached = Annotated[
+    bool,
+    typer.Option("--cached", help="Also trainings that are kept for plan search, verdicts and measured truth."),
+    BASIC,
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted."), BASIC]
+YesDelete = Annotated[bool, typer.Option("--yes", "-y", help="Delete without a question."), BASIC]
+
 # Of init.
 InitFiles = Annotated[
     list[Path],

@@ -160,3 +160,91 @@ def export(
     else:
         for folder in found.values():
             call.screen.path(str(folder))
+
+
+@with_options(makes=False)
+def compare(
+    call: Call,
+    run_a: a.RunA,
+    run_b: a.RunB,
+    task: a.ExportTasks = None,
+    shown: a.Flips = 0,
+    output: a.FlipsOutput = None,
+) -> None:
+    """Compare two runs, or two sets of runs paired by seed, row by row: differences, intervals, rows that tell.
+
+    Tasks that both have are compared; of others it is said why not.
+
+    Example: [bold]adaptershare compare adaptershare private --flips 10[/bold]
+
+    With each task alone: [bold]adaptershare compare adaptershare "train-single/*"[/bold]
+    """
+    use_scratch(call.workspace)
+    from adaptershare_cli.commands.compare import compare_runs
+    from adaptershare_cli.store.workspace import Workspace
+
+    workspace = Workspace(call.workspace, writing=False)
+    told = compare_runs(workspace, (run_a, run_b), task, shown, output, call.screen)
+    if call.screen.as_json:
+        call.screen.finish({"command": "compare", **told})
+
+
+@with_options(makes=False)
+def ls(call: Call, run: a.RunWords = None, method: a.MethodWords = None, tasks: a.TaskWords = None) -> None:
+    """List runs, newest first: method, seed, tasks, mean score, size and age.
+
+    Example: [bold]adaptershare ls --method "plan-*,shared" --tasks rte[/bold]
+    """
+    from adaptershare_cli.commands.ls import list_runs, print_runs
+    from adaptershare_cli.store.workspace import Workspace
+
+    words = [word for part in (run or "").split(",") if (word := part.strip())]
+    listed = list_runs(Workspace(call.workspace, writing=False), words, method, tasks)
+    if call.screen.as_json:
+        call.screen.finish({"command": "ls", "runs": [found.to_json() for found in listed]})
+    else:
+        print_runs(call.screen, listed)
+
+
+@with_options(makes=False)
+def clean(
+    call: Call,
+    run: a.RunWords = None,
+    stale_runs: a.StaleRuns = False,
+    cached: a.Cached = False,
+    dry_run: a.DryRun = False,
+    yes: a.YesDelete = False,
+    task_dir: a.TaskDir = None,
+) -> None:
+    """Delete what is of no use any more or can be made again, after a question: what, why, how large, what remakes it.
+
+    Without options: what stopped processes left, checkpoints of finished runs, outdated artefacts, superseded runs.
+
+    Example: [bold]adaptershare clean --dry-run[/bold]
+
+    Runs that are named go too: [bold]adaptershare clean "adapterfusion-*" --yes[/bold]
+    """
+    from adaptershare_cli.commands import clean as cleaning
+    from adaptershare_cli.commands.status import Survey
+    from adaptershare_cli.data.tasks import load_tasks
+    from adaptershare_cli.store.workspace import Workspace
+
+    words = tuple(word for part in (run or "").split(",") if (word := part.strip()))
+    survey = Survey(Workspace(call.workspace, writing=False), False, load_tasks(folders(task_dir)).tasks)
+    plan = cleaning.plan_cleaning(survey, cleaning.Wanted(words, stale_runs, cached))
+    cleaning.print_plan(call.screen, plan)
+    if plan.removals and not dry_run:
+        if not yes:
+            can_ask = sys.stdin.isatty() and not call.screen.as_json
+            if not can_ask or not typer.confirm("Delete them?"):
+                raise UserError("Nothing was deleted", fix="--yes deletes without a question, --dry-run only shows.")
+        workspace = Workspace(call.workspace)
+        if not workspace.writable:
+            raise workspace.unwritable()
+        plan = cleaning.remove(workspace, plan, call.screen.line)
+        call.screen.line(f"deleted {len(plan.removals)} folders")
+    if call.screen.as_json:
+        call.screen.finish({"command": "clean", "dry_run": dry_run, **plan.to_json()})
+
+
+HELPERS = (status, predict, init, export, compare, ls, clean)

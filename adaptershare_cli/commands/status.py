@@ -38,7 +38,10 @@ _COLOURS = {"whole": "green", "stale": "yellow", "partial": "yellow", "damaged":
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder of a workspace: its state, why it is so, its size, and the command that makes it anew, if known."""
+    """One folder of a workspace: its state, why it is so, its size, and the command that makes it anew, if known.
+
+    It is `outdated` where it would come out otherwise now; what is stale only because an input is gone is not.
+    """
 
     label: str
     path: Path
@@ -46,6 +49,7 @@ class Entry:
     why: tuple[str, ...]
     bytes: int
     command: str
+    outdated: bool = False
 
 
 def workspace_status(workspace: Workspace, every_byte: bool, task_dirs: tuple[Path, ...] = ()) -> list[Entry]:
@@ -54,16 +58,21 @@ def workspace_status(workspace: Workspace, every_byte: bool, task_dirs: tuple[Pa
     Sizes are compared, and with `every_byte` the content of all files and of the tasks' sources, as far as their
     definitions are known (built in, or in `task_dirs`). Raises UserError for faulty definitions.
     """
-    survey = _Survey(workspace, every_byte, load_tasks(task_dirs).tasks)
-    return [survey.entry(path) for path in survey.paths]
+    return Survey(workspace, every_byte, load_tasks(task_dirs).tasks).entries
 
 
-class _Survey:
+class Survey:
     """Looks at each folder once; whether an artefact is stale depends on others."""
 
     def __init__(self, workspace: Workspace, every_byte: bool, definitions: dict[str, TaskDefinition]) -> None:
         self.workspace, self.every_byte, self.definitions = workspace, every_byte, definitions
         self.stale: dict[str, list[str]] = {}
+        self.outdated: set[Path] = set()  # folders (see `Entry`)
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """What there is to say of every folder."""
+        return [self.entry(path) for path in self.paths]
 
     @cached_property
     def paths(self) -> list[Path]:
@@ -87,14 +96,20 @@ class _Survey:
                 found[artefact.label] = artefact
         return found
 
+    @cached_property
+    def by_path(self) -> dict[Path, Artefact]:
+        """The same by their folders."""
+        return {found.path: found for found in self.by_label.values()}
+
     def entry(self, path: Path) -> Entry:
         """What there is to say of one folder."""
         label = path.relative_to(self.workspace.root).as_posix()
         state, why = self._state(path)
-        return Entry(label, path, state, tuple(why), folder_bytes(path), Artefact(path, {}).command)
+        command, outdated = Artefact(path, {}).command, state == "stale" and path in self.outdated
+        return Entry(label, path, state, tuple(why), folder_bytes(path), command, outdated)
 
     def _state(self, path: Path) -> tuple[str, list[str]]:
-        lock = self._lock(path)
+        lock = self.lock(path)
         if path.name.startswith((PARTIAL, ASIDE)):
             after = "removed" if path.name.startswith(PARTIAL) else "put back, unless its successor stands,"
             left = f"left by a process that was stopped; {after} when the workspace is next written to"
@@ -113,7 +128,7 @@ class _Survey:
         why = self._stale(artefact)
         return ("stale" if why else "whole"), [*why, *note]
 
-    def _lock(self, path: Path) -> State:
+    def lock(self, path: Path) -> State:
         """Whether a process holds the lock under which this folder is made; a checkpoint's is that of its run."""
         final = path.with_name(path.name.removeprefix(PARTIAL).removeprefix(ASIDE))
         root = self.workspace.root
@@ -154,7 +169,8 @@ class _Survey:
         if artefact.label in self.stale:
             return self.stale[artefact.label]
         request = artefact.meta["request"]
-        why = _code_changes(request)
+        why = _code_changes(request) + (self._source_changes(artefact) if request["stage"] == "download" else [])
+        outdated = bool(why)
         for recorded in artefact.meta["inputs"]:
             label = recorded["artefact"]
             now = self.by_label.get(label)
@@ -162,10 +178,12 @@ class _Survey:
                 why.append(f"its input {label} is gone")
             elif now.content != recorded["content"]:
                 why.append(f"its input {label} has changed")
+                outdated = True
             elif self._stale(now):
                 why.append(f"its input {label} is stale")
-        if request["stage"] == "download":
-            why += self._source_changes(artefact)
+                outdated |= now.path in self.outdated
+        if outdated:
+            self.outdated.add(artefact.path)
         if _is_checkpoint(artefact):
             here = library_versions()
             made = CheckpointRecord.of(artefact).machine

@@ -262,6 +262,25 @@ class Kind(ABC):
             texts = {"label": self.label_text(info, label), "prediction": self.label_text(info, guess)}
             yield {"row": int(row), **texts, "logits": output}
 
+    # ---- predictions that a run published ----
+
+    def label_values(self, info: TaskInfo, texts: Sequence[str]) -> np.ndarray:
+        """Labels, or predictions (A,), from how tables of predictions show them: the inverse of `label_text`."""
+        import numpy as np
+
+        number_of = {label: number for number, label in enumerate(info.names)}
+        return np.array([number_of[text] for text in texts], dtype=np.int64)
+
+    def published_answers(self, info: TaskInfo, table: pa.Table) -> Answers:
+        """What is right for the rows of a table of predictions, and what metrics need to know of them."""
+        from adaptershare_cli.kinds.rows.answers import Answers
+
+        return Answers(self.label_values(info, table["label"].to_pylist()))
+
+    def errors(self, labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+        """How wrong each prediction is (A,): 0 or 1, or, where labels are no names, how far off."""
+        return (labels != predicted).astype("float64") if self.labelled else abs(labels - predicted)
+
     # ---- answers to rows without labels ----
 
     def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> Any:

@@ -68,6 +68,12 @@ class Regression(Kind):
         """The score as text that loses nothing."""
         return repr(float(label))
 
+    def label_values(self, info: TaskInfo, texts: Sequence[str]) -> np.ndarray:
+        """The scores."""
+        import numpy as np
+
+        return np.array([float(text) for text in texts])
+
     def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> float:
         """The lowest score."""
         assert info.range is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -263,6 +264,11 @@ class Tagging(Kind):
         found = super().prediction_rows(info, of_words, answers, predicted, outputs)
         for row, place, word in zip(found, answers.facts["place"], answers.facts["word"], strict=True):
             yield {**row, "place": int(place), "word": word}
+
+    def published_answers(self, info: TaskInfo, table: pa.Table) -> Answers:
+        """Of each word also its place in its sentence."""
+        answers = super().published_answers(info, table)
+        return replace(answers, facts={"place": table["place"].to_numpy()})
 
     # ---- answers to rows without labels ----
 

@@ -76,7 +76,7 @@ def select_runs(
     `passed_over` is told of it (if it is given) as long as others are whole. `check` raises UserError where a run lacks
     more that is needed.
     """
-    runs, faults = _all_runs(workspace)
+    runs, faults = all_runs(workspace)
     whole, errors = [], []
     for run in _named_runs(workspace, runs, spec, option):
         try:
@@ -98,7 +98,7 @@ def select_runs(
 
 def newest_run(workspace: Workspace, screen: Screen) -> Artefact:
     """The newest train-share run, verified; the screen says which that is, and of how many."""
-    runs, faults = _all_runs(workspace)
+    runs, faults = all_runs(workspace)
     joint = [run for run in runs if run.meta["stage"] == "train-share"]
     if not joint:
         raise _no_run(workspace)
@@ -137,7 +137,7 @@ def _no_run(workspace: Workspace) -> UserError:
 Faults = dict[Path, UserError]  # of runs that cannot be read, by folder
 
 
-def _all_runs(workspace: Workspace) -> tuple[list[Artefact], Faults]:
+def all_runs(workspace: Workspace) -> tuple[list[Artefact], Faults]:
     """The runs of both stages, newest last; of one that cannot be read, what its folder's name says."""
     faults: Faults = {}
     runs = [run for stage in ("train-single", "train-share") for run in workspace.artefacts(stage, faults.__setitem__)]

@@ -91,13 +91,7 @@ def served_run(workspace: Workspace, run: Artefact, spec: str | None, model: str
     tasks = _chosen_tasks(record, run, spec)
     if spec is None and len(tasks) > 1:
         screen.taken(f"--task {ALL}", f"all {len(tasks)} tasks of the run; --task names some")
-    metrics: dict[str, list[str]] = {task: [] for task in tasks}
-    for row in run.table("metrics.parquet", ["task", "metric", "main"]).to_pylist():
-        of_task = metrics.get(row["task"], [])
-        if row["metric"] not in of_task:
-            of_task.insert(0 if row["main"] else len(of_task), row["metric"])
-    positive = record.positive or {}
-    infos = {task: read_info(task_folder(run, task), metrics[task], positive.get(task, "")) for task in tasks}
+    infos = run_infos(run, record, tasks)
     encoder = recorded_encoder([run], model or "")
     inputs = {task: _input_of(workspace, run, record, task, encoder, screen) for task in tasks}
     if any(found.tokenizer != encoder.tokenizer for found in inputs.values()):
@@ -107,6 +101,20 @@ def served_run(workspace: Workspace, run: Artefact, spec: str | None, model: str
             fix="Name a folder with the tokenizer's files as they were: --model FOLDER.",
         )
     return ServedRun(run, infos, inputs, training_settings(record.training), encoder)
+
+
+def run_infos(run: Artefact, record: RunRecord, tasks: Sequence[str]) -> dict[str, TaskInfo]:
+    """What a run knows of some of its tasks, with the metrics that it was scored by, the main one first.
+
+    Raises UserError for a task of which it kept no head.
+    """
+    metrics: dict[str, list[str]] = {task: [] for task in tasks}
+    for row in run.table("metrics.parquet", ["task", "metric", "main"]).to_pylist():
+        of_task = metrics.get(row["task"], [])
+        if row["metric"] not in of_task:
+            of_task.insert(0 if row["main"] else len(of_task), row["metric"])
+    positive = record.positive or {}
+    return {task: read_info(task_folder(run, task), metrics[task], positive.get(task, "")) for task in tasks}
 
 
 def _chosen_tasks(record: RunRecord, run: Artefact, spec: str | None) -> Sequence[str]:

@@ -228,6 +228,29 @@ class Workspace:
         finally:
             lock.release()
 
+    def remove(self, path: Path, locked_as: Path | None = None) -> bool:
+        """Delete the folder of an artefact, unless a process holds its lock, or that of `locked_as`: then False.
+
+        What a killed process left in its place is recovered, as by everyone who takes the lock. Raises RunError where
+        the disk refuses.
+        """
+        final = self.inside(path).with_name(path.name.removeprefix(PARTIAL).removeprefix(ASIDE))
+        try:
+            with self._open_lock(locked_as or final).acquire(timeout=0):
+                recover(final)
+                if path == final:
+                    discard(final)
+        except Timeout:
+            return False
+        if os.path.lexists(path):
+            raise RunError("What is to be deleted cannot be removed", str(path), "Look who owns its files.")
+        return True
+
+    def held_locks(self) -> list[str]:
+        """The names of artefacts whose locks processes hold now, with a hyphen after the stage, in order."""
+        names = {file.stem for file in (self.root / LOCKS).glob("*") if file.is_file()}
+        return sorted(name for name in names if lock_state(self.root / LOCKS / f"{name}.lock") == "held")
+
     def lock_state(self, path: Path) -> State:
         """Whether a process holds the lock of this artefact's folder now, as far as that can be seen."""
         return lock_state(self._lock_path(path))

@@ -61,7 +61,7 @@ def written_as(parameter: Any) -> list[str]:
 
 
 def test_there_is_a_command_for_each_stage() -> None:
-    assert tuple(COMMANDS) == (*STAGES, "status", "predict", "init", "export")
+    assert tuple(COMMANDS) == (*STAGES, "status", "predict", "init", "export", "compare", "ls", "clean")
 
 
 def test_help_of_the_program_lists_the_commands() -> None:

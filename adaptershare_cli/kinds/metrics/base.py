@@ -5,8 +5,12 @@ Nothing heavy is imported here, nor where metrics are defined.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Metric:
@@ -24,6 +28,22 @@ class Metric:
     def value(self, predictions: Any, references: Any) -> float:
         """The metric, or nan where it is undefined. Both are arrays (N,), or lists of N lists with `in_lists`."""
         raise NotImplementedError
+
+    def of_copies(self, predictions: Any, references: Any, copies: np.ndarray) -> np.ndarray:
+        """The metric of D resamples (D,) of N rows, nan where it is undefined.
+
+        `copies` (D, N) are whole numbers: how often each row stands in each resample. This takes one resample after the
+        other; a metric that is made of sums over rows has all of them at once.
+        """
+        import numpy as np
+
+        found = []
+        for counts in copies:
+            rows = np.repeat(np.arange(len(counts)), counts)
+            drawn = ([column[row] for row in rows] for column in (predictions, references))
+            value = self.compute(*(drawn if self.in_lists else map(np.asarray, drawn)))
+            found.append(math.nan if value is None else value)
+        return np.array(found)
 
     def of_label(self, number: int | None) -> Metric:
         """The metric of the label with that number, where it is `of_one_label`; None for all labels."""

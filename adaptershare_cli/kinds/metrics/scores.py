@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_CONSTANT = 1e-26  # a variance that is this small beside the squares of the values is none
 _ROUNDING = 1e-5  # of a score; what differs by less differs by how the processor adds
 
 
@@ -40,6 +41,10 @@ class Pearson(Correlation):
 
         return pearsonr(predictions, references).statistic if len(references) > 1 else math.nan
 
+    def of_copies(self, predictions: np.ndarray, references: np.ndarray, copies: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        return _correlations(predictions[None, :], references[None, :], copies)
+
 
 class Spearman(Correlation):
     """Spearman rank correlation of scores; undefined where one side is constant."""
@@ -51,3 +56,28 @@ class Spearman(Correlation):
         from scipy.stats import spearmanr
 
         return spearmanr(predictions, references).statistic if len(references) > 1 else math.nan
+
+    def of_copies(self, predictions: np.ndarray, references: np.ndarray, copies: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        return _correlations(_ranks(predictions, copies), _ranks(references, copies), copies)
+
+
+def _ranks(values: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """The rank (D, N) that each of N values has in each of D resamples, the mean rank where values are equal."""
+    import numpy as np
+
+    different, group = np.unique(values, return_inverse=True)
+    counts = np.stack([np.bincount(group, weights=row, minlength=len(different)) for row in copies])
+    return (counts.cumsum(axis=1) - (counts - 1) / 2)[:, group]
+
+
+def _correlations(first: np.ndarray, second: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """Pearson correlations (D,) of D resamples of N values, given as (D, N) or (1, N); nan where one is constant."""
+    import numpy as np
+
+    size = copies.sum(axis=1, keepdims=True)
+    one, other = (values - (copies * values).sum(axis=1, keepdims=True) / size for values in (first, second))
+    both, *own = ((copies * a * b).sum(axis=1) for a, b in ((one, other), (one, one), (other, other)))
+    least = [_CONSTANT * size[:, 0] * np.maximum(1.0, np.abs(values).max()) ** 2 for values in (first, second)]
+    known = (own[0] > least[0]) & (own[1] > least[1])
+    return np.divide(both, np.sqrt(own[0] * own[1]), out=np.full(len(copies), np.nan), where=known)

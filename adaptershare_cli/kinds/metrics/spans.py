@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from adaptershare_cli.kinds.metrics.base import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
 
 OUTSIDE = "O"
 Span = tuple[str, int, int]  # type, first word, last word
@@ -58,6 +62,14 @@ class SpanF1(Metric):
         """See the class."""
         predicted, actual = _all_spans(predictions), _all_spans(references)
         return self.ratio(len(predicted & actual), len(predicted), len(actual))
+
+    def of_copies(self, predictions: list[list[str]], references: list[list[str]], copies: np.ndarray) -> np.ndarray:
+        """See the base class."""
+        import numpy as np
+
+        sentences = zip(map(spans, predictions), map(spans, references), strict=True)
+        counts = [(len({*one} & {*other}), len(one), len(other)) for one, other in sentences]
+        return np.array([self.ratio(*found) for found in (copies @ np.array(counts)).tolist()])
 
     def ratio(self, right: int, predicted: int, actual: int) -> float:
         """The metric from the numbers of spans."""
