@@ -398,6 +398,7 @@ RESULTS = pa.schema(
         ("value", pa.float64()),
         ("main", pa.bool_()),
         ("degenerate", pa.string()),  # how the predictions tell nothing of the rows, such as "always yes"; else null
+        ("constant", pa.float64()),  # the metric of one prediction for all rows; null if undefined or not known
         ("trained_parameters", pa.int64()),  # of the run, heads included (`methods.counting`; null in older runs)
         ("stored_parameters", pa.int64()),  # of the run: to serve all its tasks, heads included
         ("trained_share", pa.float64()),  # trained / tasks / parameters of the encoder, without heads

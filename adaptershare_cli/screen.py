@@ -13,6 +13,7 @@ from rich.table import Table
 from adaptershare_cli.errors import AdapterShareError
 
 LONGEST_TEXT = 4000  # characters of a text that are shown
+CONSTANT = "constant"  # what tables call one prediction for all rows
 DEGENERATE = "*"  # marks a score of predictions that tell nothing of the rows
 
 

@@ -21,8 +21,9 @@ def result(method: str, task: str, value: float | None, seed: int = 0, **other: 
     """A row of `schemas.RESULTS`."""
     row = {"comparison": "made up", "method": method, "key": f"key-{method}", "seed": seed, "task": task,
            "run": f"{method}-{seed}", "split": "dev", "metric": "accuracy", "value": value, "main": True,
-           "degenerate": None, "trained_parameters": 1000 + 200 * len(method), "stored_parameters": 3000,
-           "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02, "seconds": 60.0}  # fmt: skip
+           "degenerate": None, "constant": None, "trained_parameters": 1000 + 200 * len(method),
+           "stored_parameters": 3000, "trained_share": 0.0123,
+           "task_parameters": 700, "inference_cost": 1.02, "seconds": 60.0}  # fmt: skip
     return row | other
 
 

@@ -93,8 +93,11 @@ class Call:
         summary = []
         if self.screen.as_json:
             from adaptershare_cli.commands.summary import artefact_summary
+            from adaptershare_cli.runs.baselines import Baselines
+            from adaptershare_cli.store.workspace import Workspace
 
-            summary = [artefact_summary(artefact) for artefact in artefacts]
+            baselines = Baselines(Workspace(self.workspace, writing=False))
+            summary = [artefact_summary(artefact, baselines) for artefact in artefacts]
         self.screen.finish({"command": self.command, "artefacts": summary})
         for artefact in artefacts:
             self.screen.path(str(artefact.path))

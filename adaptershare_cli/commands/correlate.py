@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import NO_SELECTION, has_use, measure_settings
 from adaptershare_cli.measures.settings import TunedSettings
@@ -12,6 +14,7 @@ from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.reporting.relation_table import cost_line, indifference, relation_table
 from adaptershare_cli.reporting.score_table import empty_scores, score_table
 from adaptershare_cli.reporting.selection_table import steps_table
+from adaptershare_cli.runs.cautions import few_checks
 from adaptershare_cli.runs.choose import newest_run, select_runs
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.settings import SelectionSettings, check_settings
@@ -138,6 +141,9 @@ def print_correlation(context: StageContext, artefact: Artefact) -> None:
     context.reporter.table(relation_table(artefact.name, answer, record.tasks, record.seeds, record.directed))
     if note := indifference(artefact.name, answer):
         context.reporter.line(note)
+    checks = answer["checks"].max()
+    if few := "" if pd.isna(checks) else few_checks(int(checks)):
+        context.reporter.line(f"{artefact.name}: {few}")
     for note in record.notes or ():  # correlations of earlier versions have none
         context.reporter.line(note)
     context.reporter.line(cost_line(record.cost))

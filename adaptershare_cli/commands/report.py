@@ -13,6 +13,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.reporting.page import PageFacts, html_page
 from adaptershare_cli.reporting.tables import comparison_table, plain, to_markdown, to_rich
+from adaptershare_cli.runs.baselines import Baselines
 from adaptershare_cli.runs.choose import select_runs
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.results import check_results
@@ -43,7 +44,7 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     said = [line for study in verdicts for line in _said(VerdictRecord.of(study))]
 
     def build(folder: Path) -> dict[str, Any]:
-        rows = result_rows(runs)
+        rows = result_rows(runs, Baselines(context.workspace))
         table = pa.Table.from_pylist(rows, schemas.RESULTS)
         write_parquet(table, folder / "results.parquet")
         groups = comparison_table(table.to_pandas())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from adaptershare_cli.runs.baselines import Baselines
+from adaptershare_cli.runs.results import constant_score
 from adaptershare_cli.schemas import ALL_LAYERS
 from adaptershare_cli.store.artefact import Artefact
 
 
-def artefact_summary(artefact: Artefact) -> dict[str, Any]:
+def artefact_summary(artefact: Artefact, baselines: Baselines) -> dict[str, Any]:
     """The artefact as JSON values; README.md describes the fields."""
     stage, info = artefact.meta["stage"], artefact.info
     summary: dict[str, Any] = {
@@ -23,8 +25,11 @@ def artefact_summary(artefact: Artefact) -> dict[str, Any]:
         told = ("tasks", "method", "seed", "steps", "examples", "trained_parameters", "plan", "costs")
         summary |= {name: info.get(name) for name in told}
         scores = [row for row in artefact.table("metrics.parquet").to_pylist() if row["final"]]
+        constants = baselines.of(artefact)
         summary["scores"] = [
-            {n: row[n] for n in ("task", "split", "metric", "value", "rows", "main")} for row in scores
+            {n: row[n] for n in ("task", "split", "metric", "value", "rows", "main")}
+            | {"constant": constant_score(row, constants)}
+            for row in scores
         ]
     if "correlation.parquet" in artefact.meta["files"]:
         rows = artefact.table("correlation.parquet").to_pylist()

@@ -13,7 +13,9 @@ from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.settings import MethodSettings
+from adaptershare_cli.runs.baselines import Baselines
 from adaptershare_cli.runs.beginning import choose_start
+from adaptershare_cli.runs.cautions import check_cautions, heldout_cautions
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
 from adaptershare_cli.runs.job import Job
@@ -53,6 +55,8 @@ def train_share(
     else:
         prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
     context.prepared.extend(prepared)
+    for line in heldout_cautions(prepared) if settings.looks_at_heldout and len(prepared) > 1 else ():
+        context.reporter.line(line)
     starts = {seed: start_of(prepared, seed) for seed in seeds}
     pending = [
         executor.submit(
@@ -75,7 +79,9 @@ def train_share(
         for seed in seeds
     ]
     runs = [job.result() for job in pending]
-    print_run(context.reporter, runs, f"{STAGE} {method}")
+    print_run(context.reporter, runs, f"{STAGE} {method}", Baselines(context.workspace))
+    for line in check_cautions(runs):
+        context.reporter.line(line)
     _print_tables(context, method, runs)
     return runs
 

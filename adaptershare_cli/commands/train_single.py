@@ -8,6 +8,7 @@ from adaptershare_cli.commands.early import check_early
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.methods.start import Start
+from adaptershare_cli.runs.baselines import Baselines
 from adaptershare_cli.runs.beginning import ALONE
 from adaptershare_cli.runs.context import StageContext
 from adaptershare_cli.runs.executors import open_executor
@@ -49,5 +50,5 @@ def train_single(
         for seed in seeds
     ]
     runs = [job.result() for job in pending]
-    print_run(context.reporter, runs, STAGE)
+    print_run(context.reporter, runs, STAGE, Baselines(context.workspace))
     return runs

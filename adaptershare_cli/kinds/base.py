@@ -209,9 +209,9 @@ class Kind(ABC):
 
     def answers(self, info: TaskInfo, table: pa.Table) -> Answers:
         """What the head is asked of prepared rows, and what is right."""
-        from adaptershare_cli.kinds.rows.answers import Answers
+        from adaptershare_cli.kinds.rows.answers import Answers, numbers
 
-        return Answers(table["label"].to_numpy())
+        return Answers(numbers(table["label"]))
 
     def cost_targets(self, length: int) -> Targets:
         """The answers of one row of `length` tokens for which costs are counted."""
@@ -247,6 +247,48 @@ class Kind(ABC):
     def scored(self, info: TaskInfo, metric: Metric, labels: np.ndarray, answers: Answers) -> Any:
         """Labels, or predictions in their form, as a metric takes them."""
         return labels
+
+    def scores(
+        self, info: TaskInfo, outputs: np.ndarray, answers: Answers, constant: bool = False
+    ) -> dict[str, float | None]:
+        """Each of the task's metrics of the head's outputs (A, outputs), None where undefined; the main one first.
+
+        With `constant` outputs, all alike, they come to the same with less to load.
+        """
+        predicted = self.predicted(info, outputs, answers)
+        found: dict[str, float | None] = {}
+        for name in info.metrics:
+            metric = self.metric_of(info, name)
+            both = (self.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
+            found[name] = (metric.of_constant if constant else metric.compute)(*both)
+        return found
+
+    def constant_outputs(self, info: TaskInfo, train: Answers) -> np.ndarray | None:
+        """The outputs (outputs,) of a head that says the same of everything: the commonest label of `train`.
+
+        None where a kind has no such prediction.
+        """
+        import numpy as np
+
+        if train.label_a_row or not self.labelled:
+            return None
+        counts = np.bincount(train.labels, minlength=len(info.labels))
+        return np.log(counts + 1.0).astype(np.float32)
+
+    def constant(self, info: TaskInfo, train: Answers, answers: Answers) -> tuple[str, dict[str, float | None]] | None:
+        """What a constant prediction learnt from `train` says, as in "always yes", and its scores for `answers`."""
+        import numpy as np
+
+        outputs = self.constant_outputs(info, train)
+        if outputs is None or not len(answers):
+            return None
+        everywhere = np.tile(outputs, (len(answers), 1))
+        said = self.predicted(info, everywhere, answers)[0]
+        return f"always {self.shown_label(info, said)}", self.scores(info, everywhere, answers, constant=True)
+
+    def shown_label(self, info: TaskInfo, label: Any) -> str:
+        """One label, or prediction, for a line of text."""
+        return self.label_text(info, label)
 
     def predictions_schema(self) -> pa.Schema:
         """The table of predictions."""

@@ -74,6 +74,16 @@ class Regression(Kind):
 
         return np.array([float(text) for text in texts])
 
+    def constant_outputs(self, info: TaskInfo, train: Answers) -> np.ndarray:
+        """The mean score."""
+        import numpy as np
+
+        return np.array([scaled(info, train.labels.mean())], dtype=np.float32)
+
+    def shown_label(self, info: TaskInfo, label: Any) -> str:
+        """The score with four digits."""
+        return f"{float(label):.4g}"
+
     def blank_label(self, info: TaskInfo, row: Mapping[str, Any]) -> float:
         """The lowest score."""
         assert info.range is not None

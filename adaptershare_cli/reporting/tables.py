@@ -6,7 +6,8 @@ split) and the splits C(t) of task t:
     cell[c]    = mean over s of value[s, c]                       (± sample standard deviation, for two or more seeds)
     average    = mean over s of  mean over tasks t of  mean over c in C(t) of value[s, c]
 
-An average exists only where every seed has a defined value in every column of the group.
+An average exists only where every seed has a defined value in every column of the group. Below the methods stands what
+a constant prediction scores, where that is known.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from adaptershare_cli.screen import DEGENERATE
+from adaptershare_cli.screen import CONSTANT, DEGENERATE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 SINGLE = "single"  # the method's name of train-single runs, one run a task
 RUN = ["key", "seed"]
 MISSING, UNDEFINED = "\N{EN DASH}", "n/a"
+CONSTANT_NOTE = (
+    f"{CONSTANT}: what one prediction for all rows scores, the commonest train label or the mean; {MISSING} where that "
+    "is undefined, as correlations are."
+)
 
 Identity = tuple[str, str, str]  # task, split, metric
 
@@ -91,6 +96,7 @@ class ComparisonGroup:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = field(default=())
+    constant: tuple[Cell, ...] = ()  # what a constant prediction scores in each column, then the average, if known
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,22 @@ def _group(comparison: str, runs: pd.DataFrame) -> ComparisonGroup:
                 rows.append(_row(f"{method} {key}", of_key, columns, notes))
         else:
             rows.append(_row(method, of_method, columns, notes))
-    return ComparisonGroup(comparison, columns, tuple(rows), (*notes, *_degenerate_notes(columns, rows)))
+    constant = _constant(runs, columns)
+    notes += [*_degenerate_notes(columns, rows), *([CONSTANT_NOTE] if constant else [])]
+    return ComparisonGroup(comparison, columns, tuple(rows), tuple(notes), constant)
+
+
+def _constant(runs: pd.DataFrame, columns: tuple[Column, ...]) -> tuple[Cell, ...]:
+    """What a constant prediction scores in each column, and the average; nothing where that is known of no column."""
+    values: dict[tuple[int, Identity], float] = {
+        (0, (row.task, row.split, row.metric)): 100 * float(row.constant)
+        for row in runs.itertuples()
+        if pd.notna(row.constant)
+    }
+    if not values:
+        return ()
+    cells = (_cell([values.get((0, (column.task, column.split, column.metric)))]) for column in columns)
+    return (*cells, _cell([_average(values, 0, columns)]))
 
 
 def _columns(runs: pd.DataFrame) -> tuple[Column, ...]:
@@ -272,6 +293,9 @@ def shown(group: ComparisonGroup) -> tuple[list[tuple[str, str]], list[list[Show
         ]
         costs = [Shown(text) for text in (*sizes, count_text(row.seconds), str(row.seeds))]
         body.append([Shown(row.label), *marked, *costs])
+    if group.constant:
+        texts = [CONSTANT, *(cell.text for cell in group.constant[: len(scores[0])])]
+        body.append([Shown(text) for text in (*texts, *[MISSING] * (len(headers) - len(texts)))])
     return headers, body
 
 

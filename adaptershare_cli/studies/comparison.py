@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from adaptershare_cli.runs.baselines import Baselines
 from adaptershare_cli.runs.choose import kinds_of
 from adaptershare_cli.runs.results import degenerate_scores, run_results
 from adaptershare_cli.store.artefact import Artefact, canonical, request_key
 from adaptershare_cli.store.records import RunRecord
 
 
-def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
+def result_rows(runs: list[Artefact], baselines: Baselines) -> list[dict[str, Any]]:
     """Rows of `schemas.RESULTS`, a single-task run once for each comparison that it belongs to."""
     joint = [run for run in runs if RunRecord.of(run).method != "single"]
     labels = _settings_labels(runs)
@@ -22,7 +23,8 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
             names = [comparison_of(record)]
         else:
             names = [name for name, other in comparisons.items() if _fits(record, other)] or [comparison_of(record)]
-        seconds, degenerate = run.timing().get("training_seconds"), degenerate_scores(run)
+        constants = baselines.of(run)
+        seconds, degenerate = run.timing().get("training_seconds"), degenerate_scores(run, constants)
         for name in names:
             rows += [
                 {
@@ -30,10 +32,11 @@ def result_rows(runs: list[Artefact]) -> list[dict[str, Any]]:
                     "seed": record.seed, "task": row["task"], "split": row["split"], "metric": row["metric"],
                     "value": row["value"], "main": row["main"],
                     "degenerate": degenerate.get((row["task"], row["split"])),
+                    "constant": row["constant"],
                     "trained_parameters": record.trained_parameters, **_costs(record, row["task"]),
                     "seconds": seconds,
                 }
-                for row in run_results(run)
+                for row in run_results(run, constants)
             ]  # fmt: skip
     return rows
 

@@ -59,14 +59,7 @@ def attention_rows(
 
 def score(info: TaskInfo, outputs: np.ndarray, rows: Rows) -> dict[str, float | None]:
     """Each of the task's metrics, None where undefined; the first is the main one."""
-    kind, answers = KINDS[info.kind], rows.answers
-    predicted = kind.predicted(info, outputs, answers)
-    found: dict[str, float | None] = {}
-    for name in info.metrics:
-        metric = kind.metric_of(info, name)
-        both = (kind.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
-        found[name] = metric.compute(*both)
-    return found
+    return KINDS[info.kind].scores(info, outputs, rows.answers)
 
 
 def prediction_rows(info: TaskInfo, split: str, rows: Rows, outputs: np.ndarray) -> list[dict[str, Any]]:

@@ -249,3 +249,44 @@ def test_new_kinds_are_trained_scored_counted_and_exported(
     assert costs["pair"].heads == 2 * 64 + 2 and costs["part"].heads == 2 * 32 + 2
     assert costs["pair"].multiply_adds - costs["first"].multiply_adds == 2 * 32  # twice as many states
     assert costs["part"].multiply_adds - costs["first"].multiply_adds == 9 * 2 * 32  # ten answers
+
+
+# ---- constant predictions ----
+
+
+def test_the_constant_prediction_is_learnt_from_train_alone() -> None:
+    info = TaskInfo("mail", "classification", ("ham", "spam", "other"), None, ("accuracy", "macro_f1", "matthews"))
+    found = KINDS["classification"].constant(info, Answers(np.array([1, 1, 0])), Answers(np.array([0, 0, 0, 1])))
+    assert found == ("always spam", {"accuracy": 0.25, "macro_f1": pytest.approx(0.2), "matthews": 0.0})
+
+
+def test_the_constant_score_is_the_mean_and_has_no_correlation() -> None:
+    info = TaskInfo("score", "regression", (), (0.0, 5.0), ("pearson", "spearman"))
+    found = KINDS["regression"].constant(info, Answers(np.array([1.0, 2.0, 4.5])), Answers(np.array([1.0, 2.0])))
+    assert found == ("always 2.5", {"pearson": None, "spearman": None})
+
+
+def test_the_constant_tag_is_the_commonest() -> None:
+    rows = random_parts(("tags",))["tags"]
+    info = core.WORD_INFOS["tags"]
+    labels = rows.train.answers.labels
+    common = int(np.bincount(labels).argmax())
+    found = KINDS["tagging"].constant(info, rows.train.answers, rows.scored["dev"].answers)
+    assert found is not None and found[0] == f"always {info.labels[common]}"
+    assert found[1]["accuracy"] == pytest.approx((rows.scored["dev"].answers.labels == common).mean())
+
+
+def test_of_constant_predictions_every_metric_comes_to_what_it_computes() -> None:
+    """With less to load: the two ways must not part."""
+    for kind in KINDS.values():
+        for metric in kind.metrics:
+            references: Any = [["O", "B-x"], ["O"]] if metric.in_lists else [0, 1, 1, 0]
+            predictions: Any = [["O", "O"], ["O"]] if metric.in_lists else [1, 1, 1, 1]
+            assert metric.of_constant(predictions, references) == metric.compute(predictions, references), metric.name
+
+
+def test_nothing_constant_is_said_of_no_rows_or_of_a_kind_that_has_none() -> None:
+    info = TaskInfo("mail", "classification", ("ham", "spam"), None, ("accuracy",))
+    none = Answers(np.zeros(0, dtype=np.int64))
+    assert KINDS["classification"].constant(info, Answers(np.array([1])), none) is None
+    assert Extraction().constant(NEW["part"], none, Answers(np.array([1]))) is None

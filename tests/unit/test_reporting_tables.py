@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from adaptershare_cli import schemas
+from adaptershare_cli.reporting.page.results import score_view
 from adaptershare_cli.reporting.tables import comparison_table, to_markdown, to_rich
 
 
@@ -27,7 +28,7 @@ def result(method, task, value, seed=0, key="k0", split="dev", **other) -> dict:
     }
     row |= {"metric": "accuracy", "value": value, "main": True, "trained_parameters": 1000, "seconds": 60.0}
     row |= {"stored_parameters": 3000, "trained_share": 0.0123, "task_parameters": 700, "inference_cost": 1.02}
-    row |= {"degenerate": None}
+    row |= {"degenerate": None, "constant": None}
     return row | other
 
 
@@ -268,6 +269,35 @@ class TestDegenerate:
             result("shared", "rte", 0.5, degenerate="always no"), result("private", "rte", 0.7, key="k1")
         )
         assert "| **70.0** |" in to_markdown([group])
+
+
+class TestConstant:
+    """What a constant prediction scores stands below the methods, and is never the best of them."""
+
+    def test_a_row_of_its_own(self):
+        group = only_group(
+            result("private", "mrpc", 0.68, key="k1", constant=0.7),
+            result("private", "rte", 0.5, key="k1", constant=0.5),
+            result("shared", "mrpc", 0.6, constant=0.7),
+            result("shared", "rte", 0.7, constant=0.5),
+        )
+        assert [cell.text for cell in group.constant] == ["70.0", "50.0", "60.0"]
+        assert group.notes[-1].startswith("constant: ")
+        lines = to_markdown([group]).splitlines()
+        assert any("**68.0**" in line for line in lines)  # the best of what was trained
+        (line,) = (line for line in lines if line.startswith("| constant"))
+        assert "**" not in line and line.endswith("| – |")
+
+    def test_a_row_on_the_page_too(self):
+        group = only_group(result("shared", "rte", 0.7, constant=0.5), result("shared", "mrpc", 0.6, constant=0.7))
+        label, entries = score_view(group).rows[-1]
+        assert label == "constant" and [entry.text for entry in entries] == ["60.0", "70.0", "50.0"]
+        assert {entry.mark for entry in entries} == {""}
+
+    def test_where_it_is_undefined_or_not_known(self):
+        rows = [result("shared", "stsb", 0.5), result("shared", "rte", 0.7, constant=0.5)]
+        assert [cell.text for cell in only_group(*rows).constant] == ["50.0", "–", "–"]
+        assert only_group(result("shared", "stsb", 0.5)).constant == ()
 
 
 class TestRich:

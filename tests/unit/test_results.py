@@ -13,7 +13,9 @@ from rich.table import Table
 from adaptershare_cli import schemas
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.parquet_files import write_parquet
+from adaptershare_cli.runs.baselines import Constant, Constants
 from adaptershare_cli.runs.results import degenerate_scores, print_run, run_results
+from adaptershare_cli.screen import CONSTANT
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
 
@@ -65,8 +67,45 @@ class Shown:
         self.tables.append(table)
 
 
+class Gone:
+    """No prepared rows are left."""
+
+    def of(self, run: Artefact) -> Constants:
+        return {}
+
+
+class Least:
+    """What constant predictions score."""
+
+    def of(self, run: Artefact) -> Constants:
+        return {
+            ("mail", "dev"): Constant("always ham", {"f1": 0.0}),
+            ("good", "dev"): Constant("always a", {"accuracy": 0.75}),
+            ("score", "dev"): Constant("always 1.5", {"pearson": None}),
+            ("tags", "dev"): Constant("always O", {"accuracy": 0.6667}),
+        }
+
+
+def test_scores_no_better_than_a_constant_prediction(run: Artefact) -> None:
+    constants = Least().of(run)
+    found = degenerate_scores(run, constants)
+    assert found["good", "dev"] == "no better than always a (75.0)"
+    assert found["mail", "dev"] == "always ham"  # what the predictions are themselves comes first
+    better = {**constants, ("good", "dev"): Constant("always a", {"accuracy": 0.7})}
+    assert ("good", "dev") not in degenerate_scores(run, better)
+
+
+def test_the_constant_prediction_has_a_column(run: Artefact) -> None:
+    screen = Shown()
+    print_run(screen, [run], "title", Least())  # type: ignore[arg-type]
+    (table,) = screen.tables
+    assert [str(column.header) for column in table.columns] == ["task and split", "private seed 3", CONSTANT, "metric"]
+    assert list(table.columns[2].cells) == ["0.0", "–", "75.0", "n/a", "66.7"]
+    assert "* good dev, no better than always a (75.0): private seed 3" in screen.lines
+
+
 def test_scores_that_tell_nothing(run: Artefact) -> None:
-    assert degenerate_scores(run) == {
+    assert degenerate_scores(run, {}) == {
         ("mail", "dev"): "always ham",
         ("news", "dev"): "no better than always a",
         ("score", "dev"): "always 2.5",
@@ -76,7 +115,7 @@ def test_scores_that_tell_nothing(run: Artefact) -> None:
 
 def test_the_table_after_a_training(run: Artefact) -> None:
     screen = Shown()
-    print_run(screen, [run], "title")  # type: ignore[arg-type]
+    print_run(screen, [run], "title", Gone())  # type: ignore[arg-type]
     (table,) = screen.tables
     places, scores, metrics = (list(column.cells) for column in table.columns)
     assert places == [f"{task} dev" for task in (*SCORES, *WORDS)]

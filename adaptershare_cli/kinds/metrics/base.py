@@ -23,6 +23,7 @@ class Metric:
     name: str
     of: str = "int64"
     in_lists: bool = False
+    varied: bool = False  # undefined for predictions that are all the same
     of_one_label: bool = False  # a definition's `positive` says of which; without it, all labels count alike
 
     def value(self, predictions: Any, references: Any) -> float:
@@ -74,3 +75,11 @@ class Metric:
             return None
         module = module_of(self.value, self.of, self.in_lists, type(self).__doc__ or "")
         return module.compute(predictions=predictions, references=references)["value"]
+
+    def of_constant(self, predictions: Any, references: Any) -> float | None:
+        """What `compute` gives for predictions that are all the same; `evaluate`, which loads slowly, is not needed."""
+        from adaptershare_cli.kinds.metrics.values import finite_value
+
+        if len(references) == 0 or self.varied:
+            return None
+        return finite_value(self.value, self.of, self.in_lists, predictions, references)

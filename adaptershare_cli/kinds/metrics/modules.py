@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import datasets
 import evaluate
-import numpy as np
 
-Value = Callable[[Any, Any], float]  # of predictions and references; nan where the metric is undefined
+from adaptershare_cli.kinds.metrics.values import Value, finite_value
 
 
 class Module(evaluate.Metric):
@@ -38,18 +35,10 @@ class Module(evaluate.Metric):
 
     def compute(self, *, predictions: Sequence, references: Sequence, **options: Any) -> dict[str, float | None]:
         """What the library's own gives 4 ms later: it writes the rows into memory, hashes them and reads them back."""
-        if len(predictions) != len(references):
-            raise ValueError(f"{len(predictions)} predictions and {len(references)} references: lengths must match")
         return self._compute(predictions=predictions, references=references)
 
     def _compute(self, *, predictions: Sequence, references: Sequence) -> dict[str, float | None]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # constant inputs: the value is nan, which becomes None
-            value = float(self.value(self._read(predictions), self._read(references)))
-        return {"value": value if math.isfinite(value) else None}
-
-    def _read(self, column: Sequence) -> Any:
-        return list(column) if self.in_lists else np.asarray(column).astype(self.of, casting="same_kind")
+        return {"value": finite_value(self.value, self.of, self.in_lists, predictions, references)}
 
 
 @cache

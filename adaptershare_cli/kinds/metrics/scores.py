@@ -19,7 +19,7 @@ _ROUNDING = 1e-5  # of a score; what differs by less differs by how the processo
 class Correlation(Metric):
     """A correlation of scores, to which constant predictions tell nothing."""
 
-    of = "float64"
+    of, varied = "float64", True
 
     def degenerate(self, answers: Mapping[tuple[str, str], int]) -> str:
         """Predictions that are the same but for rounding."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import torch
 
 SCORE_BINS = 8  # strata of scores
@@ -91,6 +92,12 @@ class Answers:
             tokens=None if self.tokens is None else self.tokens[found],
             facts={name: values[found] for name, values in self.facts.items()},
         )
+
+
+def numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """A column of numbers, none of them null, as an array (Arrow's own way imports pandas)."""
+    empty = np.zeros(0, dtype=column.type.to_pandas_dtype())
+    return np.concatenate([empty, *(np.from_dlpack(chunk) for chunk in column.chunks)])
 
 
 def score_bins(scores: np.ndarray) -> np.ndarray:

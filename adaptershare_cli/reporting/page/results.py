@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from adaptershare_cli.reporting.tables import Cell, ComparisonGroup, count_text, share_text
+from adaptershare_cli.screen import CONSTANT
 from adaptershare_cli.statistics.same_seeds import holm, p_values
 from adaptershare_cli.statistics.verdict import LEVEL
 
@@ -60,6 +61,10 @@ def score_view(group: ComparisonGroup) -> TableView:
         cells = [Entry(column[number].text, column[number].mean, mark[number])
                  for column, mark in zip(columns, marked, strict=True)]  # fmt: skip
         rows.append((row.label, cells))
+    if group.constant:
+        *of_columns, average = group.constant
+        ordered = [average, *of_columns] if averaged else of_columns
+        rows.append((CONSTANT, [Entry(cell.text, cell.mean) for cell in ordered]))
     common = max((len({*one} & {*other}) for one, other in combinations(seeds, 2)), default=0)
     legend = [MARKED if common > 1 else ONE_SEED] if len(group.rows) > 1 else []
     return TableView("Scores times 100: mean \N{PLUS-MINUS SIGN} standard deviation over seeds", headers, rows,

@@ -1,0 +1,73 @@
+"""What a constant prediction scores beside runs: the least that a model must beat. Read from the prepared rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from adaptershare_cli.data.cutting import PARTS
+from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.rows.answers import Answers
+from adaptershare_cli.runs.rows import task_info
+from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.records import PreproRecord, RunRecord
+from adaptershare_cli.store.workspace import Workspace
+
+_UNREAD = ("input_ids", "token_type_ids")  # columns that hold no label, and most of the bytes
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant prediction on one scored split: in words, such as "always yes", and its scores by metric."""
+
+    words: str
+    scores: Mapping[str, float | None]
+
+
+Constants = Mapping[tuple[str, str], Constant]  # by task and scored split
+
+
+@dataclass
+class Baselines:
+    """The constant predictions of the tasks of runs, each computed once. A task whose rows are gone has none."""
+
+    workspace: Workspace
+    _known: dict[str, dict[str, Constant]] = field(default_factory=dict)  # by the content of prepared rows, and split
+
+    def of(self, run: Artefact) -> Constants:
+        """The constant predictions for each task and scored split of a run."""
+        wanted = RunRecord.of(run).prepro
+        if set(wanted.values()) - self._known.keys():
+            self._read(set(wanted.values()))
+        return {
+            (task, split): constant
+            for task, content in wanted.items()
+            for split, constant in self._known[content].items()
+        }
+
+    def _read(self, wanted: set[str]) -> None:
+        self._known |= {content: {} for content in wanted if content not in self._known}
+        for prepared in self.workspace.artefacts("prepro", lambda path, error: None):
+            if prepared.content in wanted and not self._known[prepared.content]:
+                try:
+                    self._known[prepared.content] = constants_of(prepared)
+                except UserError:  # damaged: `status` tells of it, and the runs' own scores stand
+                    continue
+
+
+def constants_of(prepared: Artefact) -> dict[str, Constant]:
+    """By scored split what a constant prediction learnt from the train rows scores there."""
+    info = task_info(prepared)
+    train, found = _answers(prepared, info, PARTS[0]), {}
+    for split in PreproRecord.of(prepared).scored:
+        if constant := KINDS[info.kind].constant(info, train, _answers(prepared, info, split)):
+            found[split] = Constant(*constant)
+    return found
+
+
+def _answers(prepared: Artefact, info: TaskInfo, part: str) -> Answers:
+    kind = KINDS[info.kind]
+    columns = [name for name in kind.prepared_schema().names if name not in _UNREAD]
+    return kind.answers(info, prepared.table(f"{part}.parquet", columns))

@@ -1,0 +1,43 @@
+"""What to tell of trainings whose numbers cannot say what they seem to say, before they begin and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from adaptershare_cli.data.cutting import LARGEST_SHARE
+from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.records import PreproRecord, RunRecord
+
+FEWEST_CHECKS = 3  # fewer have no standard error, or one that says nothing
+FEWEST_HELDOUT = 32  # of fewer held-out rows a mean gradient is mostly noise
+
+
+def heldout_cautions(prepared: Iterable[Artefact]) -> Iterator[str]:
+    """A line for each task with too few held-out rows for what checks look at."""
+    for artefact in prepared:
+        rows = PreproRecord.of(artefact).counts["heldout_rows"]
+        if rows < FEWEST_HELDOUT:
+            yield (
+                f"{artefact.name}: {rows} held-out rows: what checks say of it is mostly noise. At most "
+                f"1/{LARGEST_SHARE} of train is held out: give more train rows, or a larger --heldout-size"
+            )
+
+
+def few_checks(checks: int) -> str:
+    """That so few checks cannot be read, in words; "" if they can, or there are none."""
+    if not 0 < checks < FEWEST_CHECKS:
+        return ""
+    return ("one check only" if checks == 1 else f"{checks} checks only") + ": too few to read"
+
+
+def check_cautions(runs: Iterable[Artefact]) -> Iterator[str]:
+    """A line for each run whose conflicts were looked at, but too seldom to be read."""
+    for run in runs:
+        if "interference.parquet" in run.meta["files"]:
+            steps = run.table("interference.parquet", ["phase", "step"]).to_pylist()
+            if few := few_checks(len({(row["phase"], row["step"]) for row in steps})):
+                record = RunRecord.of(run)
+                yield (
+                    f"{record.method} seed {record.seed}: {few} who conflicts with whom. Train longer, or with a "
+                    "smaller --check-every"
+                )
