@@ -5,19 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 import typer
 
 from adaptershare_cli.cli import arguments as a
 from adaptershare_cli.cli.call import Call, folders
+from adaptershare_cli.cli.console import print_json
 from adaptershare_cli.cli.help import BASIC
 from adaptershare_cli.cli.options import with_options
 from adaptershare_cli.cli.streams import Printed
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.scratch import use_scratch
-from adaptershare_cli.settings import PredictSettings, flag
+from adaptershare_cli.settings import PredictSettings, ServeSettings, flag
 
 
 @with_options(makes=False)
@@ -94,6 +95,39 @@ def predict(
         told = predict_rows(workspace, run, task, model, request, settings, task_dirs, screen, Printed())
     if call.screen.as_json:
         call.screen.finish({"command": "predict", **told})
+
+
+@with_options(ServeSettings, makes=False)
+def serve(
+    call: Call,
+    run: a.Run = None,
+    task: a.OneOrAll = None,
+    task_dir: a.TaskDir = None,
+    model: a.RunModel = None,
+) -> None:
+    """Serve a run's tasks over HTTP; requests for different tasks are answered together, in one pass.
+
+    Its address is printed once it answers. SIGTERM or Ctrl-C stops it: what was asked by then is answered.
+
+    Example: [bold]adaptershare serve adaptershare --port 8000[/bold]
+
+    Ask it: [bold]curl --json '{"texts": ["a good film"]}' http://127.0.0.1:8000/predict[/bold]
+    """
+    call.screen.aside()
+    use_scratch(call.workspace)
+    from adaptershare_cli.commands.serve import check_installed, serve_run
+    from adaptershare_cli.store.workspace import Workspace
+
+    def ready(told: dict[str, Any]) -> None:
+        if call.screen.as_json:
+            print_json({"command": "serve", **told})
+        else:
+            print(told["url"])
+        sys.stdout.flush()
+
+    check_installed()
+    workspace, settings = Workspace(call.workspace, writing=False), call.settings(ServeSettings)
+    serve_run(workspace, run, task, model, settings, folders(task_dir), call.screen, ready)
 
 
 @with_options(makes=False)
@@ -247,4 +281,4 @@ def clean(
         call.screen.finish({"command": "clean", "dry_run": dry_run, **plan.to_json()})
 
 
-HELPERS = (status, predict, init, export, compare, ls, clean)
+HELPERS = (status, predict, serve, init, export, compare, ls, clean)

@@ -114,7 +114,7 @@ class Summary:
 
     def see(self, outputs: Outputs) -> None:
         """Count what a task did not see whole."""
-        self.cut[outputs.info.name] += outputs.cut
+        self.cut[outputs.info.name] += len(outputs.cut)
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""
@@ -165,7 +165,7 @@ def predict(
     rows = request.rows()
     named = Named.parse(request.columns, served.tasks)
     definitions = {task: registry.tasks[task] for task in served.tasks if task in registry.tasks}
-    pairs = {task: _reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
+    pairs = {task: reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
     defined = {task: _columns_of(definition) for task, definition in definitions.items()}
     asked = readings(served.infos, rows.columns, pairs, named, defined, request.name)
     questions = Questions(served.infos, asked, request.name)
@@ -253,7 +253,7 @@ def _columns_of(definition: TaskDefinition) -> list[dict[str, str]]:
     ]
 
 
-def _reads_pairs(served: ServedRun, task: str, definition: TaskDefinition | None) -> bool | None:
+def reads_pairs(served: ServedRun, task: str, definition: TaskDefinition | None) -> bool | None:
     """Whether a task reads pairs of texts, as the run recorded, or else its definition says; None: it is not known."""
     recorded = served.inputs[task].pairs
     if recorded is not None or definition is None:

@@ -148,6 +148,15 @@ def make_batch(task: str, rows: Rows, indices: np.ndarray, pad_token: int) -> Ba
     return Batch(task, pad([(rows, indices)], pad_token), rows.answers.targets(indices), indices)
 
 
+def narrowed(batch: Batch, rows: Rows, kept: np.ndarray) -> Batch:
+    """The rows at the positions `kept` of a batch of `rows`, no wider than the longest of them."""
+    import torch
+
+    indices, width = batch.indices[kept], int(rows.lengths[batch.indices[kept]].max())
+    inputs = {name: values[torch.from_numpy(kept), :width] for name, values in batch.inputs.items()}
+    return Batch(batch.task, inputs, rows.answers.targets(indices), indices)
+
+
 def ordered_batches(task: str, rows: Rows, size: int, pad_token: int) -> Iterator[Batch]:
     """All rows once, longest first, for scoring; `indices` tell where each row belongs."""
     order = rows.by_length()

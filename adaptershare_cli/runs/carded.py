@@ -41,7 +41,7 @@ def card_facts(workspace: Workspace, served: ServedRun, task: str) -> CardFacts:
         steps=record.steps,
         together=[other for other in record.tasks if other != task],
         scores=_scores(runs, task),
-        partners=_partners(record, task),
+        partners=partners_of(record, task),
         cosines=_cosines(served.run, task),
     )
 
@@ -75,7 +75,7 @@ def _scores(runs: list[Artefact], task: str) -> list[Score]:
     ]
 
 
-def _partners(record: RunRecord, task: str) -> list[Partners]:
+def partners_of(record: RunRecord, task: str) -> list[Partners]:
     """With whom the task shares its adapter, layers with the same partners together; nothing of a run without plan."""
     if record.plan is None or task not in (plan := SharingPlan.from_json(record.plan)).tasks:
         return []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from adaptershare_cli.kinds import KINDS
@@ -10,6 +12,38 @@ from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.values import Allowed, Wrong
 
 Row = Mapping[str, Any]  # by role
+
+
+@dataclass(frozen=True)
+class Call:
+    """Rows, all with values for the same roles, and the tasks that are to answer each of them."""
+
+    tasks: tuple[str, ...]
+    rows: Sequence[Row]
+
+    @cached_property
+    def asks(self) -> frozenset[str]:
+        """The tasks as a set."""
+        return frozenset(self.tasks)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What `tasks` are to say of `size` rows: a call for each set of tasks that read the same of them."""
+
+    tasks: tuple[str, ...]
+    size: int
+    calls: Sequence[Call]
+    top_k: int | None = None
+
+    @cached_property
+    def characters(self) -> int:
+        """Those of all that is read."""
+        return sum(_characters(value) for call in self.calls for row in call.rows for value in row.values())
+
+
+def _characters(value: str | list[str] | None) -> int:
+    return sum(map(len, value)) if value else 0
 
 
 class RowCheck:

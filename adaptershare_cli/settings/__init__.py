@@ -15,7 +15,7 @@ from adaptershare_cli.settings.fields import (
     option_value,
     valued_fields,
 )
-from adaptershare_cli.settings.predict import PredictSettings
+from adaptershare_cli.settings.predict import AnswerSettings, PredictSettings, ServeSettings
 from adaptershare_cli.settings.selection import SelectionSettings
 from adaptershare_cli.settings.training import (
     DownloadSettings,
@@ -27,11 +27,13 @@ from adaptershare_cli.settings.training import (
 from adaptershare_cli.settings.verdict import VerdictSettings
 
 __all__ = [
+    "AnswerSettings",
     "DownloadSettings",
     "PredictSettings",
     "PreproSettings",
     "RuntimeSettings",
     "SelectionSettings",
+    "ServeSettings",
     "StartSettings",
     "TrainingSettings",
     "VerdictSettings",

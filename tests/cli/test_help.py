@@ -31,7 +31,7 @@ from tests.cli.conftest import ENVIRONMENT, call, good
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 HEAVY = (
     "torch", "transformers", "adapters", "datasets", "pandas", "numpy", "pyarrow", "sklearn", "matplotlib",
-    "adaptershare_cli.data.task_file",  # the pydantic models of definitions
+    "fastapi", "uvicorn", "prometheus_client", "adaptershare_cli.data.task_file",  # the pydantic models of definitions
 )  # fmt: skip
 DATA = [DownloadSettings, PreproSettings]
 TRAINING = [*DATA, TrainingSettings, RuntimeSettings]
@@ -61,7 +61,7 @@ def written_as(parameter: Any) -> list[str]:
 
 
 def test_there_is_a_command_for_each_stage() -> None:
-    assert tuple(COMMANDS) == (*STAGES, "status", "predict", "init", "export", "compare", "ls", "clean")
+    assert tuple(COMMANDS) == (*STAGES, "status", "predict", "serve", "init", "export", "compare", "ls", "clean")
 
 
 def test_help_of_the_program_lists_the_commands() -> None:

@@ -28,6 +28,7 @@ from adaptershare_cli.model.folders import read_info
 from adaptershare_cli.model.loaded import LoadedModel
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.serving.predictor import Predictor
+from adaptershare_cli.serving.rows import Call
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
@@ -225,6 +226,13 @@ def test_tasks_that_are_loaded_together_answer_as_they_did(
         if task == "first-2" and (kind == "bert" or kind in odd_encoders):  # of pairs
             continue
         np.testing.assert_allclose(together[task].values, cases[kind, variant, task].expected, rtol=1e-4, atol=1e-5)
+    calls = [Call(TASKS[:1], rows), Call(TASKS[1:], rows[::-1]), Call(TASKS, rows[1:3]), Call(TASKS[1:2], [])]
+    for call, outputs in zip(calls, predictor.predict_calls(calls), strict=True):
+        assert tuple(outputs) == call.tasks
+        alone = predictor.predict(call.tasks, call.rows)
+        for task in call.tasks:
+            assert outputs[task].rows.row.tolist() == alone[task].rows.row.tolist() == [*range(len(call.rows))]
+            np.testing.assert_allclose(outputs[task].values, alone[task].values, rtol=1e-4, atol=1e-5)
     (tree,) = predictor.branches(TASKS)
     expected = {"mean": 3, "cls": 3, "fuse": 4}.get(variant, 6)  # of two layers the second has split
     assert tree.layers == expected
