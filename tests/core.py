@@ -18,6 +18,7 @@ from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.methods import METHODS, method_settings
 from adaptershare_cli.methods.base import MethodContext, StartWeights, TaskData, Updates
+from adaptershare_cli.model.adapters import adapter_kind, adapter_kinds, training_settings
 from adaptershare_cli.model.adapters.bank import AdapterBank
 from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.inputs import tokenizer_call
@@ -34,6 +35,7 @@ INFOS = {
     "first-2": TaskInfo("first-2", "classification", ("no", "yes"), None, ("matthews",)),
 }
 WORD_INFOS = {"tags": TaskInfo("tags", "tagging", ("B-x", "I-x", "O"), None, ("span_f1", "accuracy"))}
+ADAPTERS = tuple(adapter_kinds())
 MIXED = (*INFOS, *WORD_INFOS)  # tasks of every kind
 
 
@@ -45,6 +47,13 @@ def info_of(name: str) -> TaskInfo:
 def outputs_of(info: TaskInfo) -> int:
     """Width of the task's head."""
     return KINDS[info.kind].outputs(info)
+
+
+def adapter_training(adapter: str, **settings: Any) -> TrainingSettings:
+    """Settings with narrow adapters of a kind, at more than one place of a layer where its options have a say."""
+    small = {"reduction_factor": 4, "lora_r": 4, "lora_alpha": 6, "lora_target": "all"}
+    own = {name: small[name] for name in adapter_kind(adapter).own_options}
+    return training_settings({"adapter_config": adapter, "max_steps": 5, **own, **settings})
 
 
 def random_rows(info: TaskInfo, count: int, seed: int, segments: bool = True) -> Rows:

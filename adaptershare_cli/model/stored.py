@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +20,7 @@ from adaptershare_cli.model.export import head_pooling
 from adaptershare_cli.model.folders import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_CONFIG, HEAD_WEIGHTS, read_json
 from adaptershare_cli.model.heads import MultiTaskModel
 from adaptershare_cli.model.source import EncoderSource
-from adaptershare_cli.settings import TrainingSettings, flag, option_value
+from adaptershare_cli.settings import TrainingSettings, flag
 
 PICKLED = "pytorch_adapter.bin"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_@.-]*")  # never a `+`, see `module_name`
@@ -88,12 +86,12 @@ def _options_for(folder: Path, training: TrainingSettings) -> str:
     """The options that make such adapters as the folder's, where any do."""
     stored = read_json(folder / ADAPTER_CONFIG)["config"]
     for kind in adapter_kinds().values():
-        own = {option: option_value(kind.settings, option, stored.get(field)) for option, field in kind.options.items()}
-        values = {**asdict(training), OPTION: kind.name, **own}
-        with suppress(UserError):  # it is of another architecture
-            if None not in own.values() and not differing_fields(folder, training_settings(values)):
-                flags = [flag(name, values[name]) for name in (OPTION, *own) if values[name] != getattr(training, name)]
-                return f"Give {' '.join(flags)}."
+        if stored.get("architecture") != kind.architecture:
+            continue
+        values = {OPTION: kind.name, **kind.options_of(stored)}
+        if None not in values.values() and not differing_fields(folder, training_settings(values)):
+            flags = [flag(name, value) for name, value in values.items() if value != getattr(training, name, None)]
+            return f"Give {' '.join(flags)}."
     return f"No --adapter-config makes such adapters; use some that {' or '.join(adapter_kinds())} made."
 
 

@@ -28,6 +28,7 @@ from adaptershare_cli.model.row_gradients import affine_modules
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.settings import TrainingSettings, joint_settings, option
 from adaptershare_cli.sharing.plan import SharingPlan
+from tests.core import adapter_training
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,14 @@ def test_an_unknown_kind_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize("name", adapter_kinds())
 def test_the_default_is_what_the_library_makes(name: str) -> None:
-    kind = adapter_kind(name)
-    made = kind.config_in_library(TrainingSettings(reduction_factor=4)).to_dict()
-    assert made["reduction_factor"] == 4
+    kind, training = adapter_kind(name), adapter_training(name)
+    made = kind.config_in_library(training).to_dict()
+    for option_name, field in kind.options.items():
+        assert made[field] == getattr(training, option_name) != getattr(kind.settings, option_name)
     assert set(kind.shaping) <= set(made)
-    changed = kind.config_in_library(TrainingSettings(reduction_factor=4), kind.generated_fields).to_dict()
+    assert kind.complete_config(made) == made
+    assert kind.options_of(made) == {option_name: getattr(training, option_name) for option_name in kind.own_options}
+    changed = kind.config_in_library(training, kind.generated_fields).to_dict()
     assert {field for field in made if made[field] != changed[field]} == set(kind.generated_fields)
 
 
@@ -97,6 +101,12 @@ def test_a_kind_can_do_nothing_that_it_does_not_say(narrow: AdapterKind) -> None
     for use, others in (("fused", "seq_bn or double_seq_bn"), ("pruned", "seq_bn or double_seq_bn or par_bn")):
         with pytest.raises(UserError, match=f"narrow cannot be {use}.*--adapter-config narrow.* Use {others}"):
             require_use(narrow, use)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("use", ["fused", "pruned", "generated"])
+def test_lora_says_why_it_cannot(use: str) -> None:
+    with pytest.raises(UserError, match=f"LoRA cannot be {use}: .*--adapter-config lora.* Use seq_bn or double_seq_bn"):
+        require_use(adapter_kind("lora"), use)  # type: ignore[arg-type]
 
 
 def test_a_kind_says_how_its_gradients_are_taken() -> None:
@@ -151,7 +161,7 @@ def test_an_option_of_another_kind_is_refused(narrow: AdapterKind) -> None:
 def test_the_command_line_has_the_options_of_all_kinds(narrow: AdapterKind) -> None:
     found = joint_settings([training_options()])
     usual = [item.name for item in fields(TrainingSettings)]
-    assert list(found) == [*usual, "narrow_width"]
+    assert list(found) == [*usual, "lora_r", "lora_alpha", "lora_target", "narrow_width"]
     assert "narrow (very thin)" in found["adapter_config"].metadata["help"]
     assert found["narrow_width"].metadata == fields(NarrowSettings)[-1].metadata
     for name in usual:

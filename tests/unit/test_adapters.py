@@ -22,7 +22,7 @@ from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training.optimizer import Optimizer
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, random_parts, scramble
+from tests.core import ADAPTERS, INFOS, adapter_training, build_method, random_parts, scramble
 
 TASKS = tuple(INFOS)
 MIXED = SharingPlan(TASKS, ((TASKS,), (TASKS[:2], TASKS[2:3], TASKS[3:])))
@@ -56,13 +56,12 @@ def ties(method: PlannedMethod) -> list[tuple[tuple[str, ...], ...]]:
 # -------------------------------------------------------------------------------------------------------------- tying
 
 
-@pytest.mark.parametrize(("adapter", "each"), [("seq_bn", 4), ("par_bn", 4), ("double_seq_bn", 8)])
+@pytest.mark.parametrize(("adapter", "each"), [("seq_bn", 4), ("par_bn", 4), ("double_seq_bn", 8), ("lora", 10)])
 @pytest.mark.parametrize(
     ("plan", "adapters"), [(SharingPlan.shared(TASKS, 2), 2), (SharingPlan.private(TASKS, 2), 8), (MIXED, 4)]
 )
 def test_number_of_tensors(encoder: Path, adapter: str, each: int, plan: SharingPlan, adapters: int) -> None:
-    training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)  # type: ignore[arg-type]
-    method, _ = build_method(encoder, "private", training=training)
+    method, _ = build_method(encoder, "private", training=adapter_training(adapter))
     bank = method.model.bank
     bank.set_plan(plan)
     assert len(bank.parameters()) == adapters * each
@@ -105,10 +104,12 @@ def test_private_and_shared_start_from_the_same_function(encoders: dict[str, Pat
 # -------------------------------------------------------------------------------------------------------------- splits
 
 
+@pytest.mark.parametrize("adapter", ["seq_bn", "lora"])
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
-def test_logits_are_bit_identical_right_after_a_split(encoders: dict[str, Path], model_type: str) -> None:
+def test_logits_are_bit_identical_right_after_a_split(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
     given = random_parts(segments=model_type in SEGMENTS)
-    method, parts = build_method(encoders[model_type], "shared", given)
+    method, parts = build_method(encoders[model_type], "shared", given, adapter_training(adapter))
+    each = len(method.model.bank.parameters()) // 2
     scramble(method.model.parameters())
     before = all_logits(method, parts)
     for layer, kept, moved in (
@@ -117,7 +118,7 @@ def test_logits_are_bit_identical_right_after_a_split(encoders: dict[str, Path],
         (0, ("score",), ("first",)),
     ):
         copies = method.model.bank.split(layer, kept, moved)
-        assert len(copies) == 4
+        assert len(copies) == each
         after = all_logits(method, parts)
         assert all(torch.equal(after[task], before[task]) for task in TASKS)
         assert ties(method) == list(method.plan.layers)
@@ -207,15 +208,17 @@ def test_a_split_before_the_first_update_copies_no_moments(encoder: Path) -> Non
 # --------------------------------------------------------------------------------------------------------------- state
 
 
-def test_state_round_trip_restores_ties(encoder: Path) -> None:
-    method, parts = build_method(encoder, "shared")
+@pytest.mark.parametrize("adapter", ["seq_bn", "lora"])
+def test_state_round_trip_restores_ties(encoder: Path, adapter: str) -> None:
+    training = adapter_training(adapter)
+    method, parts = build_method(encoder, "shared", training=training)
     method.model.bank.split(1, ("first", "score"), ("second", "first-2"))
     method.model.bank.split(0, ("first-2",), ("first", "second", "score"))
     scramble(method.model.parameters())
     expected = all_logits(method, parts)
     tensors, meta = method.state()
     for start in ("shared", "private"):
-        other, _ = build_method(encoder, start, parts)
+        other, _ = build_method(encoder, start, parts, training)
         other.load_state({name: tensor.clone() for name, tensor in tensors.items()}, meta)
         assert other.plan == method.plan
         assert ties(other) == list(method.plan.layers)
@@ -242,11 +245,11 @@ def test_a_loaded_state_is_a_copy(encoder: Path) -> None:
 
 
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_exported_adapter_is_where_every_task_starts(
     encoders: dict[str, Path], model_type: str, adapter: str, tmp_path: Path
 ) -> None:
-    training = TrainingSettings(max_steps=5, adapter_config=adapter)  # type: ignore[arg-type]
+    training = adapter_training(adapter)
     segments = model_type in SEGMENTS
     source, _ = build_method(encoders[model_type], "private", random_parts(segments=segments), training)
     scramble(source.model.parameters())
@@ -265,10 +268,11 @@ def test_an_exported_adapter_is_where_every_task_starts(
         assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])  # fresh ones, by the seed
 
 
-def test_an_exported_task_comes_back_whole(encoder: Path, tmp_path: Path) -> None:
-    method, parts = build_method(encoder, "private")
+@pytest.mark.parametrize("adapter", ["seq_bn", "lora"])
+def test_an_exported_task_comes_back_whole(encoder: Path, adapter: str, tmp_path: Path) -> None:
+    method, parts = build_method(encoder, "private", training=adapter_training(adapter))
     scramble(method.model.parameters())
-    other, _ = build_method(encoder, "private", parts, seed=1)
+    other, _ = build_method(encoder, "private", parts, adapter_training(adapter), seed=1)
     for task in TASKS:
         method.export(task, tmp_path / task)
         load_task(other.model, task, tmp_path / task)

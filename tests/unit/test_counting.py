@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from adaptershare_cli.methods.planned.method import PlannedMethod
-from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.costs import Costs, TaskCosts, count_costs, multiply_adds
 from adaptershare_cli.training.protocol import Method
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, outputs_of, random_parts
+from tests.core import INFOS, adapter_training, build_method, outputs_of, random_parts
 
 D, R, LAYERS, INNER = 32, 8, 2, 64  # the small encoder's sizes, and reduction 4
 ADAPTER = 2 * D * R + R + D  # down and up projection with their biases
@@ -25,8 +24,7 @@ def counted(folder: Path, name: str, adapter: str = "seq_bn", segments: bool = T
 
 
 def built(folder: Path, name: str, adapter: str, segments: bool = True, **options: object) -> PlannedMethod:
-    training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)  # type: ignore[arg-type]
-    return build_method(folder, name, random_parts(segments=segments), training, **options)[0]
+    return build_method(folder, name, random_parts(segments=segments), adapter_training(adapter), **options)[0]
 
 
 @pytest.mark.parametrize(("adapter", "sites"), [("seq_bn", 1), ("par_bn", 1), ("double_seq_bn", 2)])
@@ -38,6 +36,21 @@ def test_shared_and_private(encoder: Path, adapter: str, sites: int, name: str, 
     assert found.trained_heads == found.stored_heads == heads
     for task, own in found.tasks.items():
         assert (own.stored, own.heads) == (LAYERS * sites * ADAPTER + HEADS[task], HEADS[task])
+
+
+@pytest.mark.parametrize("model_type", ENCODER_TYPES)
+def test_lora(encoders: dict[str, Path], model_type: str) -> None:
+    """At every one of five matrices a product of d x r and one of r x d; in feed-forward, inner stands for one d."""
+    found = counted(encoders[model_type], "private", "lora", model_type in ("bert", "electra"))
+    rank = 4
+    adapter = LAYERS * rank * (3 * 2 * D + 2 * (D + INNER))
+    assert found.trained == found.stored == len(INFOS) * adapter + sum(HEADS.values())
+    for task, own in found.tasks.items():
+        assert own.stored == adapter + HEADS[task]
+        head = D * outputs_of(INFOS[task])
+        assert own.multiply_adds == own.encoder_multiply_adds + own.length * adapter + head
+    shared = counted(encoders[model_type], "shared", "lora", model_type in ("bert", "electra"))
+    assert shared.stored == adapter + sum(HEADS.values())
 
 
 def test_adaptershare_after_splits(encoder: Path) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,17 @@ from adaptershare_cli.serving.rows import Call
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.sharing.masks import random_masks
 from adaptershare_cli.training.optimizer import Optimizer
-from tests.conftest import ODD_ENCODERS
-from tests.core import INFOS, build_method, learn_tokenizer, outputs_of, random_parts, random_sources, scramble
+from tests.conftest import ENCODER_TYPES, ODD_ENCODERS
+from tests.core import (
+    INFOS,
+    adapter_training,
+    build_method,
+    learn_tokenizer,
+    outputs_of,
+    random_parts,
+    random_sources,
+    scramble,
+)
 
 TASKS = ("first", "score", "first-2")
 GENERATED = ("hyperformer", "hyperformer++")
@@ -67,12 +76,12 @@ class Case:
 
 def scrambled(folder: Path, pooling: str, name: str = "shared") -> PlannedMethod:
     """A method with random weights: a plan that shares in one layer only, or generated adapters at both sites."""
-    training = TrainingSettings(max_steps=5, pooling=pooling, reduction_factor=4)  # type: ignore[arg-type]
+    adapter = "double_seq_bn" if name in GENERATED else "lora" if name == "lora" else "seq_bn"
+    training = adapter_training(adapter, pooling=pooling)
     if name in GENERATED:
-        training = replace(training, adapter_config="double_seq_bn")
         method, _ = build_method(folder, name, random_parts(TASKS), training, train_layer_norms=name == GENERATED[1])
     else:
-        method, _ = build_method(folder, name, random_parts(TASKS), training)
+        method, _ = build_method(folder, "shared", random_parts(TASKS), training)
         method.model.bank.split(1, ("first", "score"), ("first-2",))
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -141,7 +150,7 @@ def cases(
     encoders = {**encoders, **odd_encoders}
     orders, made = [], {}
     methods: dict[tuple[str, str], Any] = {
-        (kind, way): scrambled(encoders[kind], *(("mean", way) if way in GENERATED else (way,)))
+        (kind, way): scrambled(encoders[kind], *(("mean", way) if way in (*GENERATED, "lora") else (way,)))
         for kind, way in VARIANTS
     }
     methods |= {(kind, "adapterfusion"): attending(encoders[kind], kind == "bert") for kind in ("bert", "distilbert")}
@@ -179,7 +188,10 @@ def cases(
     return made
 
 
-VARIANTS = [*itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED))]
+VARIANTS = [
+    *itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED)),
+    *((kind, "lora") for kind in ENCODER_TYPES),
+]
 SPARSE = [
     ("bert", "sparse-adapters"), ("distilbert", "sparse-adapters"), ("bert", "sparse-encoder"),
     ("distilbert", "sparse-encoder"), ("electra", "sparse-encoder"),
@@ -234,7 +246,7 @@ def test_tasks_that_are_loaded_together_answer_as_they_did(
             assert outputs[task].rows.row.tolist() == alone[task].rows.row.tolist() == [*range(len(call.rows))]
             np.testing.assert_allclose(outputs[task].values, alone[task].values, rtol=1e-4, atol=1e-5)
     (tree,) = predictor.branches(TASKS)
-    expected = {"mean": 3, "cls": 3, "fuse": 4}.get(variant, 6)  # of two layers the second has split
+    expected = {"mean": 3, "cls": 3, "lora": 3, "fuse": 4}.get(variant, 6)  # of two layers the second has split
     assert tree.layers == expected
 
 
@@ -268,7 +280,8 @@ def test_only_safetensors_and_no_local_path(
         config = json.loads((case.folder / "adapter_config.json").read_text())
         assert "model_name" not in config
         assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind.partition("-")[0], 32)
-        assert config["config"]["reduction_factor"] == 4
+        shape = {"r": 4, "alpha": 6, "output_lora": True} if variant == "lora" else {"reduction_factor": 4}
+        assert shape.items() <= config["config"].items()
 
 
 def fused_files(variant: str) -> set[str]:

@@ -23,10 +23,9 @@ from adaptershare_cli.model.encoder import (
 from adaptershare_cli.model.families import FAMILIES, Projection
 from adaptershare_cli.model.inputs import knows_segments
 from adaptershare_cli.model.source import locate_encoder
-from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ENCODER_TYPES
-from tests.core import build_method, random_parts
+from tests.core import adapter_training, build_method, random_parts
 
 CPU = torch.device("cpu")
 
@@ -67,7 +66,7 @@ def test_matrices_are_named_as_in_the_encoder(encoders: dict[str, Path], model_t
 
 
 BY_INTERFACE = {
-    "adapter_methods": ["bottleneck"],
+    "adapter_methods": ["bottleneck", "lora"],
     "model_embeddings": "embeddings",
     "model_layers": "encoder.layer",
     "layer_self_attn": "attention",
@@ -85,13 +84,14 @@ BY_INTERFACE = {
 }
 
 
+@pytest.mark.parametrize("adapter", ["double_seq_bn", "lora"])
 def test_a_type_that_the_library_knows_by_an_interface_alone(
-    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: Path, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It trains in bf16 beside others, and the snippet of an exported task says all that loading it takes."""
     family = replace(FAMILIES["bert"], model_class="BertModel", interface=BY_INTERFACE)
     monkeypatch.setitem(FAMILIES, "bert", family)
-    training = TrainingSettings(max_steps=4, per_device_train_batch_size=4, adapter_config="double_seq_bn")
+    training = adapter_training(adapter, max_steps=4, per_device_train_batch_size=4)
     method, parts = build_method(encoder, "shared", random_parts(("first", "score")), training)
     Trainer(method, parts, training, "bf16", 500, Hooks()).run()
     method.export("first", tmp_path)

@@ -25,7 +25,7 @@ from adaptershare_cli.sharing.interference import (
 )
 from adaptershare_cli.sharing.plan import SharingPlan
 from tests.conftest import ENCODER_TYPES
-from tests.core import MIXED, build_method, random_parts, relate
+from tests.core import MIXED, adapter_training, build_method, random_parts, relate
 
 
 def separate_gradients(method: PlannedMethod, heldout: dict[str, Rows], layer: int) -> torch.Tensor:
@@ -47,12 +47,14 @@ def mixed_plan(tasks: tuple[str, ...]) -> SharingPlan:
 
 
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn"])
+@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "lora"])
 def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
-    training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)
     segments = model_type in ("bert", "electra")
     given = random_parts(MIXED, segments=segments)
-    method, parts = build_method(encoders[model_type], parts=given, training=training, double=True)
+    method, parts = build_method(encoders[model_type], parts=given, training=adapter_training(adapter), double=True)
+    with torch.no_grad():  # fresh LoRA has zeros, which would hide what is multiplied with them
+        for tensor in method.model.bank.parameters():
+            tensor.add_(0.1)
     tasks = tuple(parts)
     method.model.bank.set_plan(mixed_plan(tasks))
     heldout = {task: part.heldout for task, part in parts.items()}

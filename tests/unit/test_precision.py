@@ -16,10 +16,9 @@ from adaptershare_cli.model.encoder import load_encoder
 from adaptershare_cli.model.precision import linear_precision, resolve_precision
 from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.observe.gradients import gram_matrices, row_gradients, row_index
-from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.training.loop import Hooks, Trainer
 from tests.conftest import ENCODER_TYPES
-from tests.core import build_method, random_parts
+from tests.core import ADAPTERS, adapter_training, build_method, random_parts
 
 CPU = torch.device("cpu")
 
@@ -169,19 +168,21 @@ def test_fp32_changes_nothing(encoder: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ adapters
 
 
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
 def test_adapters_and_heads_stay_fp32(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
     segments = model_type in ("bert", "electra")
-    training = TrainingSettings(max_steps=5, adapter_config=adapter, reduction_factor=4)  # type: ignore[arg-type]
-    method, parts = build_method(encoders[model_type], "shared", random_parts(segments=segments), training)
+    given = random_parts(segments=segments)
+    method, parts = build_method(encoders[model_type], "shared", given, adapter_training(adapter))
     bank = method.model.bank
     before = snapshot(method.model.encoder)
     expected = {name: tensor.clone() for name, tensor in method.state()[0].items()}
     seen: set[torch.dtype] = set()
     handles = [
-        module.register_forward_hook(lambda m, given, out: seen.update({given[0].dtype, out.dtype}))
-        for site in bank.sites["second"] for module in site.module.modules() if isinstance(module, nn.Linear)
+        module.register_forward_hook(
+            lambda m, given, out: seen.update(t.dtype for t in (*given, *out) if isinstance(t, torch.Tensor))
+        )
+        for site in bank.sites["second"] for module in site.module.modules() if [*module.parameters(recurse=False)]
     ]  # fmt: skip
     rows = parts["second"].train
     with linear_precision(method.model.encoder, "bf16"):
@@ -263,8 +264,9 @@ def test_bf16_gradients_point_where_fp32_gradients_do(encoders: dict[str, Path],
         assert not torch.equal(ours, theirs)
 
 
-def test_training_in_bf16_scores_and_exports_in_fp32(encoder: Path) -> None:
-    training = TrainingSettings(max_steps=6, per_device_train_batch_size=4, learning_rate=1e-2)
+@pytest.mark.parametrize("adapter", ["seq_bn", "lora"])
+def test_training_in_bf16_scores_and_exports_in_fp32(encoder: Path, adapter: str) -> None:
+    training = adapter_training(adapter, max_steps=6, per_device_train_batch_size=4, learning_rate=1e-2)
     runs = {}
     for precision in ("bf16", "fp32"):
         method, parts = build_method(encoder, "shared", random_parts(("first", "score")), training)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adaptershare_cli.methods.random_plan.method import permuted
+from adaptershare_cli.model.adapters import training_settings
 from adaptershare_cli.sharing.plan import SharingPlan
 from adaptershare_cli.training import loop
 from adaptershare_cli.training.loop import Hooks, Progress
@@ -17,12 +18,16 @@ from tests.core import random_parts, random_sources
 from tests.trainings import SETTINGS, SPLITTING, TASKS, assert_equal, train
 
 
-@pytest.mark.parametrize("name", ["private", "shared", "adaptershare", "hyperformer", "hyperformer++"])
-def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "adapter"),
+    [*((name, "seq_bn") for name in ("private", "shared", "adaptershare", "hyperformer", "hyperformer++")),
+     ("adaptershare", "lora")],
+)  # fmt: skip
+def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str, adapter: str) -> None:
     options = SPLITTING if name == "adaptershare" else {"first_check": 4, "check_every": 8}
     if name.startswith("hyperformer"):
         options |= {"train_layer_norms": True, "loss_weighting": "uncertainty"}
-    settings = replace(SETTINGS, eval_steps=5)
+    settings = training_settings(asdict(SETTINGS) | {"eval_steps": 5, "adapter_config": adapter})
     whole = train(encoder, name, settings, checkpoint_steps=8, **options)
     assert set(whole.checkpoints) == {8, 16, 18}
     changed = {row["step"] for row in whole.records["sharing"]}

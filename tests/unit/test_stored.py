@@ -19,15 +19,15 @@ from adaptershare_cli.model.source import locate_encoder
 from adaptershare_cli.model.stored import check_adapter, find_adapters, read_adapter, read_head
 from adaptershare_cli.settings import TrainingSettings
 from tests.conftest import ENCODER_TYPES
-from tests.core import INFOS, build_method, random_parts, scramble
+from tests.core import ADAPTERS, INFOS, adapter_training, build_method, random_parts, scramble
 
 TASKS = ("first", "score")
 
 
-def export(encoder: Path, folder: Path, kind: str = "bert", **settings: Any) -> Any:
+def export(encoder: Path, folder: Path, kind: str = "bert", training: TrainingSettings | None = None) -> Any:
     """Two tasks with random adapters, exported into `folder`."""
     parts = random_parts(TASKS, segments=kind in ("bert", "electra"))
-    method, _ = build_method(encoder, "private", parts, TrainingSettings(max_steps=5, **settings))
+    method, _ = build_method(encoder, "private", parts, training or TrainingSettings(max_steps=5))
     scramble(method.names(), 3)
     for task in TASKS:
         method.export(task, folder / task)
@@ -42,16 +42,28 @@ def exported(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
+LORA_DEFAULTS = {"lora_r": 8, "lora_alpha": 8, "lora_target": "qv"}
+
+
+@pytest.fixture(scope="module")
+def exported_lora(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same tasks with LoRA; tests read them only."""
+    folder = tmp_path_factory.mktemp("lora")
+    export(encoder, folder, training=adapter_training("lora", **LORA_DEFAULTS))
+    return folder
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("kind", ENCODER_TYPES)
 def test_what_is_read_is_what_was_written(encoders: dict[str, Path], kind: str, adapter: str, tmp_path: Path) -> None:
-    method = export(encoders[kind], tmp_path, kind, adapter_config=adapter)
+    training = adapter_training(adapter)
+    method = export(encoders[kind], tmp_path, kind, training)
     source = locate_encoder(str(encoders[kind]))
     fresh = load_encoder(source, torch.device("cpu"))
     before = {name for name, _ in fresh.named_parameters()}
     assert list(find_adapters(tmp_path)) == ["first", "score"]
     for task in TASKS:
-        check_adapter(tmp_path / task, source, TrainingSettings(adapter_config=adapter))
+        check_adapter(tmp_path / task, source, training)
         found = read_adapter(tmp_path / task, fresh, method.model.bank.kind)
         expected = dict(method.model.bank.named_parameters(task))
         assert found.keys() == expected.keys()
@@ -151,6 +163,37 @@ def test_what_does_not_fit_is_refused(defect: str, exported: Path, encoder: Path
             read_adapter(path, fresh, adapter_kind("seq_bn"))
     assert str(folder) in caught.value.where
     assert not fresh.adapters_config.adapters
+
+
+LORA_DEFECTS = {
+    "rank and alpha": ({"r": 4, "alpha": 2}, "r 4; lora with lora r 8, .* Give --lora-r 4 --lora-alpha 2[.]$"),
+    "places": ({"attn_matrices": ["v", "k", "q"]}, "attn_matrices .*; lora .* Give --lora-target qkv[.]$"),
+    "other places": ({"attn_matrices": ["k"]}, r"attn_matrices \['k'\]; .*No --adapter-config makes"),
+    "dropout": ({"dropout": 0.1}, "dropout 0.1; .*No --adapter-config makes"),
+    "gate": ({"use_gating": True}, "use_gating True; .*No --adapter-config makes"),
+    "dora": ({"use_dora": True}, "use_dora True; .*No --adapter-config makes"),
+    "vera": ({"vera_d": 0.1}, "vera_d 0.1; .*No --adapter-config makes"),
+    "several tasks": ({"architecture": "mtl_lora"}, "architecture is mtl_lora; only LoRA"),
+    "a bottleneck": ({"architecture": None}, "architecture is unknown; only LoRA"),
+}
+
+
+@pytest.mark.parametrize("defect", LORA_DEFECTS)
+def test_lora_that_does_not_fit_is_refused(defect: str, exported_lora: Path, encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported_lora / "first", tmp_path / "first"))
+    changes, says = LORA_DEFECTS[defect]
+    check_adapter(folder, locate_encoder(str(encoder)), adapter_training("lora", **LORA_DEFAULTS))
+    edit(folder, **changes)
+    with pytest.raises(UserError, match=says):
+        check_adapter(folder, locate_encoder(str(encoder)), adapter_training("lora", **LORA_DEFAULTS))
+
+
+def test_the_order_of_matrices_and_how_they_were_drawn_do_not_matter(
+    exported_lora: Path, encoder: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(exported_lora / "first", tmp_path / "first"))
+    edit(folder, attn_matrices=["v", "q"], init_weights="bert", init_weights_seed=4)
+    check_adapter(folder, locate_encoder(str(encoder)), adapter_training("lora", **LORA_DEFAULTS))
 
 
 def test_how_weights_are_drawn_does_not_matter(exported: Path, encoder: Path, tmp_path: Path) -> None:

@@ -53,15 +53,9 @@ def _one_of(kinds: Mapping[str, AdapterKind]) -> str:
 # -------------------------------------------------------------------------------------------------------- their options
 
 
-def own_options(kind: AdapterKind) -> tuple[str, ...]:
-    """The options of a kind that not every kind has."""
-    common = {item.name for item in fields(TrainingSettings)}
-    return tuple(dict.fromkeys([*kind.options, *(f.name for f in fields(kind.settings) if f.name not in common)]))
-
-
 def shape_options(training: TrainingSettings) -> tuple[str, ...]:
     """The options that say which adapters these settings make: the kind, and the kind's own."""
-    return (OPTION, *own_options(adapter_kind(training.adapter_config)))
+    return (OPTION, *adapter_kind(training.adapter_config).own_options)
 
 
 def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
@@ -70,12 +64,12 @@ def training_settings(values: Mapping[str, Any]) -> TrainingSettings:
     Raises UserError for an option of another kind of adapter: it would have no effect.
     """
     kind = adapter_kind(values.get(OPTION, TrainingSettings.adapter_config))
-    own = own_options(kind)
+    own = kind.own_options
     for other in adapter_kinds().values():
         for item in fields(other.settings):
-            foreign = item.name in own_options(other) and item.name not in own
+            foreign = item.name in other.own_options and item.name not in own
             if foreign and values.get(item.name, item.default) != item.default:
-                owners = [owner.name for owner in adapter_kinds().values() if item.name in own_options(owner)]
+                owners = [owner.name for owner in adapter_kinds().values() if item.name in owner.own_options]
                 raise UserError(
                     f"{flag(item.name)} belongs to {flag(OPTION, ' or '.join(owners))}",
                     where=flag(OPTION, kind.name),

@@ -8,10 +8,10 @@ texts, so it imports torch and the library only inside functions.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from adaptershare_cli.settings import TrainingSettings
+from adaptershare_cli.settings import TrainingSettings, option_value
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,8 +78,18 @@ class AdapterKind:
 
     def described(self, training: TrainingSettings) -> str:
         """The kind and its options in words, for messages."""
-        options = [f"{option.replace('_', ' ')} {getattr(training, option)}" for option in self.options]
+        options = [f"{option.replace('_', ' ')} {getattr(training, option)}" for option in self.own_options]
         return f"{self.name} with {', '.join(options)}" if options else self.name
+
+    @property
+    def own_options(self) -> tuple[str, ...]:
+        """The options of such adapters that not every kind has."""
+        common = {item.name for item in fields(TrainingSettings)}
+        return tuple(dict.fromkeys([*self.options, *(f.name for f in fields(self.settings) if f.name not in common)]))
+
+    def options_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the options that make adapters with this config; None for one that no command line can say."""
+        return {name: option_value(self.settings, name, config.get(field)) for name, field in self.options.items()}
 
     def sites(self, encoder: Any, adapter: str) -> list[Site]:
         """The modules of an adapter that the library has added to `encoder`, by layer and location."""
