@@ -108,6 +108,9 @@ def _check_parts(name: str, rows: int, prepared: Prepared) -> None:
             if rows - leaked >= 5:
                 fix = "Rows of one text stay together, and each of the three parts needs a text of its own: "
                 fix += "give more different texts."
+            if "train_groups" in prepared.counts:
+                fix = "Rows of one group stay together, and each of the three parts needs a group of its own: "
+                fix += f"there are {prepared.counts['train_groups']}, so give more, or none."
             if not contents:
                 fix = "Give train rows that do not stand in a scored split; --leak-scope none keeps those that do."
             raise UserError(
@@ -159,7 +162,12 @@ def _summary(counts: dict[str, int], parts: list[str], notes: Mapping[str, str])
     if blank := sum(counts[f"{part}_blank"] for part in parts):
         extra.append(f"{blank} without a token of their own")
     if counts["aside_rows"]:
-        extra.append(f"{counts['aside_rows']} copies of held-out and select texts left aside")
+        what = (
+            "rows of groups in held-out and select"
+            if "train_groups" in counts
+            else "copies of held-out and select texts"
+        )
+        extra.append(f"{counts['aside_rows']} {what} left aside")
     if counts["leaked_rows"]:
         extra.append(f"{counts['leaked_rows']} train rows dropped: they stand in a scored split")
     return "; ".join([text, *extra])

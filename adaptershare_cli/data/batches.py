@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.base import WEIGHT, TaskInfo
 from adaptershare_cli.kinds.rows.answers import Answers, Targets, ragged
 from adaptershare_cli.seeds import derive_seed
 
@@ -24,7 +24,7 @@ POOL_BATCHES = 32  # rows are sorted by length within pools of this many batches
 class Rows:
     """Tokenised rows of one part of one task: ragged token ids in two flat arrays, and what the head is asked of them.
 
-    `table` has the schema of the prepared rows of the task's kind.
+    `table` has the schema of the prepared rows of the task's kind, and maybe their weights.
     """
 
     def __init__(self, table: pa.Table, info: TaskInfo) -> None:
@@ -39,6 +39,8 @@ class Rows:
         if len(table) and types.null_count == 0:
             self.types = pa.concat_arrays(types.chunks).flatten().to_numpy(zero_copy_only=False).astype(np.int64)
         self.answers: Answers = KINDS[info.kind].answers(info, table)
+        if WEIGHT in table.column_names:
+            self.answers = replace(self.answers, weights=table[WEIGHT].to_numpy())
         self.row = table["row"].to_numpy()
         self.content = table["content"].to_pylist()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +15,12 @@ from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.base import ROLES
+from adaptershare_cli.kinds.base import GROUP, TEXT_ROLES, WEIGHT
 from adaptershare_cli.kinds.rows.texts import excerpt
-from adaptershare_cli.kinds.rows.values import Allowed
+from adaptershare_cli.kinds.rows.values import Allowed, Wrong, read_number
 
 DROPPED = "rows that lack a value"
 _CHUNK_ROWS, _CHUNK_SIZE = 5000, 4 * 2**20  # rows and characters that are held before they become Arrow's
-_TEXT_ROLES = tuple(role for role in ROLES if role != "label")
 
 
 @dataclass
@@ -35,7 +35,7 @@ class _Kept:
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append([row.get(name) for name in self.schema.names])
-        self.size += sum(_length(value) for role, value in row.items() if role in _TEXT_ROLES)
+        self.size += sum(_length(value) for role, value in row.items() if role in TEXT_ROLES)
         if len(self.rows) >= _CHUNK_ROWS or self.size >= _CHUNK_SIZE:
             self.flush()
 
@@ -72,36 +72,36 @@ class RowCheck:
         Reading ends once there are more than `most` faults. Where the definition does not ask for a text_pair, a
         column without any value is taken as not there; in a column that has some, each row needs one.
         """
-        kept = _Kept(self.kind.downloaded_schema())
-        single = array("q")  # lines of the rows that have no text_pair
+        kept = _Kept(with_extras(self.kind.downloaded_schema(), unchecked.columns))
+        single: list[tuple[str, int]] = []  # files and lines of the rows that have no text_pair
         for item in unchecked.rows:
             if len(faults) > most:
                 break
             if isinstance(item, RowFault):
                 faults.append(item)
                 continue
-            line, position, values = item
+            line, position, values, files = item[0], item[1], item[2], item[3] or unchecked.files
             row: dict[str, Any] = dict(zip(unchecked.columns, values, strict=True))
             row = {role: None if self._is_missing(value) else value for role, value in row.items()}
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
-            if self.drops and (lacks := next((role for role in row if _is_absent(row[role])), "")):
+            if self.drops and (lacks := next((role for role in row if role != GROUP and _is_absent(row[role])), "")):
                 what = "is missing, so the row is left out"
-                self.dropped.append(RowFault(unchecked.files[lacks], line, unchecked.columns[lacks], "", what))
+                self.dropped.append(RowFault(files[lacks], line, unchecked.columns[lacks], "", what))
                 unchecked.left_out[DROPPED] += 1
                 continue
-            if wrong := self.check(row):
+            if wrong := self.check(row) or _extras_fault(row):
                 place = line + wrong.word if unchecked.word_per_line else line
-                file, column = unchecked.files[wrong.role], unchecked.columns[wrong.role]
+                file, column = files[wrong.role], unchecked.columns[wrong.role]
                 faults.append(RowFault(file, place, column, excerpt(wrong.value), wrong.reason))
                 continue
             if no_pair:
-                single.append(line)
+                single.append((files["text_pair"], line))
             kept.add({**row, "row": position})
             if kept.total > unchecked.most_characters:
                 what = f"the texts take {kept.total // 2**20} MiB, far more than their file"
-                raise UserError(what, unchecked.files["text"], "Is it the right file? Save it as JSONL if it is.")
+                raise UserError(what, files["text"], "Is it the right file? Save it as JSONL if it is.")
         return _all_pairs_or_none(kept.table(), unchecked, single, faults)
 
     def _is_missing(self, value: Any) -> bool:
@@ -117,10 +117,33 @@ def _is_absent(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
-def _all_pairs_or_none(table: pa.Table, unchecked: UncheckedRows, single: array, faults: list[RowFault]) -> pa.Table:
+def with_extras(schema: pa.Schema, roles: Iterable[str]) -> pa.Schema:
+    """The schema of downloaded rows with what else they say: the group and weight that are among their roles."""
+    extras = {GROUP: pa.field(GROUP, pa.string()), WEIGHT: pa.field(WEIGHT, pa.float64(), nullable=False)}
+    return pa.schema([*schema, *(field for role, field in extras.items() if role in roles)])
+
+
+def _extras_fault(row: dict[str, Any]) -> Wrong | None:
+    """What is wrong with a row's group or weight; they become a text, None for none, and a number."""
+    if GROUP in row:
+        value = row[GROUP]
+        if isinstance(value, dict | list):
+            return Wrong(GROUP, value, "is neither text nor a number")
+        row[GROUP] = None if _is_absent(value) else str(value).strip()
+    if WEIGHT in row:
+        value, reason = read_number(row[WEIGHT], (0, math.inf))
+        if reason:
+            return Wrong(WEIGHT, value, "is below 0" if reason.startswith("is outside") else reason)
+        row[WEIGHT] = value
+    return None
+
+
+def _all_pairs_or_none(
+    table: pa.Table, unchecked: UncheckedRows, single: Sequence[tuple[str, int]], faults: list[RowFault]
+) -> pa.Table:
     """Without the rows that lack a text_pair where others have one."""
     if not single or len(single) == table.num_rows:
         return table
-    file, name = unchecked.files["text_pair"], unchecked.columns["text_pair"]
-    faults += [RowFault(file, line, name, "", "is missing, while other rows have one") for line in single]
+    name = unchecked.columns["text_pair"]
+    faults += [RowFault(file, line, name, "", "is missing, while other rows have one") for file, line in single]
     return table.filter(pc.is_valid(table["text_pair"]))

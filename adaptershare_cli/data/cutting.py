@@ -44,16 +44,18 @@ def cut_parts(
     heldout_size: int,
     select_size: int,
     limit: int | None = None,
+    together: Sequence[str] | None = None,
 ) -> Cut:
     """Cut rows into `heldout`, `select` (each at most a fifth) and `train`, and train down to `limit` rows.
 
-    Neither the rows' order nor a seed counts. Rows whose content is among `scored` are dropped. Of each of a row's
+    Neither the rows' order nor a seed counts. Rows whose content is among `scored` are dropped. Rows of one content are
+    never parted, or those with one value of `together` (see `joined`). Of each of a row's
     `labels` the largest group stays in train, unless fewer than two groups would be left for the other parts. With at
     least three groups (and five rows) no part is empty.
     """
     leaks = [row for row, key in enumerate(content) if key in scored]
     rows = [row for row, key in enumerate(content) if key not in scored]
-    groups = _groups(rows, content, strata)
+    groups = _groups(rows, together or content, strata)
     free = _without(groups, _largest(groups, labels))
     spare = 0
     if len(free) < 2:
@@ -103,6 +105,29 @@ def cut_shares(
         begun += quota
     taken = {row for rows in parts.values() for row in rows}
     return {"train": [row for row in range(len(content)) if row not in taken], **parts}
+
+
+def joined(content: Sequence[str], groups: Sequence[str | None] | None) -> list[str]:
+    """A value a row, the same for rows that must not be parted: of one content, or of one group (None for none).
+
+    What is joined by one is joined by all: two authors of one text are one. Without any groups it is the content.
+    """
+    if groups is None:
+        return list(content)
+    parent: dict[tuple[str, str], tuple[str, str]] = {}
+
+    def top(node: tuple[str, str]) -> tuple[str, str]:
+        while (above := parent.setdefault(node, node)) != node:
+            parent[node] = parent[above]
+            node = above
+        return node
+
+    pairs = [(("text", key), ("group", group)) for key, group in zip(content, groups, strict=True) if group is not None]
+    for text, group in pairs:
+        first, second = sorted((top(text), top(group)))
+        parent[second] = first
+    tops = [top(("text", key)) for key in content]
+    return [f"{kind} {name}" for kind, name in tops]
 
 
 def sample(content: Sequence[str], strata: Sequence[Any], limit: int | None) -> list[int]:

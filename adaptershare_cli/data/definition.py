@@ -9,20 +9,22 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from adaptershare_cli.data.key_faults import KeyFault, check_one_of, inside
-from adaptershare_cli.data.names import name_fault, near_names, path_fault, shortened
+from adaptershare_cli.data.names import name_fault, near_names, shortened
 from adaptershare_cli.data.readers import OPTIONS, READERS, Reader
-from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
-from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TaskKeys
+from adaptershare_cli.data.readers.parting import SPLIT
+from adaptershare_cli.data.source_spec import SourceSpec
+from adaptershare_cli.data.split_specs import needed_roles, split_specs
+from adaptershare_cli.data.task_file import FilesBlock, HubBlock, TaskFile, TaskKeys
 from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics, of_one_label
-from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
 
 _SOURCES = ("hub", "files", "embedded")
 # What a fingerprint does not depend on.
@@ -30,7 +32,7 @@ _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
 _NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": "", "encoding": "", "delimiter": "", "decimal": "",
-                          "records": "", "missing": (), "drop": "", "skip_rows": 0}  # fmt: skip
+                          "records": "", "missing": (), "drop": "", "skip_rows": 0, "others": ()}  # fmt: skip
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -73,8 +75,9 @@ def _content_of(source: SourceSpec) -> dict[str, Any]:
     """A source's part of the fingerprint, in which each column is an entry of its own."""
     content = _without_newer(asdict(source))
     for split in content["splits"]:
-        if not split["share"]:  # newer than the first artefacts, too
-            del split["share"]
+        for key in ("share", "values"):  # newer than the first artefacts, too
+            if not split[key]:
+                del split[key]
     if content.pop("listed", ()):
         content["words"] = True
     return {"text_pair": None, **dict(content.pop("columns")), **content}
@@ -117,7 +120,7 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     for name in _SOURCES:
         with inside(name):
             block = getattr(task, name)
-            sources[name] = _source(name, block, kind, task.labels) if block else None
+            sources[name] = _source(name, block, kind, task.labels, task.report_on) if block else None
     _check_splits(task.report_on, [source for source in sources.values() if source])
     suite = suite or file.resolve().parent.name
     place = {"name": file.stem, "suite": suite, "folder": file.parent, "path": file}
@@ -146,7 +149,9 @@ def _check_positive(task: TaskFile, kind: Kind) -> None:
         check_one_of(task.labels, task.positive)
 
 
-def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...]) -> SourceSpec:
+def _source(
+    name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str, ...], report_on: Sequence[str]
+) -> SourceSpec:
     """One source with its defaults filled in."""
     header, form = True, "file"
     names: tuple[str, ...] = ()
@@ -167,21 +172,20 @@ def _source(name: str, block: HubBlock | FilesBlock, kind: Kind, labels: tuple[s
         names, defaults = reader.columns, reader.defaults
     _check_label_map(block, kind, labels)
     with inside("columns"):
-        written = block.columns.only(kind.roles) if block.columns else {}
+        extras = (GROUP, WEIGHT) if isinstance(block, HubBlock) or "split_column" in reader.options else ()
+        written = block.columns.only([*kind.roles, *extras]) if block.columns else {}
         columns = _columns({**defaults, **written}, kind, header)
         for role, column in columns.items() if names else ():
             with inside(role):
                 check_one_of(names, str(column))
-    splits = []
-    for split in sorted(block.splits):
-        with inside("splits", split):
-            splits.append(_split(split, block.splits[split], form, written, kind, getattr(block, "sheet", None) or ""))
-            if name != "hub":
-                _check_paths(splits[-1])
-    _check_shares(splits)
+    if isinstance(block, FilesBlock) and block.split_column:
+        with inside("split_column"):
+            columns[SPLIT] = _split_column(block.split_column.name, columns, header)
+        details["others"] = block.split_column.leave_out
+    splits = split_specs(name, block, form, written, kind, report_on)
     return SourceSpec(
         kind=name,
-        splits=tuple(splits),
+        splits=splits,
         columns=tuple(columns.items()),
         pair_if_present=header and "text_pair" in kind.roles and "text_pair" not in written,
         label_map=block.label_map,
@@ -211,12 +215,13 @@ def _check_label_map(block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str
 def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, str | int]:
     """The column of each role that is read: as written, else of the role's name; a number where there is no header."""
     columns: dict[str, str | int] = {role: written.get(role, role) for role in kind.roles if header or role in written}
+    columns |= {role: written[role] for role in (GROUP, WEIGHT) if role in written}
     if not header:
         for role, number in written.items():
             if not number.isascii() or not number.isdigit():
                 raise KeyFault("must be a column number, counted from 0, as there is no header", keys=[role])
             columns[role] = int(number)
-        for role in _needed(kind):
+        for role in needed_roles(kind):
             if role not in written:
                 raise KeyFault("is missing", "Without a header each column needs its number, from 0.", [role])
     if len(set(columns.values())) < len(columns):
@@ -224,66 +229,14 @@ def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, 
     return columns
 
 
-def _needed(kind: Kind) -> list[str]:
-    """The roles that every row has."""
-    return [role for role in kind.roles if role != "text_pair"]
-
-
-def _split(
-    name: str, block: SplitBlock, form: str, columns: Mapping[str, str], kind: Kind, sheet: str = ""
-) -> SplitSpec:
-    """One split in the form of its reader (`Reader.splits`); `columns` are those that are written down.
-
-    `sheet` is that of splits that name none.
-
-    Shorter forms: with a file per role a path is the folder of files that the columns name; the key of a list in a
-    file is the split's name unless written.
-    """
-    if block.share is not None:
-        return _shared_split(name, block)
-    by_role = form == "file per role" and block.path is None
-    needed = _needed(kind) if by_role else ["path"]
-    inside_file = {"key in file": ["key"], "sheet in file": ["sheet"]}.get(form, [])
-    keys = [*(kind.roles if by_role else ["path"]), *inside_file, "optional"]
-    written = block.only(keys)
-    if block.optional and name == "train":
-        raise KeyFault("cannot be optional")
-    if by_role and columns:
-        raise KeyFault("names its files, and columns names them too", "Take columns out.")
-    for key in needed:
-        if key not in written:
-            raise KeyFault("is missing", keys=[key])
-    if by_role:
-        paths = {role: written[role] for role in kind.roles if role in written}
-    elif form == "file per role":
-        roles = [role for role in kind.roles if role in columns or role in _needed(kind)]
-        paths = {role: f"{block.path}/{columns.get(role, role)}" for role in roles}
-    else:
-        paths = {"": written["path"]}
-    files = tuple((role, str(PurePosixPath(path))) for role, path in paths.items())
-    key = (block.key or name) if form == "key in file" else block.sheet or sheet
-    return SplitSpec(name, files, key, block.optional)
-
-
-def _shared_split(name: str, block: SplitBlock) -> SplitSpec:
-    """A split that is a share of train."""
-    block.only(["share"])
-    if name == "train":
-        raise KeyFault("cannot be a share of itself", "Give its file.")
-    assert block.share is not None
-    return SplitSpec(name, (), share=block.share)
-
-
-def _check_shares(splits: Sequence[SplitSpec]) -> None:
-    if (total := sum(split.share for split in splits)) >= 1:
-        raise KeyFault(f"take {total:.0%} of train, so that none of it is left", "Make them smaller.", ["splits"])
-
-
-def _check_paths(split: SplitSpec) -> None:
-    for _, path in split.files:
-        if fault := path_fault(path):
-            fix = "Write it from the folder down, with /, and give the folder with --from."
-            raise KeyFault(f"has the path `{path}`, which cannot be inside the source's folder: {fault}", fix)
+def _split_column(name: str, columns: Mapping[str, str | int], header: bool) -> str | int:
+    """The name, or number, of the column that says of which split a row is."""
+    if not header and not (name.isascii() and name.isdigit()):
+        raise KeyFault("must be a column number, counted from 0, as there is no header", keys=["name"])
+    column = name if header else int(name)
+    if column in columns.values():
+        raise KeyFault("names a column that is there for something else", keys=["name"])
+    return column
 
 
 def _check_splits(report_on: Sequence[str], sources: Sequence[SourceSpec]) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from adaptershare_cli.data.cutting import absent_labels, cut_parts, lost_labels, sample
+from adaptershare_cli.data.cutting import absent_labels, cut_parts, joined, lost_labels, sample
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.base import TaskInfo
+from adaptershare_cli.kinds.base import GROUP, WEIGHT, TaskInfo
 from adaptershare_cli.kinds.rows.texts import folded
 
 TOKENIZE_ROWS, TOKENIZE_BYTES = 1000, 4 * 2**20  # rows and bytes of text that are tokenised at once
@@ -27,8 +27,9 @@ class Prepared:
 
     Counted are `leaked_rows`, which stand in a scored split and are dropped, those of them whose texts repeat in
     train (`repeated_leaks`), the different texts of the train rows that are left (`train_contents`), copies that no
-    part holds (`aside_rows`), and of each part its downloaded rows, the inputs that are truncated, and what the kind of
-    the task counts (`Kind.counts`). `lost` and `absent` are labels: see `cutting`.
+    part holds (`aside_rows`), groups that are not parted where rows have some (`train_groups`), and of each part its
+    downloaded rows, the inputs that are truncated, and what the kind of the task counts (`Kind.counts`). `lost` and
+    `absent` are labels: see `cutting`.
     """
 
     parts: dict[str, pa.Table]
@@ -41,6 +42,11 @@ def content_hash(*texts: str | None) -> str:
     """Hash of a whole row's texts, each `folded` (Unicode NFKC, case and white space). 32 hex digits."""
     parts = [folded(text or "") for text in texts]
     return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:32]
+
+
+def groups_of(table: pa.Table) -> list[str | None] | None:
+    """The group of each downloaded row; None where the task has none."""
+    return table[GROUP].to_pylist() if GROUP in table.column_names else None
 
 
 def load_tokenizer(folder: Path, kind: str) -> Any:
@@ -82,10 +88,12 @@ def prepare_task(
     strata = {name: kind.strata(table) for name, table in splits.items()}
     labels = kind.row_labels(splits["train"])
     leaks = set() if keep_leaks else {key for name in scored for key in content[name]}
-    cut = cut_parts(content["train"], strata["train"], labels, leaks, heldout_size, select_size, max_train)
+    together = joined(content["train"], groups_of(splits["train"]))
+    cut = cut_parts(content["train"], strata["train"], labels, leaks, heldout_size, select_size, max_train, together)
     rows = {name: ("train", indices) for name, indices in cut.parts.items()}
     for name in scored:
         rows[name] = (name, sample(content[name], strata[name], max_eval))
+    mean = _mean_weight(info, splits["train"], cut.parts["train"])
     copies = Counter(content["train"])
     prepared = Prepared(
         {},
@@ -94,6 +102,7 @@ def prepare_task(
             "repeated_leaks": sum(copies[content["train"][row]] > 1 for row in cut.leaks),
             "train_contents": len(copies.keys() - leaks),
             "aside_rows": len(cut.aside),
+            **({"train_groups": len(set(together))} if groups_of(splits["train"]) else {}),
         },
         lost_labels(info.labels, labels, cut),
         absent_labels(info.labels, strata["train"], cut),
@@ -102,6 +111,8 @@ def prepare_task(
         table = splits[split].take(pa.array(indices, pa.int64()))
         keys = [content[split][index] for index in indices]
         encoded = encode_rows(info, table, keys, tokenizer, max_seq_length, progress)
+        if WEIGHT in table.column_names and split == "train":
+            encoded = _weighted(encoded, table, mean)
         prepared.parts[part] = encoded
         counts = {
             "rows": len(indices),
@@ -110,6 +121,23 @@ def prepare_task(
         }
         prepared.counts.update({f"{part}_{name}": count for name, count in counts.items()})
     return prepared
+
+
+def _mean_weight(info: TaskInfo, train: pa.Table, rows: list[int]) -> float:
+    """The mean weight of train's rows; 1 where they have none. UserError where all are 0."""
+    if WEIGHT not in train.column_names or not rows:
+        return 1.0
+    mean = float(np.mean(train[WEIGHT].to_numpy()[rows]))
+    if mean == 0:
+        raise UserError(f"Task {info.name}: every train row has the weight 0", fix="Name another column, or none.")
+    return mean
+
+
+def _weighted(encoded: pa.Table, table: pa.Table, mean: float) -> pa.Table:
+    """Prepared rows with the weight of each, divided by the mean: losses keep their size. A row may have several."""
+    of_row = dict(zip(table["row"].to_pylist(), table[WEIGHT].to_pylist(), strict=True))
+    weights = [of_row[row] / mean for row in encoded["row"].to_pylist()]
+    return encoded.append_column(pa.field(WEIGHT, pa.float32(), nullable=False), pa.array(weights, pa.float32()))
 
 
 def encode_rows(

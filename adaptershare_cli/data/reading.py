@@ -10,16 +10,16 @@ import pyarrow.compute as pc
 
 from adaptershare_cli import schemas
 from adaptershare_cli.data.checks import RowCheck
-from adaptershare_cli.data.cutting import cut_shares
+from adaptershare_cli.data.cutting import cut_shares, joined
 from adaptershare_cli.data.definition import TaskDefinition
-from adaptershare_cli.data.encoding import content_hash
+from adaptershare_cli.data.encoding import content_hash, groups_of
 from adaptershare_cli.data.hub import read_hub_split
 from adaptershare_cli.data.names import near_names, readable, shortened
-from adaptershare_cli.data.readers import read_rows
+from adaptershare_cli.data.readers import read_files
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.sources import Source, files_of, locate, spec_of, splits_to_read
-from adaptershare_cli.data.suspicions import absent_labels, alike_labels, suspicious_labels
+from adaptershare_cli.data.suspicions import absent_labels, alike_labels, parted_groups, suspicious_labels
 from adaptershare_cli.data.unpacking import likely_encoding
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics
@@ -76,6 +76,7 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
         what = f"`positive` cannot be `{definition.positive}`, a label that train does not have"
         fix = shortened(f"{near_names(definition.positive, labels)}Labels: {', '.join(labels)}.")
         raise UserError(what, str(definition.path), fix)
+    suspicious += parted_groups(splits)
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
@@ -123,6 +124,7 @@ def _shared(kind: Kind, train: pa.Table, shares: dict[str, float]) -> dict[str, 
     if not shares or not train.num_rows:
         return {"train": train}
     content = [content_hash(*texts) for texts in kind.texts(train)]
+    content = joined(content, groups_of(train))
     parts = cut_shares(content, kind.strata(train), kind.row_labels(train), shares)
     return {name: train.take(pa.array(rows, pa.int64())) for name, rows in parts.items()}
 
@@ -132,7 +134,7 @@ def _read_split(source: Source, spec: SourceSpec, split: SplitSpec, labels: tupl
     if source.kind == "hub":
         return read_hub_split(spec, split, labels)
     files = files_of(source, split)
-    return None if files is None else read_rows(files, split, spec)
+    return None if files is None else read_files(files, split, spec)
 
 
 def _unseen(kind: Kind, table: pa.Table, labels: tuple[str, ...]) -> dict[str, int]:

@@ -12,9 +12,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from adaptershare_cli.data.readers import OPTIONS, READERS
-from adaptershare_cli.data.task_file import FilesBlock, SplitBlock, TaskFile, TextByRole, Written
+from adaptershare_cli.data.task_file import ColumnsBlock, FilesBlock, SplitBlock, TaskFile, TextByRole, Written
 from adaptershare_cli.kinds import KINDS, of_one_label
-from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the one that editors' YAML extensions know best
 
@@ -57,7 +57,7 @@ def _rules_of(kind: Kind) -> dict[str, Any]:
     refused = {key: False for key, has in traits.items() if not has}
     rows = "words" if "text" in kind.listed else "texts"
     readers = [name for name, reader in READERS.items() if rows in reader.rows]
-    block: dict[str, Any] = {"columns": {"properties": _refused(TextByRole, kind.roles)}}
+    block: dict[str, Any] = {"columns": {"properties": _refused(ColumnsBlock, [*kind.roles, GROUP, WEIGHT])}}
     if not kind.labelled:
         block["label_map"] = False
     files = {"properties": {"reader": {"enum": readers}, **block}}

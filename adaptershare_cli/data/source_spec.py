@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class SplitSpec:
     """Where one split lies: `files` pairs a role with a relative path; none for a split that is a `share` of train.
 
-    The role is "" for a split in one file (or the split's name on the hub); the reader `lines` has one file a role.
+    The role is "" for a split in one file (or the split's name on the hub), and in several, each a path or a pattern;
+    the reader `lines` has one file a role.
     `key` chooses a list inside a file of the reader `clinc`, a sheet inside one of `xlsx` ("": its only one).
     """
 
@@ -18,6 +19,7 @@ class SplitSpec:
     key: str = ""
     optional: bool = False
     share: float = 0.0  # of train's rows, where the split has no files of its own
+    values: tuple[str, ...] = ()  # of the source's split column: the rows that are of this split; () for all
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class SourceSpec:
 
     kind: str  # hub | files | embedded
     splits: tuple[SplitSpec, ...]
-    # By role (text, text_pair, label) the name of its column, or its number from 0 where there is no header.
+    # By role (text, text_pair, label; split, group, weight) its column's name, or number from 0 where is no header.
     columns: tuple[tuple[str, str | int], ...] = (("text", "text"), ("text_pair", "text_pair"), ("label", "label"))
     pair_if_present: bool = True  # text_pair was not written down: it is read where the data has it
     label_map: tuple[tuple[str, str], ...] = ()  # (value in the data, label), sorted
@@ -44,6 +46,7 @@ class SourceSpec:
     path: str = ""  # of the hub, with name and revision
     name: str | None = None
     revision: str | None = None
+    others: tuple[str, ...] = ()  # values of the split column whose rows are of no split
     listed: tuple[str, ...] = ()  # roles whose values are lists, or texts whose words are parted by blanks
 
     def split(self, name: str) -> SplitSpec | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -45,7 +46,8 @@ def resolve_source(definition: TaskDefinition, from_folder: Path | None) -> Sour
         return Source("embedded", definition.folder)
     if definition.files:
         train = definition.files.split("train")
-        if train and all(locate(definition.folder, path).is_file() for _, path in train.files):
+        paths = [name for _, path in train.files for name in _names(definition.folder, path)] if train else []
+        if paths and all(locate(definition.folder, path).is_file() for path in paths):
             return Source("folder", definition.folder)
     if definition.hub:
         return Source("hub", None)
@@ -68,7 +70,8 @@ def source_request(definition: TaskDefinition, source: Source) -> dict[str, Any]
     spec = spec_of(definition, source)
     if source.kind == "hub":
         return {"kind": "hub", "path": spec.path, "name": spec.name, "revision": spec.revision}
-    found = [file for split in splits_to_read(definition, spec) for file in (files_of(source, split) or {}).values()]
+    several = [files for split in splits_to_read(definition, spec) for files in files_of(source, split) or ()]
+    found = [file for files in several for file in files.values()]
     paths = {file.name: file.path for file in found}
     return {"kind": source.kind, "files": {name: _sha256(paths[name]) for name in sorted(paths)}}
 
@@ -94,26 +97,46 @@ def splits_to_read(definition: TaskDefinition, spec: SourceSpec) -> list[SplitSp
     return [split for name in ("train", *definition.report_on) if (split := spec.split(name))]
 
 
-def files_of(source: Source, split: SplitSpec) -> dict[str, DataFile] | None:
-    """The split's files by role, or None if it is optional and none of them is there.
+def files_of(source: Source, split: SplitSpec) -> list[dict[str, DataFile]] | None:
+    """The split's files by role, one after the other where there are several; None if it is optional and not there.
 
     Raises UserError for one that is missing, not an ordinary file, or outside the source's folder.
     """
     assert source.root is not None
-    files = {role: DataFile(path, locate(source.root, path)) for role, path in split.files}
-    if split.optional and not any(file.path.exists() for file in files.values()):
+    by_role = any(role for role, _ in split.files)
+    found = [(role, name) for role, written in split.files for name in _names(source.root, written)]
+    files = [(role, DataFile(name, locate(source.root, name))) for role, name in found]
+    if split.optional and not any(file.path.exists() for _, file in files):
         return None
-    for file in files.values():
-        if not file.path.exists():
-            tried = " and ".join(dict.fromkeys([str(source.root / file.name), str(file.path)]))
-            what = f"the split `{split.name}` has no file {file.name}"
-            raise UserError(what, f"looked for {tried}", "Check --from and the definition's path.")
-        if not file.path.resolve().is_relative_to(source.root.resolve()):
-            what = f"the file {file.name} leads out of the folder {source.root}"
-            fix = "Put the file itself there, or give --from a folder that holds both the link and the file."
-            raise UserError(what, f"{file.path} is {file.path.resolve()}", fix)
-        check_file(file)
-    return files
+    for _, file in files:
+        _check_place(file, source.root, split)
+    if by_role:
+        return [dict(files)]
+    return [{role: file} for role, file in files]
+
+
+def _names(root: Path, written: str) -> list[str]:
+    """The files that a path means, as a definition would write each: itself, or the sorted ones that fit a pattern."""
+    if not any(sign in written for sign in "*?") or locate(root, written).exists():
+        return [written]
+    first, *rest = PurePosixPath(written).parts
+    inside = not rest or root.resolve().name != first or (root / first).exists()
+    pattern = (written if inside else "/".join(rest)).replace("[", "[[]")
+    found = sorted(Path(name).as_posix() for name in glob.glob(pattern, root_dir=root, recursive=True))
+    names = [name if inside else f"{first}/{name}" for name in found if (root / name).is_file()]
+    return names or [written]
+
+
+def _check_place(file: DataFile, root: Path, split: SplitSpec) -> None:
+    if not file.path.exists():
+        tried = " and ".join(dict.fromkeys([str(root / file.name), str(file.path)]))
+        what = f"the split `{split.name}` has no file {file.name}"
+        raise UserError(what, f"looked for {tried}", "Check --from and the definition's path.")
+    if not file.path.resolve().is_relative_to(root.resolve()):
+        what = f"the file {file.name} leads out of the folder {root}"
+        fix = "Put the file itself there, or give --from a folder that holds both the link and the file."
+        raise UserError(what, f"{file.path} is {file.path.resolve()}", fix)
+    check_file(file)
 
 
 def _sha256(path: Path) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adaptershare_cli.kinds.base import Kind
+from adaptershare_cli.kinds.base import GROUP, Kind
 from adaptershare_cli.kinds.rows.texts import folded, told
 
 _HEADS = frozenset(
@@ -52,6 +52,18 @@ def alike_labels(labels: Iterable[str]) -> list[list[str]]:
     for label in labels:
         groups.setdefault(folded(label), []).append(label)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def parted_groups(splits: Mapping[str, pa.Table]) -> list[str]:
+    """A line for each scored split with rows of groups that train has, too: their files were not cut by group."""
+    if GROUP not in splits["train"].column_names:
+        return []
+    known = pc.unique(splits["train"][GROUP].drop_null())
+    lines = []
+    for name, table in splits.items():
+        count = pc.sum(pc.is_in(table[GROUP], known)).as_py() if name != "train" else 0
+        lines += [f"{count} of {table.num_rows} rows of {name} are of groups that train has, too"] if count else []
+    return lines
 
 
 def _first_labels(train: pa.Table) -> Iterator[str]:

@@ -149,7 +149,35 @@ def _named_splits(written: Any) -> dict[str, Any]:
     return written
 
 
+def _values_of_splits(written: Any) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for split, values in _mapping(written).items():
+        with inside(split):
+            texts = values if isinstance(values, list) and values else [values]
+            found[split] = tuple(_text(one).strip() for one in texts)
+    _named_splits(found)
+    every = [value for values in found.values() for value in values]
+    if len(set(every)) < len(every):
+        raise KeyFault("names a value twice", "Each stands for one split.")
+    return found
+
+
+def _name_alone(written: Any) -> Any:
+    return {"name": written} if isinstance(written, str) else written
+
+
+def _paths(written: Any) -> tuple[str, ...]:
+    if isinstance(written, list) and written:
+        paths = tuple(_text(one) for one in written)
+        if len(set(paths)) < len(paths):
+            raise KeyFault("names a file twice")
+        return paths
+    return (_text(written),)
+
+
 def _path_alone(written: Any) -> Any:
+    if isinstance(written, list):
+        return {"path": written}
     if not isinstance(written, str):
         return written
     return {"path": _text(written)} if _share(written) is None else {"share": written}
@@ -225,12 +253,42 @@ class TextByRole(Written):
         return written
 
 
+class ColumnsBlock(TextByRole):
+    """Columns by what they are for."""
+
+    group: Text | None = Field(
+        None,
+        description="Whom (or what) a row belongs to, such as its author: rows of one group stand on one side of every "
+        "cut. Rows without one stand alone.",
+    )
+    weight: Text | None = Field(
+        None,
+        description="How much a row's loss counts in training: a number, 0 or more. Scores count all rows alike.",
+    )
+
+
+class SplitColumn(Written):
+    """The column that says of which split a row is. Its name alone may stand instead of this mapping."""
+
+    name: Text = Field(description="The column's name, or its number where there is no header.")
+    values: Annotated[
+        dict[str, tuple[str, ...]],
+        BeforeValidator(_values_of_splits, json_schema_input_type=dict[str, Scalar | Scalars]),
+    ] = Field(
+        {},
+        description="What stands in it, by split, such as {train: train, dev: [val, valid]}; left out where splits "
+        "are called as there.",
+    )
+    leave_out: Texts = Field((), description="What stands in it in rows of no split; these are counted.")
+
+
 class SplitBlock(TextByRole):
     """Where one split lies. Its path alone may stand instead of this mapping; roles only with the reader `lines`."""
 
-    path: Text | None = Field(
-        None,
-        description="The file, from the source's folder down; with the reader `lines` the folder of the split's "
+    path: Annotated[tuple[str, ...], BeforeValidator(_paths, json_schema_input_type=Scalar | Scalars)] = Field(
+        (),
+        description="The file, from the source's folder down, or a list of files of one layout; `*` and `?` stand for "
+        "any signs of a name, `**` for any folders; with the reader `lines` the folder of the split's "
         "files; on the hub the name that the split has there.",
     )
     key: Text | None = Field(
@@ -246,7 +304,9 @@ class SplitBlock(TextByRole):
 
 
 Splits = Annotated[
-    dict[str, Annotated[SplitBlock, BeforeValidator(_path_alone, json_schema_input_type=Scalar | SplitBlock)]],
+    dict[
+        str, Annotated[SplitBlock, BeforeValidator(_path_alone, json_schema_input_type=Scalar | Scalars | SplitBlock)]
+    ],
     BeforeValidator(_named_splits),
     Field(
         description="Where each split lies, by name: train, and those of report_on; or how much of train it is, as in "
@@ -255,7 +315,7 @@ Splits = Annotated[
     ),
 ]
 Columns = Annotated[
-    TextByRole | None,
+    ColumnsBlock | None,
     Field(
         description="The columns' names, where they are not text, text_pair and label; their numbers, counted from 0, "
         "where there is no header (`header: false`, reader `conll`); the files' names with the reader `lines`.",
@@ -317,6 +377,9 @@ class FilesBlock(Written):
     decimal: Annotated[Text, OneOf([",", "."])] | None = Field(
         None, description='Of a regression: the mark before the fraction; with "," points part thousands.'
     )
+    split_column: (
+        Annotated[SplitColumn, BeforeValidator(_name_alone, json_schema_input_type=Scalar | SplitColumn)] | None
+    ) = Field(None, description="The column that says of which split a row is, where all stand in train's files.")
     records: Text | None = Field(
         None,
         description="Reader `json`: the keys, parted by points, under which the list stands; left out where the file "

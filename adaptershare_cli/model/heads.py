@@ -115,9 +115,10 @@ class MultiTaskModel:
         return self.row_losses(batch.task, self.logits(batch), batch.targets)
 
     def row_losses(self, task: str, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """The loss of each row (B,) of one task, from its head's outputs."""
-        info = self.infos[task]
-        return KINDS[info.kind].row_losses(info, logits, targets.to(self.device))
+        """The loss of each row (B,) of one task, from its head's outputs, times the row's weight where it has one."""
+        info, targets = self.infos[task], targets.to(self.device)
+        losses = KINDS[info.kind].row_losses(info, logits, targets)
+        return losses if targets.weights is None else losses * targets.weights
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean loss of the rows of a batch of one task."""

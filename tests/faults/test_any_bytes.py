@@ -90,7 +90,7 @@ def check(form: str, task: TaskDefinition, folder: Path, files: dict[str, bytes]
     rows = train.to_pylist()
     assert rows and all(first["row"] < second["row"] for first, second in zip(rows, rows[1:], strict=False))
     split = task.files.split("train")  # type: ignore[union-attr]
-    raw = read_rows(files_of(source, split) or {}, split, task.files)  # type: ignore[arg-type]
+    raw = read_rows((files_of(source, split) or [{}])[0], split, task.files)  # type: ignore[arg-type]
     line_of = {row[1]: row[0] for row in raw.rows if not isinstance(row, RowFault)}
     look = LOOKS[form]
     for row, (text, label) in zip(rows, look(files, [(line_of[row["row"]], row["row"]) for row in rows]), strict=True):

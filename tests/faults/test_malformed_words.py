@@ -345,7 +345,7 @@ def test_files_after_accidents(form: str, examples: int, tmp_path: Path) -> None
             return
         train.validate(full=True)
         split = task.files.split("train")  # type: ignore[union-attr]
-        raw = read_rows(files_of(resolve_source(task, folder), split) or {}, split, task.files)  # type: ignore[arg-type]
+        raw = read_rows((files_of(resolve_source(task, folder), split) or [{}])[0], split, task.files)  # type: ignore[arg-type]
         lines = {row[1]: row[0] for row in raw.rows if not isinstance(row, RowFault)}
         found = train.to_pylist()
         assert [(row["text"], row["label"]) for row in found] == [

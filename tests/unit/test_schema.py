@@ -12,7 +12,15 @@ import pytest
 import yaml
 
 from adaptershare_cli.data.schema import definition_schema
-from adaptershare_cli.data.task_file import FilesBlock, HubBlock, SplitBlock, TaskFile, TextByRole
+from adaptershare_cli.data.task_file import (
+    ColumnsBlock,
+    FilesBlock,
+    HubBlock,
+    SplitBlock,
+    SplitColumn,
+    TaskFile,
+    TextByRole,
+)
 from adaptershare_cli.data.tasks import builtin_folder
 from adaptershare_cli.kinds import KINDS
 
@@ -97,7 +105,7 @@ def test_the_check_here_knows_every_word() -> None:
     assert words(SCHEMA) <= said | checked | of_lists
 
 
-@pytest.mark.parametrize("model", [TaskFile, HubBlock, FilesBlock, SplitBlock, TextByRole])
+@pytest.mark.parametrize("model", [TaskFile, HubBlock, FilesBlock, SplitBlock, ColumnsBlock, SplitColumn])
 def test_every_key_is_explained(model: Any) -> None:
     schema = SCHEMA if model is TaskFile else SCHEMA["$defs"][model.__name__]
     assert set(schema["properties"]) == set(model.model_fields)
@@ -157,7 +165,9 @@ def test_odd_definitions_that_the_program_takes(case: dict[str, Any]) -> None:
         {"files.splits.dev": {"path": "a", "optinal": True}},
         {"files.splits.dev": {"path": "a", "key": "b"}},
         {"files.splits.dev": {"text": "a", "label": "b"}},
-        {"files.splits.dev": ["a"]},
+        {"files.splits.dev": ["a", "a"]},
+        {"files.split_column": {"values": {"train": "a"}}},
+        {"files.reader": "lines", "files.split_column": "part"},
     ],
     ids=str,
 )

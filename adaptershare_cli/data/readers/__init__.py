@@ -7,7 +7,7 @@ afterwards, alike for all of them. Rows are read while they are asked for, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import chain
@@ -41,7 +41,8 @@ class Reader:
     defaults: Mapping[str, str] = field(default_factory=dict)  # by role the column that is meant where none is written
 
 
-_OF_TABLES = ("columns", "quoting", "header", "skip_rows", "comment", "encoding", "delimiter", "decimal")
+_OF_ROWS = ("columns", "split_column", "decimal")
+_OF_TABLES = (*_OF_ROWS, "quoting", "header", "skip_rows", "comment", "encoding", "delimiter")
 
 READERS = {
     reader.name: reader
@@ -54,16 +55,16 @@ READERS = {
             "csv", "delimited", "one row a line, fields parted by commas, a first line that names the columns",
             options=_OF_TABLES, quoting="standard",
         ),
-        Reader("jsonl", "jsonl", "one JSON object a line", options=("columns", "encoding", "decimal")),
+        Reader("jsonl", "jsonl", "one JSON object a line", options=(*_OF_ROWS, "encoding")),
         Reader(
             "json", "json_list", "a JSON list of objects, or an object that holds one",
-            options=("columns", "encoding", "decimal", "records"),
+            options=(*_OF_ROWS, "encoding", "records"),
         ),
         Reader(
             "xlsx", "xlsx", "an Excel workbook, one row a row of a sheet, a first row that names the columns",
-            options=("columns", "header", "skip_rows", "sheet", "decimal"), splits="sheet in file", rows=("texts",),
+            options=(*_OF_ROWS, "header", "skip_rows", "sheet"), splits="sheet in file", rows=("texts",),
         ),
-        Reader("parquet", "parquet", "a Parquet file", options=("columns",)),
+        Reader("parquet", "parquet", "a Parquet file", options=("columns", "split_column")),
         Reader(
             "lines", "lines", "a folder with one file a column; line i of each belongs to row i",
             options=("columns", "encoding", "decimal"), splits="file per role",
@@ -88,7 +89,7 @@ OPTIONS = tuple(dict.fromkeys(option for reader in READERS.values() for option i
 
 
 def read_rows(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
-    """Read one split with the reader that `spec` names; UserError if the files' structure is at fault."""
+    """Read a file (or files by role) with the reader that `spec` names; UserError if its structure is at fault."""
     files = {role: replace(file, encoding=spec.encoding) for role, file in files.items()}
     found = import_module(f"{__name__}.{READERS[spec.reader].module}").read(files, split, spec)
     first = next(found.rows, None)
@@ -96,3 +97,17 @@ def read_rows(files: FilesByRole, split: SplitSpec, spec: SourceSpec) -> Uncheck
         paths = ", ".join(str(file.path) for file in files.values())
         raise UserError("the file holds no rows", paths, "Give a file with at least one row.")
     return replace(found, rows=chain([first], found.rows))
+
+
+def read_files(several: Sequence[FilesByRole], split: SplitSpec, spec: SourceSpec) -> UncheckedRows:
+    """Read one split: one file (or files by role) after the other, and of a source with a split column its rows.
+
+    Raises UserError, also while rows are read, if the structure of a file is at fault, or its columns are others.
+    """
+    from adaptershare_cli.data.readers.parting import one_after_the_other, rows_of_split
+
+    if len(several) == 1:
+        found = read_rows(several[0], split, spec)
+    else:
+        found = one_after_the_other(lambda files: read_rows(files, split, spec), several)
+    return rows_of_split(found, split, spec) if split.values else found

@@ -24,6 +24,7 @@ from adaptershare_cli.data.readers.rows import (
 )
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import TEXT_ROLES
 from adaptershare_cli.parquet_files import open_parquet
 
 _BATCH, _FEWEST, _BATCH_BYTES = 1000, 16, 2**29  # rows that are decoded at once, at least, and their bytes
@@ -73,9 +74,10 @@ def rows_of_batches(
         kind = item.value_type if pa.types.is_dictionary(item) else item
         textual = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
         numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-        fits = textual or pa.types.is_null(kind) or (role == "label" and (numeric or pa.types.is_decimal(kind)))
+        is_text = role in TEXT_ROLES
+        fits = textual or pa.types.is_null(kind) or (not is_text and (numeric or pa.types.is_decimal(kind)))
         if not fits:
-            what = f"the column `{name}` has the type {of}, not {'text' if role != 'label' else 'a label'}"
+            what = f"the column `{name}` has the type {of}, not {'text' if is_text else f'a {role}'}"
             raise UserError(what, str(file.path), f"Choose another column for {role}, or convert it.")
 
     def rows() -> Iterator[UncheckedRow | RowFault]:

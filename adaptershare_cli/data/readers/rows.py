@@ -30,6 +30,7 @@ class UncheckedRow(NamedTuple):
     line: int  # 1-based line that it begins on; where a file has no lines, its 1-based number
     position: int  # 0-based number among all rows, those at fault included
     values: list[Any]  # one a role, in the order of UncheckedRows.columns
+    files: Mapping[str, str] | None = None  # as UncheckedRows.files, where they lie in several files
 
 
 @dataclass(frozen=True)

@@ -21,15 +21,17 @@ class Targets:
 
     `labels` are as in `Answers`. `rows` (A,) tell which row of the batch each answer belongs to, and `tokens` (A,) or
     (A, k) which of its tokens it reads; both are None where each row has one answer, which reads its pooled states.
+    `weights` (B,) are what the rows' losses are multiplied with, None where all count alike.
     """
 
     labels: torch.Tensor
     rows: torch.Tensor | None = None
     tokens: torch.Tensor | None = None
+    weights: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> Targets:
         """The same on a device."""
-        moved = (None if part is None else part.to(device) for part in (self.rows, self.tokens))
+        moved = (None if part is None else part.to(device) for part in (self.rows, self.tokens, self.weights))
         return Targets(self.labels.to(device), *moved)
 
 
@@ -40,7 +42,8 @@ class Answers:
     `labels` are what is right: one an answer (A, …), or with `label_a_row` one a row (N, …). `sorted_by` (N,) is what
     sorts the rows, where that is not their labels. `offsets` (N + 1) tell where each row's answers begin, and `tokens`
     (A,) or (A, k) which tokens of its row each reads; both are None where each row has one answer, which reads its
-    pooled states. `facts` (A, …) are what else the kind needs to know of answers, by name.
+    pooled states. `facts` (A, …) are what else the kind needs to know of answers, by name. `weights` (N,) are those of
+    the rows, None where all count alike.
     """
 
     labels: np.ndarray
@@ -49,6 +52,7 @@ class Answers:
     tokens: np.ndarray | None = None
     facts: Mapping[str, np.ndarray] = field(default_factory=dict)
     label_a_row: bool = False
+    weights: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.strata) if self.offsets is None else int(self.offsets[-1])
@@ -76,10 +80,11 @@ class Answers:
         import torch
 
         labels = torch.from_numpy(self.labels_of_rows(rows).copy())
+        weights = None if self.weights is None else torch.from_numpy(self.weights[rows])
         if self.tokens is None:
-            return Targets(labels)
+            return Targets(labels, weights=weights)
         of_answers = np.repeat(np.arange(len(rows)), self.per_row[rows])
-        return Targets(labels, torch.from_numpy(of_answers), torch.from_numpy(self.tokens[self.of_rows(rows)]))
+        return Targets(labels, torch.from_numpy(of_answers), torch.from_numpy(self.tokens[self.of_rows(rows)]), weights)
 
     def take(self, rows: np.ndarray) -> Answers:
         """Those of the rows at the given positions, in that order."""
@@ -91,6 +96,7 @@ class Answers:
             offsets=None if self.offsets is None else ragged(self.offsets, rows)[1],
             tokens=None if self.tokens is None else self.tokens[found],
             facts={name: values[found] for name, values in self.facts.items()},
+            weights=None if self.weights is None else self.weights[rows],
         )
 
 
