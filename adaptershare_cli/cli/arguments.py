@@ -290,6 +290,14 @@ InitName = Annotated[
     typer.Option("--name", help="The task's name; all files are of that task."),
     BASIC,
 ]
+GroupColumn = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--group", help="The column of groups, whose rows no cut parts."),
+]
+WeightColumn = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--weight", help="The column of rows' weights in the loss."),
+]
 InitSheet = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--sheet", help="The sheet of a workbook: its name, or number from 1."),

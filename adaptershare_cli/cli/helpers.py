@@ -139,6 +139,8 @@ def init(
     text_pair: a.PairColumn = None,
     label: a.LabelColumn = None,
     kind: a.InitKind = None,
+    group: a.GroupColumn = None,
+    weight: a.WeightColumn = None,
     name: a.InitName = None,
     sheet: a.InitSheet = None,
     yes: a.Yes = False,
@@ -150,7 +152,8 @@ def init(
 
     Example: [bold]adaptershare init exports/*.csv --task-dir mytasks[/bold]
     """
-    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "name": name, "sheet": sheet}
+    given = {"text": text, "text_pair": text_pair, "label": label, "kind": kind, "group": group, "weight": weight}
+    given |= {"name": name, "sheet": sheet}
     use_scratch(call.workspace)
     from adaptershare_cli.commands.init import init_tasks
 

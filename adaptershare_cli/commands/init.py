@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ from adaptershare_cli.commands.output import opened_output
 from adaptershare_cli.data.definition import parse_definition
 from adaptershare_cli.data.drafting import Files, by_sheet, draft, group_files, sample_rows
 from adaptershare_cli.data.encoding import content_hash
-from adaptershare_cli.data.guessing import Guess, guess
-from adaptershare_cli.data.reading import ReadTask, read_task
+from adaptershare_cli.data.guessing import Guess, guess, likely_group, split_column
+from adaptershare_cli.data.readers import READERS
+from adaptershare_cli.data.reading import AlikeLabels, ReadTask, read_task
 from adaptershare_cli.data.sniffing import Sniffed, sniff
 from adaptershare_cli.data.sources import Source
 from adaptershare_cli.data.tasks import builtin_folder
+from adaptershare_cli.data.whole_columns import all_values
 from adaptershare_cli.data.workbooks import filled_sheets, is_workbook
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
@@ -49,7 +52,7 @@ def init_tasks(
     for files in tasks:
         files, sheet = _sheet(files, said.get("sheet", ""), choose)
         table = sniff(files.splits["train"].paths[0], files.splits["train"].sheet or sheet)
-        found = guess(table, said)
+        found = _beyond(files, table, said)
         folder = (task_dir or files.folder).resolve()
         root = folder if files.folder.is_relative_to(folder) else files.folder
         file = folder / f"{files.name}.yaml"
@@ -60,16 +63,40 @@ def init_tasks(
     _settle({files.name: found.unsure for files, _, found, *_ in drafts}, confirm, yes)
     done = []
     for files, table, found, root, file in drafts:
-        text = draft(files, table, found, root, builtin_folder() / "schema.json")
-        _write(file, text)
+        _write(file, draft(files, table, found, root, builtin_folder() / "schema.json"))
         screen.line(f"made  {file}")
-        done.append(_read(screen, file, root))
+        try:
+            done.append(_read(screen, file, root))
+        except AlikeLabels:
+            screen.line(f"{files.name}: labels are written in several ways, so the definition says `normalise: true`")
+            _write(file, draft(files, table, replace(found, normalise=True), root, builtin_folder() / "schema.json"))
+            done.append(_read(screen, file, root))
     folders = {str(file.parent) for *_, file in drafts}
     outside = {str(root) for *_, root, file in drafts if root != file.parent}
     names = ",".join(files.name for files, *_ in drafts)
     where = f" --task-dir {','.join(sorted(folders))}" + "".join(f" --from {root}" for root in sorted(outside))
     screen.line(f"To train on {'them' if len(drafts) > 1 else 'it'}: adaptershare train-share --tasks {names}{where}")
     return done
+
+
+def _beyond(files: Files, table: Sniffed, said: Mapping[str, str]) -> Guess:
+    """What columns are for, those of splits, groups and weights among them: the first where no file says it."""
+    paths = files.splits["train"].paths
+    name, values = "", {}
+    if len(files.splits) == 1 and "split_column" in READERS[table.reader].options:
+        name, values = split_column(table, lambda column: all_values(table, column, paths))
+    known = table.without(name) if name and name not in said.values() else table
+    found = guess(known, said)
+    told = list(found.told)
+    if name:
+        parts = "; ".join(f"{split}: {', '.join(of)}" for split, of in values.items())
+        told.append(f"`{name}` says of which split a row is ({parts})")
+    group = said.get("group", "")
+    if not group and (likely := likely_group(known)):
+        told.append(f"rows with one `{likely}` stay on one side of every cut with --group {likely}")
+    return replace(
+        found, split_column=name, split_values=values, group=group, weight=said.get("weight", ""), told=tuple(told)
+    )
 
 
 def _sheet(files: Files, said: str, choose: Choose) -> tuple[Files, str]:
@@ -143,6 +170,8 @@ def _read(screen: Screen, file: Path, root: Path) -> dict[str, Any]:
     definition = parse_definition(file)
     try:
         read = read_task(definition, Source("folder", root))
+    except AlikeLabels:
+        raise
     except UserError as error:
         what = f"{error.what} (the definition is written)"
         raise UserError(what, error.where, error.fix) from error

@@ -59,8 +59,15 @@ class RowCheck:
         self.kind = KINDS[definition.kind]
         metrics = tuple(self.kind.metric(name) for name in definition.metrics)
         allowed = Allowed(
-            labels, dict(spec.label_map), definition.labels_from_train, metrics, definition.range, spec.decimal
+            labels,
+            dict(spec.label_map),
+            definition.labels_from_train,
+            metrics,
+            definition.range,
+            spec.decimal,
+            definition.normalise,
         )
+        self.taken = allowed.taken
         self.check = self.kind.row_check(allowed)
         self.pair_may_be_absent = spec.pair_if_present
         self.missing, self.drops = frozenset(spec.missing), spec.drop == "missing"

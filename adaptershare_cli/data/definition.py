@@ -25,6 +25,7 @@ from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics, of_one_label
 from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
+from adaptershare_cli.kinds.rows.texts import folded
 
 _SOURCES = ("hub", "files", "embedded")
 # What a fingerprint does not depend on.
@@ -32,7 +33,8 @@ _UNIMPORTANT = ("suite", "folder", "path", "description", "aliases")
 # Keys and fields that came after the first artefacts were made, with the value at which a fingerprint leaves them out,
 # so that artefacts of tasks that do not use them keep their keys. Every new one belongs here.
 _NEWER: dict[str, Any] = {"listed": (), "positive": None, "comment": "", "encoding": "", "delimiter": "", "decimal": "",
-                          "records": "", "missing": (), "drop": "", "skip_rows": 0, "others": ()}  # fmt: skip
+                          "records": "", "missing": (), "drop": "", "skip_rows": 0, "others": (),
+                          "normalise": False}  # fmt: skip
 _FIXES_OF_MISSING = {"splits": "Write it so: splits: {train: PATH, dev: PATH}."}
 
 
@@ -41,6 +43,7 @@ class TaskDefinition(TaskKeys):
 
     name: str
     suite: str
+    normalise: bool  # labels that differ only in case, white space or Unicode form are one
     hub: SourceSpec | None
     files: SourceSpec | None
     embedded: SourceSpec | None
@@ -111,8 +114,9 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     with inside("metrics"):
         for metric in task.metrics:
             check_one_of(kind.metric_names, metric)
-    if task.labels:
-        check_metrics(task.metrics, task.labels, str(file))
+    labels = task.labels.names
+    if labels:
+        check_metrics(task.metrics, labels, str(file))
     if task.positive:
         with inside("positive"):
             _check_positive(task, kind)
@@ -120,11 +124,14 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     for name in _SOURCES:
         with inside(name):
             block = getattr(task, name)
-            sources[name] = _source(name, block, kind, task.labels, task.report_on) if block else None
+            sources[name] = _source(name, block, kind, labels, task.report_on) if block else None
     _check_splits(task.report_on, [source for source in sources.values() if source])
     suite = suite or file.resolve().parent.name
     place = {"name": file.stem, "suite": suite, "folder": file.parent, "path": file}
-    return TaskDefinition.model_construct(**{**dict(task), **sources, **place})
+    said = {"labels": labels, "normalise": task.labels.normalise}
+    with inside("labels"):
+        _check_alike(labels, task.labels.normalise)
+    return TaskDefinition.model_construct(**{**dict(task), **said, **sources, **place})
 
 
 def _check_answers(task: TaskFile, kind: Kind) -> None:
@@ -139,14 +146,22 @@ def _check_answers(task: TaskFile, kind: Kind) -> None:
             raise KeyFault(f"belongs to a {' or '.join(others)}", fix, [key])
 
 
+def _check_alike(labels: Sequence[str], normalise: bool) -> None:
+    """Labels that are one when they are normalised cannot be two in the list."""
+    seen: dict[str, str] = {}
+    for label in labels if normalise else ():
+        if (other := seen.setdefault(folded(label), label)) != label:
+            raise KeyFault(f"has `{other}` and `{label}`, which are one with normalise", "Keep one.", ["names"])
+
+
 def _check_positive(task: TaskFile, kind: Kind) -> None:
     """It is one of the labels, as far as these are known by now, and a metric asks for it."""
     if not of_one_label(task.metrics):
         fitting = [name for name in kind.metric_names if of_one_label([name])]
         fix = "Take it out" + (f", or add {' or '.join(fitting)} to metrics." if fitting else ".")
         raise KeyFault(f"means nothing to {', '.join(task.metrics)}", fix)
-    if task.labels:
-        check_one_of(task.labels, task.positive)
+    if task.labels.names:
+        check_one_of(task.labels.names, task.positive)
 
 
 def _source(

@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptershare_cli.data.guessing import Guess
+from adaptershare_cli.data.guessing import SPLIT_WORDS, Guess
 from adaptershare_cli.data.names import name_fault
 from adaptershare_cli.data.sniffing import Sniffed
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds.base import GROUP, WEIGHT
 
 ROLES = ("text", "text_pair", "label")
 SHARE = "20%"  # of train, where a task has one file
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("dev", "valid", "validation", "val"), "dev"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
-_WORD = "|".join(_SPLITS)
+_WORD = "|".join(SPLIT_WORDS)
 _ENDS = re.compile(
     rf"^(?:(?P<name>.*[^-_. ])[-_. ]+)?(?P<split>{_WORD})$|^(?P<first>{_WORD})[-_. ]+(?P<rest>.+)$", re.I
 )
@@ -88,7 +84,7 @@ def group_files(paths: Sequence[Path], name: str = "") -> list[Files]:
 
 def by_sheet(files: Files, sheets: Sequence[str]) -> Files:
     """The task of a workbook whose sheets are called train, dev or test: each is a split. Else as it was."""
-    found = {_SPLITS.get(sheet.strip().lower(), ""): sheet for sheet in sheets}
+    found = {SPLIT_WORDS.get(sheet.strip().lower(), ""): sheet for sheet in sheets}
     if len(files.splits) > 1 or "" in found or "train" not in found or len(found) < max(2, len(sheets)):
         return files
     paths = files.splits["train"].paths
@@ -108,7 +104,7 @@ def _task_and_split(path: Path) -> tuple[str, str]:
     if found is None:
         return _task_name(stem), "train"
     name = found["name"] or found["rest"] or path.resolve().parent.name
-    return _task_name(name), _SPLITS[(found["split"] or found["first"]).lower()]
+    return _task_name(name), SPLIT_WORDS[(found["split"] or found["first"]).lower()]
 
 
 def _task_name(words: str) -> str:
@@ -118,7 +114,8 @@ def _task_name(words: str) -> str:
 
 def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) -> str:
     """The text of the definition of a task whose train file is `table`; its paths begin at `root`."""
-    scored = [split for split in files.splits if split != "train"] or ["dev"]
+    places = {**files.splits, **dict.fromkeys(guess.split_values)}
+    scored = [split for split in ("dev", "test") if split in places] or ["dev"]
     lines = [f"# yaml-language-server: $schema={schema.as_uri()}", *_task_lines(guess)]
     lines += [f"report_on: [{', '.join(scored)}]", "files:", f"  reader: {table.reader}"]
     for key, value in (
@@ -134,27 +131,32 @@ def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) 
         lines.append(f"  sheet: {_yaml(table.sheet)}")
     if not table.header:
         lines.append("  header: false                 # the first line is a row, and columns have numbers")
-    if table.reader == "tsv" and _quoted(table):
-        lines.append("  quoting: standard")
+    if table.quoting:
+        lines.append(f"  quoting: {table.quoting}")
     lines.append("  splits:")
     for split, place in files.splits.items():
         lines.append(f"    {split}: {_place(place, root)}")
-    if len(files.splits) == 1:
+    if len(places) == 1:
         lines.append(f'    dev: "{SHARE}"                  # of train; all rows of one text on one side')
     lines.append("  columns:")
-    lines += [f"    {role}: {_yaml(column)}" for role in ROLES if (column := getattr(guess, role))]
+    lines += [f"    {role}: {_yaml(column)}" for role in (*ROLES, GROUP, WEIGHT) if (column := getattr(guess, role))]
+    if guess.split_values:
+        values = ", ".join(f"{split}: [{', '.join(map(_yaml, of))}]" for split, of in guess.split_values.items())
+        lines.append(f"  split_column: {{name: {_yaml(guess.split_column)}, values: {{{values}}}}}")
     return "\n".join(lines) + "\n"
 
 
 def _task_lines(guess: Guess) -> list[str]:
     """Kind, labels or range, and metrics."""
+    labels = "{normalise: true}     # or a list: {names: [first, second], normalise: true}"
+    labels = labels if guess.normalise else "from-train              # or a list: [first, second]"
     if guess.metrics:
         metrics = f"metrics: [{', '.join(guess.metrics)}]   # the first is the main one"
-        return [f"kind: {guess.kind}", "labels: from-train              # or a list: [first, second]", metrics]
+        return [f"kind: {guess.kind}", f"labels: {labels}", metrics]
     if guess.range is None:
         return [
             f"kind: {guess.kind}",
-            "labels: from-train              # or a list: [first, second]",
+            f"labels: {labels}",
             "metrics: [accuracy, macro_f1]   # the first is the main one; also f1 (with positive:), matthews",
         ]
     return [
@@ -172,11 +174,6 @@ def _place(place: Place, root: Path) -> str:
 
 def _yaml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)  # JSON's texts are YAML's, too
-
-
-def _quoted(table: Sniffed) -> bool:
-    """Whether fields of a file stood in quotes, as spreadsheets write them: values hold what a plain line cannot."""
-    return any(isinstance(value, str) and ("\n" in value or "\t" in value) for row in table.rows for value in row)
 
 
 def sample_rows(table: Sniffed, guess: Guess, count: int = 3) -> list[dict[str, Any]]:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Any
 
 from adaptershare_cli.data.names import near_names
 from adaptershare_cli.data.sniffing import Sniffed, number
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, OF_TEXTS
+from adaptershare_cli.kinds.base import GROUP, WEIGHT
 from adaptershare_cli.kinds.metrics.spans import is_span_label
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
@@ -31,6 +32,15 @@ SURE_SHARE = 0.2  # more different values than that share of the rows are hardly
 WORDS = ("form", "tokens", "words", "token", "word", "text", "sentence")
 WORD_LABELS = ("upos", "ner_tags", "tags", "labels", "ner", "label", "tag", "pos_tags", "chunk_tags", "xpos", "deprel")
 TAGGED = next(name for name, kind in KINDS.items() if kind.listed)
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("dev", "valid", "validation", "val"), "dev"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+SPLIT_COLUMNS = ("split", "part", "set", "subset", "partition", "fold", "data_split", "dataset")
+GROUPS = ("group", "author", "author_id", "user", "user_id", "speaker", "customer", "customer_id", "patient",
+          "patient_id", "conversation", "conversation_id", "thread", "thread_id", "doc_id", "document_id", "session",
+          "session_id")  # fmt: skip
 LABELLED, RANGED = (next(n for n in OF_TEXTS if getattr(KINDS[n], trait)) for trait in ("labelled", "ranged"))
 
 
@@ -45,6 +55,11 @@ class Guess:
     range: tuple[float, float] | None = None
     decimal: str = ""
     metrics: tuple[str, ...] = ()  # where they are not those that are usual for the kind
+    split_column: str = ""  # and by split the values that stand in it
+    split_values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    group: str = ""
+    weight: str = ""
+    normalise: bool = False  # labels are written in several ways
     told: tuple[str, ...] = ()  # what is certain, and worth a word
     unsure: tuple[str, ...] = ()
 
@@ -54,7 +69,7 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
 
     Raises UserError where a column that is named is not there, or none can be for texts or labels.
     """
-    for role in ("text", "text_pair", "label"):
+    for role in ("text", "text_pair", "label", GROUP, WEIGHT):
         if role in told and told[role] not in table.columns:
             fix = f"{near_names(told[role], table.columns)}Columns: {', '.join(table.columns)}."
             raise UserError(f"there is no column `{told[role]}` for the {role.replace('_', ' ')}", str(table.path), fix)
@@ -79,6 +94,35 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     bounds = (float(low), float(high if high > low else low + 1))
     unsure.append(f"scores lie between {bounds[0]:g} and {bounds[1]:g} in the rows that were looked at: their range?")
     return Guess(text, label, kind, pair, bounds, decimal, unsure=tuple(unsure))
+
+
+def split_column(table: Sniffed, values: Callable[[str], Mapping[str, int]]) -> tuple[str, dict[str, list[str]]]:
+    """The column that says of which split a row is, and its values by split; "" where there is none.
+
+    `values` gives all values of a column: those of the first rows may be of one split only.
+    """
+    for name in table.columns:
+        found = {str(value).strip() for value in table.values(name) if isinstance(value, str)}
+        if not found or not all(value.lower() in SPLIT_WORDS for value in found):
+            continue
+        if len(found) == 1 and name.strip().lower() not in SPLIT_COLUMNS:
+            continue
+        by_split: dict[str, list[str]] = {}
+        for value in sorted(values(name)):
+            by_split.setdefault(SPLIT_WORDS.get(value.lower(), ""), []).append(value)
+        if "" not in by_split and "train" in by_split and len(by_split) > 1:
+            return name, by_split
+    return "", {}
+
+
+def likely_group(table: Sniffed) -> str:
+    """A column that looks like a group of rows: it is called so, and its values repeat; "" where there is none."""
+    by_lower = {name.strip().lower(): name for name in table.columns}
+    for name in (by_lower[word] for word in GROUPS if word in by_lower):
+        values = [value for value in table.values(name) if value not in (None, "")]
+        if 1 < len(set(map(str, values))) < len(values):
+            return name
+    return ""
 
 
 def _texts(table: Sniffed, told: Mapping[str, str], unsure: list[str]) -> tuple[str, str]:

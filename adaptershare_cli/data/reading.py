@@ -19,16 +19,29 @@ from adaptershare_cli.data.readers import read_files
 from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec, SplitSpec
 from adaptershare_cli.data.sources import Source, files_of, locate, spec_of, splits_to_read
-from adaptershare_cli.data.suspicions import absent_labels, alike_labels, parted_groups, suspicious_labels
+from adaptershare_cli.data.suspicions import (
+    absent_labels,
+    alike_labels,
+    one_writing,
+    parted_groups,
+    rewritten,
+    suspicious_labels,
+    told_writings,
+)
 from adaptershare_cli.data.unpacking import likely_encoding
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics
 from adaptershare_cli.kinds.base import Kind
-from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, NO_UTF8
+from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, NO_UTF8, folded, told
 
 _FAULTS_TOLD = 5  # that an error message spells out
 _FAULTS_COUNTED = 10_000  # beyond --max-rejected
+_VALUES_TOLD = 12  # that are no labels
 _FEW_LABELS = 20  # so many labels are believed whatever the number of rows
+
+
+class AlikeLabels(UserError):
+    """Labels that were to be collected from train differ only in case, white space or Unicode form."""
 
 
 @dataclass
@@ -54,7 +67,8 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     left_out: dict[str, Counter[str]] = {}
     dropped: list[tuple[str, RowFault]] = []
     most = max_rejected + _FAULTS_COUNTED
-    splits, labels, faults = _read_splits(definition, source, spec, most, left_out, dropped)
+    taken: Counter[tuple[str, str]] = Counter()
+    splits, labels, faults = _read_splits(definition, source, spec, most, left_out, dropped, taken)
     if len(faults) > max_rejected:
         empty = next((name for name, table in splits.items() if not table.num_rows), None)
         raise _too_many(definition, source, faults, max_rejected, empty)
@@ -71,12 +85,12 @@ def read_task(definition: TaskDefinition, source: Source, max_rejected: int = 0)
     suspicious = absent_labels(kind, splits["train"], definition.labels)
     if definition.labels_from_train:
         suspicious = suspicious_labels(kind, splits["train"], [column for _, column in spec.columns])
-        _check_collected_labels(definition, spec, labels, len(kind.single_labels(splits["train"])))
+        _check_collected_labels(definition, spec, labels, splits["train"])
     if definition.positive and definition.positive not in labels:
         what = f"`positive` cannot be `{definition.positive}`, a label that train does not have"
         fix = shortened(f"{near_names(definition.positive, labels)}Labels: {', '.join(labels)}.")
         raise UserError(what, str(definition.path), fix)
-    suspicious += parted_groups(splits)
+    suspicious += [*told_writings(taken), *parted_groups(splits)]
     missing = tuple(name for name in definition.report_on if name not in splits)
     check_metrics(definition.metrics, labels, _whereabouts(spec, "train"))
     unseen = {name: new for name in scored if kind.keeps_new_labels and (new := _unseen(kind, splits[name], labels))}
@@ -91,11 +105,12 @@ def _read_splits(
     most_faults: int,
     left_out: dict[str, Counter[str]],
     dropped: list[tuple[str, RowFault]],
+    taken: Counter[tuple[str, str]],
 ) -> tuple[dict[str, pa.Table], tuple[str, ...], list[tuple[str, RowFault]]]:
     """The rows that can be used by split, the labels, and the other rows' faults, each with its split.
 
     Reading ends once there are more than `most_faults` of them. What files hold beside rows goes to `left_out`,
-    rows that the definition drops go to `dropped`.
+    rows that the definition drops go to `dropped`, how labels were written otherwise goes to `taken`.
     """
     splits: dict[str, pa.Table] = {}
     faults: list[tuple[str, RowFault]] = []
@@ -109,14 +124,26 @@ def _read_splits(
         check = RowCheck(definition, spec, labels)
         splits[split.name] = check.table(unchecked, found, most_faults - len(faults))
         dropped += [(split.name, fault) for fault in check.dropped]
+        taken.update(check.taken)
         faults += [(split.name, fault) for fault in sorted(found, key=lambda fault: fault.row)]
         if len(faults) > most_faults:
             break
         if split.name == "train" and definition.labels_from_train:
-            collected = KINDS[definition.kind].single_labels(splits["train"])
+            kind = KINDS[definition.kind]
+            if definition.normalise:
+                splits["train"] = _in_one_writing(kind, splits["train"], taken)
+            collected = kind.single_labels(splits["train"])
             labels = tuple(sorted(pc.unique(collected).to_pylist()))
     shares = {split.name: split.share for split in splits_to_read(definition, spec) if split.share}
     return {**splits, **_shared(KINDS[definition.kind], splits["train"], shares)}, labels, faults
+
+
+def _in_one_writing(kind: Kind, train: pa.Table, taken: Counter[tuple[str, str]]) -> pa.Table:
+    """Train with each label in the writing that is commonest; the others go to `taken`."""
+    writing = one_writing(kind, train)
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(kind.single_labels(train)).to_pylist()}
+    taken.update({(label, best): counts[label] for label, best in writing.items()})
+    return rewritten(train, writing)
 
 
 def _shared(kind: Kind, train: pa.Table, shares: dict[str, float]) -> dict[str, pa.Table]:
@@ -154,11 +181,12 @@ def _check_pairs(definition: TaskDefinition, spec: SourceSpec, splits: dict[str,
             raise UserError(what, where, "Give every split a column of second texts, or none.")
 
 
-def _check_collected_labels(definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], count: int) -> None:
-    """Raise UserError if the labels collected from train are too few, too many, or the same but for their writing.
-
-    `count` is how many rows, or whatever has a label, have them.
-    """
+def _check_collected_labels(
+    definition: TaskDefinition, spec: SourceSpec, labels: tuple[str, ...], train: pa.Table
+) -> None:
+    """Raise UserError if the labels collected from train are too few, too many, or the same but for their writing."""
+    kind = KINDS[definition.kind]
+    count = len(kind.single_labels(train))
     where = _whereabouts(spec, "train")
     task = f"train of the task `{definition.name}`"
     if len(labels) < 2:
@@ -167,14 +195,14 @@ def _check_collected_labels(definition: TaskDefinition, spec: SourceSpec, labels
         )
     if len(labels) > _FEW_LABELS and 2 * len(labels) > count:
         fix = "Is it the right column? If so, list the labels in the definition."
-        counted = f"{count} {KINDS[definition.kind].counted}"
+        counted = f"{count} {kind.counted}"
         raise UserError(f"{task} has {len(labels)} labels in {counted}", f"{where}, column {spec.column('label')}", fix)
     if alike := alike_labels(labels):
-        told = "; ".join(" and ".join(map(repr, group)) for group in alike)
-        same = ", ".join(f"{label}: {first}" for first, *others in alike for label in others)
-        what = f"labels in {task} differ only in case, white space or Unicode form: {told}"
-        fix = f"Make one of them with `label_map: {{{same}}}`, or list the labels if they are different ones."
-        raise UserError(shortened(what), where, shortened(fix))
+        groups = "; ".join(" and ".join(map(repr, group)) for group in alike)
+        same = ", ".join(f"{label}: {best}" for label, best in one_writing(kind, train).items())
+        what = f"labels in {task} differ only in case, white space or Unicode form: {groups}"
+        fix = f"Write `labels: {{normalise: true}}` to take the commonest, or `label_map: {{{same}}}`; list the labels "
+        raise AlikeLabels(shortened(what), where, shortened(f"{fix}if they are different ones."))
 
 
 def _whereabouts(spec: SourceSpec, name: str) -> str:
@@ -192,9 +220,9 @@ def _too_many(
 
     Of the split `empty` no row would be left.
     """
-    told = [fault.sentence("" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
+    sentences = [fault.sentence("" if source.root else f" ({split})") for split, fault in faults[:_FAULTS_TOLD]]
     if len(faults) > _FAULTS_TOLD:
-        told.append(f"and {len(faults) - _FAULTS_TOLD} more")
+        sentences.append(f"and {len(faults) - _FAULTS_TOLD} more")
     all_counted = len(faults) <= limit + _FAULTS_COUNTED
     count = "1 row" if len(faults) == 1 else f"{'' if all_counted else 'at least '}{len(faults)} rows"
     what = f"{count} of the task `{definition.name}` cannot be used ({limit} may be rejected)"
@@ -202,14 +230,28 @@ def _too_many(
     fix = f"Correct them, or let them go to rejected.parquet with --max-rejected {len(faults)}."
     if encoding := _other_encoding(definition, source, faults):
         what = f"the task `{definition.name}` is not in UTF-8; it looks like {encoding}"
-        return UserError(what, place + told[0], f"Write `encoding: {encoding}` into its `files` block.")
+        return UserError(what, place + sentences[0], f"Write `encoding: {encoding}` into its `files` block.")
     if not all_counted:
         fix = "Check the definition's reader, its options and its columns."
     elif empty is not None:
         fix = f"Correct them: no row of the split `{empty}` would be left. {_commonest(faults, empty)}"
-    if definition.labels and any("not one of the labels" in fault.reason for _, fault in faults):
-        fix += " Labels that are written otherwise in the data need a label_map in the definition."
-    return UserError(what, place + "; ".join(told), fix)
+    if definition.labels and (strange := [fault for _, fault in faults if "not one of the labels" in fault.reason]):
+        fix += _of_strange_labels(definition, strange)
+    return UserError(what, place + "; ".join(sentences), fix)
+
+
+def _of_strange_labels(definition: TaskDefinition, faults: list[RowFault]) -> str:
+    """All values that are none of the labels, with their counts, and how they could become labels."""
+    counts = Counter(readable(fault.value.strip()) for fault in faults)
+    found = told([f"{value!r} ({count})" for value, count in counts.most_common()], _VALUES_TOLD)
+    known = {folded(label) for label in definition.labels}
+    if any(folded(value) in known for value in counts):
+        same = (
+            "`labels: {names: […], normalise: true}` takes those that differ only in case or white space; others need"
+        )
+    else:
+        same = "Labels that are written otherwise in the data need"
+    return shortened(f" None of the labels: {found}. {same} a label_map in the definition.")
 
 
 def _other_encoding(definition: TaskDefinition, source: Source, faults: list[tuple[str, RowFault]]) -> str:

@@ -34,7 +34,7 @@ _UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 class Sniffed:
     """A file as far as its first rows show it.
 
-    `reader`, `encoding`, `delimiter` and `quoting` as a definition writes them ("" where its default fits). Columns
+    `reader`, `encoding` and `delimiter` as a definition writes them ("" where its default fits). Columns
     have the names of the first row where that is a `header`, else numbers from 0; `rows` are their values, None where
     a row lacks one. `notes` are what is not certain, `told` what is, and is worth a word. `skip_rows` stand above the
     header (or the first row). Of a workbook it is the `sheet` of that name, "" for the only one. Values of a file with
@@ -53,6 +53,18 @@ class Sniffed:
     skip_rows: int = 0
     sheet: str = ""
     comment: str = ""
+
+    @property
+    def quoting(self) -> str:
+        """What a definition says of quotes: fields of a file with tabs that hold tabs or line ends stood in some."""
+        cells = (value for row in self.rows for value in row if isinstance(value, str))
+        return "standard" if self.reader == "tsv" and any("\n" in cell or "\t" in cell for cell in cells) else ""
+
+    def without(self, column: str) -> Sniffed:
+        """The same without a column."""
+        at = self.columns.index(column)
+        rows = [[*row[:at], *row[at + 1 :]] for row in self.rows]
+        return replace(self, columns=(*self.columns[:at], *self.columns[at + 1 :]), rows=rows)
 
     def values(self, column: str) -> list[Any]:
         """The values of a column."""

@@ -54,6 +54,41 @@ def alike_labels(labels: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
+def one_writing(kind: Kind, train: pa.Table) -> dict[str, str]:
+    """For labels of train that differ from others only in case, white space or Unicode form: that which is commonest.
+
+    Of equally common ones it is the first in sorted order.
+    """
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(kind.single_labels(train)).to_pylist()}
+    found: dict[str, str] = {}
+    for group in alike_labels(sorted(counts)):
+        best = max(group, key=lambda label: (counts[label], [-ord(sign) for sign in label]))
+        found |= {label: best for label in group if label != best}
+    return found
+
+
+def rewritten(train: pa.Table, writing: Mapping[str, str]) -> pa.Table:
+    """Train with those of its labels, or words' labels, written otherwise."""
+    if not writing:
+        return train
+    place = train.schema.get_field_index("label")
+    field = train.schema.field(place)
+    values = [
+        [writing.get(one, one) for one in value] if isinstance(value, list) else writing.get(value, value)
+        for value in train["label"].to_pylist()
+    ]
+    return train.set_column(place, field, pa.array(values, field.type))
+
+
+def told_writings(taken: Mapping[tuple[str, str], int]) -> list[str]:
+    """A line that says which labels were written otherwise; none where none was."""
+    of_label: dict[str, list[str]] = {}
+    for (written, label), count in sorted(taken.items()):
+        of_label.setdefault(label, []).append(f"{written!r} ({count})")
+    words = [f"`{label}` for {told(found)}" for label, found in of_label.items()]
+    return [f"labels written in several ways are taken for one: {'; '.join(words)}"] if words else []
+
+
 def parted_groups(splits: Mapping[str, pa.Table]) -> list[str]:
     """A line for each scored split with rows of groups that train has, too: their files were not cut by group."""
     if GROUP not in splits["train"].column_names:

@@ -5,213 +5,42 @@
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
-from pydantic.json_schema import WithJsonSchema
-from pydantic_core.core_schema import no_info_after_validator_function
 
-from adaptershare_cli.data.key_faults import KeyFault, UnknownKey, check_one_of, inside
-from adaptershare_cli.data.names import is_hub_id, name_fault
+from adaptershare_cli.data.key_faults import UnknownKey
 from adaptershare_cli.data.readers import READERS
-from adaptershare_cli.data.unpacking import is_encoding
+from adaptershare_cli.data.written_values import (
+    WRITTEN_LABELS,
+    Flag,
+    Label,
+    Labels,
+    OneOf,
+    Range,
+    Scalar,
+    Scalars,
+    Text,
+    Texts,
+    mapping,
+    name_alone,
+    named_splits,
+    path_alone,
+    read_count,
+    read_delimiter,
+    read_encoding,
+    read_hub_id,
+    read_label_map,
+    read_labels,
+    read_missing,
+    read_paths,
+    share_of_train,
+    values_of_splits,
+)
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.rows.texts import label_fault
 
 _RESERVED_SPLITS = ("heldout", "select", "rejected")  # the stages write files of these names
-
-# ---- values: of YAML everything is text, a list or a mapping ----
-
-Scalar = Annotated[str, WithJsonSchema({"type": ["string", "number", "boolean"], "pattern": r"\S"})]
-Scalars = Annotated[list[Scalar], Field(min_length=1, json_schema_extra={"uniqueItems": True})]
-TwoNumbers = Annotated[list[float], Field(min_length=2, max_length=2)]
-
-
-def _text(written: Any) -> str:
-    if not isinstance(written, str) or not written.strip():
-        raise KeyFault("must be one piece of text")
-    return written
-
-
-def _texts(written: Any, info: ValidationInfo) -> tuple[str, ...]:
-    if not isinstance(written, list) or not written or not all(isinstance(one, str) and one.strip() for one in written):
-        raise KeyFault("must be a list of texts", f"Write it so: {info.field_name}: [first, second].")
-    if len(set(written)) < len(written):
-        raise KeyFault("names something twice")
-    return tuple(written)
-
-
-def _flag(written: Any) -> bool:
-    if not isinstance(written, str) or written.lower() not in ("true", "false"):
-        raise KeyFault("must be true or false")
-    return written.lower() == "true"
-
-
-def _mapping(written: Any) -> dict[str, Any]:
-    if not isinstance(written, dict):
-        raise KeyFault("must be a mapping of keys to values")
-    return written
-
-
-def _labels(written: Any, info: ValidationInfo) -> tuple[str, ...]:
-    if written == "from-train":
-        return ()
-    labels = tuple(label.strip() for label in _texts(written, info))
-    if len(labels) < 2:
-        raise KeyFault("needs at least two labels")
-    if len(set(labels)) < len(labels):
-        raise KeyFault("names something twice")
-    _check_labels(labels)
-    return labels
-
-
-def _check_labels(labels: Iterable[str]) -> None:
-    for label in labels:
-        if fault := label_fault(label):
-            raise KeyFault(f"has a label that {fault}: {label[:40]!r}")
-
-
-def _label(written: Any) -> str:
-    return _text(written).strip()
-
-
-def _range(written: Any, info: ValidationInfo) -> tuple[float, float]:
-    texts = _texts(written, info)
-    try:
-        low, high = map(float, texts)
-    except ValueError:
-        low, high = math.nan, math.nan
-    if not (math.isfinite(high - low) and low < high):
-        raise KeyFault("must be two numbers, the lower one first", "Write it so: range: [0, 5].")
-    return low, high
-
-
-def _label_map(written: Any) -> tuple[tuple[str, str], ...]:
-    pairs = []
-    for value, label in _mapping(written).items():
-        with inside(value):
-            pairs.append((value.strip(), _text(label).strip()))
-    if not all(value for value, _ in pairs) or len({value for value, _ in pairs}) < len(pairs):
-        raise KeyFault("has an empty value, or one twice", "White space at the ends does not count.")
-    _check_labels(label for _, label in pairs)
-    return tuple(sorted(pairs))
-
-
-def _hub_id(written: str) -> str:
-    if not is_hub_id(written):
-        raise KeyFault(f"cannot be a hub id: `{written}`", "Write it so: path: OWNER/NAME.")
-    return written
-
-
-def _encoding(written: str) -> str:
-    if not is_encoding(written):
-        raise KeyFault(f"is no encoding that is known here: `{written}`", "For example cp1252, latin-1 or utf-16.")
-    return written
-
-
-def _delimiter(written: Any) -> str:
-    if not isinstance(written, str) or len(written) != 1 or written in '"\r\n':
-        raise KeyFault("must be one character, and neither a quote nor a line end", 'Write it so: delimiter: ";".')
-    return written
-
-
-def _count(written: Any) -> int:
-    if not isinstance(written, str) or not re.fullmatch(r"[0-9]{1,6}", written):
-        raise KeyFault("must be a whole number, 0 or more", "Write it so: skip_rows: 3.")
-    return int(written)
-
-
-def _missing(written: Any) -> tuple[str, ...]:
-    if not isinstance(written, list) or not all(isinstance(one, str) for one in written):
-        raise KeyFault("must be a list of texts", 'Write it so: missing: ["n/a", "NaN"].')
-    return tuple(dict.fromkeys(one.strip() for one in written))
-
-
-def _share(written: str) -> float | None:
-    """The share that is meant by, say, `20%`; None for a path."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*%\s*", written)
-    return float(found[1]) / 100 if found else None
-
-
-def _named_splits(written: Any) -> dict[str, Any]:
-    if "train" not in _mapping(written):
-        raise KeyFault("is missing", keys=["train"])
-    for name in written:
-        fault = "the stages write a file of that name" if name.lower() in _RESERVED_SPLITS else name_fault(name)
-        if fault:
-            raise KeyFault(f"cannot be a split's name: {fault}", "Give the split another name.", [name])
-    if len({name.lower() for name in written}) < len(written):
-        raise KeyFault("has names that differ only in case", "Some file systems take their files for one.")
-    return written
-
-
-def _values_of_splits(written: Any) -> dict[str, tuple[str, ...]]:
-    found = {}
-    for split, values in _mapping(written).items():
-        with inside(split):
-            texts = values if isinstance(values, list) and values else [values]
-            found[split] = tuple(_text(one).strip() for one in texts)
-    _named_splits(found)
-    every = [value for values in found.values() for value in values]
-    if len(set(every)) < len(every):
-        raise KeyFault("names a value twice", "Each stands for one split.")
-    return found
-
-
-def _name_alone(written: Any) -> Any:
-    return {"name": written} if isinstance(written, str) else written
-
-
-def _paths(written: Any) -> tuple[str, ...]:
-    if isinstance(written, list) and written:
-        paths = tuple(_text(one) for one in written)
-        if len(set(paths)) < len(paths):
-            raise KeyFault("names a file twice")
-        return paths
-    return (_text(written),)
-
-
-def _path_alone(written: Any) -> Any:
-    if isinstance(written, list):
-        return {"path": written}
-    if not isinstance(written, str):
-        return written
-    return {"path": _text(written)} if _share(written) is None else {"share": written}
-
-
-def _share_of_train(written: Any) -> float:
-    share = _share(_text(written))
-    if share is None or not 0 < share < 1:
-        raise KeyFault("must lie between 0% and 100%", "Write it so: dev: 20%.")
-    return share
-
-
-Text = Annotated[str, BeforeValidator(_text, json_schema_input_type=Scalar)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts, json_schema_input_type=Scalars)]
-Flag = Annotated[bool, BeforeValidator(_flag, json_schema_input_type=bool)]
-Labels = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_labels, json_schema_input_type=Literal["from-train"] | Annotated[Scalars, Field(min_length=2)]),
-]
-Label = Annotated[str, BeforeValidator(_label, json_schema_input_type=Scalar)]
-Range = Annotated[tuple[float, float], BeforeValidator(_range, json_schema_input_type=TwoNumbers)]
-
-
-class OneOf:
-    """Of a text: it must be one of the names `known`, which the JSON schema lists."""
-
-    def __init__(self, known: Iterable[str]) -> None:
-        self.known = tuple(known)
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        return no_info_after_validator_function(partial(check_one_of, self.known), handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> Any:
-        return {"enum": list(self.known)}
 
 
 # ---- models: what may be written ----
@@ -226,7 +55,7 @@ class Written(BaseModel):
     @classmethod
     def _check_keys(cls, written: Any) -> Any:
         """Refuse unknown keys before any value is looked at."""
-        for key in _mapping(written):
+        for key in mapping(written):
             if key not in cls.model_fields and cls.model_config["extra"] == "forbid":
                 raise UnknownKey(key, cls.model_fields)
         return written
@@ -273,7 +102,7 @@ class SplitColumn(Written):
     name: Text = Field(description="The column's name, or its number where there is no header.")
     values: Annotated[
         dict[str, tuple[str, ...]],
-        BeforeValidator(_values_of_splits, json_schema_input_type=dict[str, Scalar | Scalars]),
+        BeforeValidator(values_of_splits, json_schema_input_type=dict[str, Scalar | Scalars]),
     ] = Field(
         {},
         description="What stands in it, by split, such as {train: train, dev: [val, valid]}; left out where splits "
@@ -285,7 +114,7 @@ class SplitColumn(Written):
 class SplitBlock(TextByRole):
     """Where one split lies. Its path alone may stand instead of this mapping; roles only with the reader `lines`."""
 
-    path: Annotated[tuple[str, ...], BeforeValidator(_paths, json_schema_input_type=Scalar | Scalars)] = Field(
+    path: Annotated[tuple[str, ...], BeforeValidator(read_paths, json_schema_input_type=Scalar | Scalars)] = Field(
         (),
         description="The file, from the source's folder down, or a list of files of one layout; `*` and `?` stand for "
         "any signs of a name, `**` for any folders; with the reader `lines` the folder of the split's "
@@ -296,7 +125,7 @@ class SplitBlock(TextByRole):
     )
     sheet: Text | None = Field(None, description="Reader `xlsx`: the sheet's name, or its number from 1.")
     optional: Flag = Field(False, description="true: the split may be absent.")
-    share: Annotated[float, BeforeValidator(_share_of_train, json_schema_input_type=str)] | None = Field(
+    share: Annotated[float, BeforeValidator(share_of_train, json_schema_input_type=str)] | None = Field(
         None,
         description="The split is this share of train's rows, such as 20%: of each label as many, and all rows of one "
         "text on one side.",
@@ -304,10 +133,8 @@ class SplitBlock(TextByRole):
 
 
 Splits = Annotated[
-    dict[
-        str, Annotated[SplitBlock, BeforeValidator(_path_alone, json_schema_input_type=Scalar | Scalars | SplitBlock)]
-    ],
-    BeforeValidator(_named_splits),
+    dict[str, Annotated[SplitBlock, BeforeValidator(path_alone, json_schema_input_type=Scalar | Scalars | SplitBlock)]],
+    BeforeValidator(named_splits),
     Field(
         description="Where each split lies, by name: train, and those of report_on; or how much of train it is, as in "
         "dev: 20%.",
@@ -323,7 +150,7 @@ Columns = Annotated[
 ]
 LabelMap = Annotated[
     tuple[tuple[str, str], ...],
-    BeforeValidator(_label_map, json_schema_input_type=dict[str, Scalar]),
+    BeforeValidator(read_label_map, json_schema_input_type=dict[str, Scalar]),
     Field(description="Values that stand in the data, and the labels that they mean."),
 ]
 
@@ -331,7 +158,7 @@ LabelMap = Annotated[
 class HubBlock(Written):
     """A data set on the Hugging Face hub."""
 
-    path: Annotated[Text, AfterValidator(_hub_id)] = Field(description="Its id, OWNER/NAME.")
+    path: Annotated[Text, AfterValidator(read_hub_id)] = Field(description="Its id, OWNER/NAME.")
     name: Text | None = Field(None, description="The configuration.")
     revision: Text | None = Field(None, description="A commit, branch or tag; the newest if left out.")
     splits: Splits
@@ -360,7 +187,7 @@ class FilesBlock(Written):
         "first word of a sentence). none: no line is a comment.",
     )
     header: Flag = Field(True, description="false: the first line is a row like the others, and columns have numbers.")
-    skip_rows: Annotated[int, BeforeValidator(_count, json_schema_input_type=int)] = Field(
+    skip_rows: Annotated[int, BeforeValidator(read_count, json_schema_input_type=int)] = Field(
         0, description="Lines (of a sheet: rows) at the beginning of a file, above the header, that are left out."
     )
     sheet: Text | None = Field(
@@ -368,24 +195,24 @@ class FilesBlock(Written):
         description="Reader `xlsx`: the sheet's name, or its number from 1, where splits name none; left out where "
         "only one sheet holds anything.",
     )
-    encoding: Annotated[Text, AfterValidator(_encoding)] | None = Field(
+    encoding: Annotated[Text, AfterValidator(read_encoding)] | None = Field(
         None, description="The encoding of the files, such as cp1252 (Windows) or utf-16; UTF-8 if left out."
     )
-    delimiter: Annotated[str, BeforeValidator(_delimiter, json_schema_input_type=str)] | None = Field(
+    delimiter: Annotated[str, BeforeValidator(read_delimiter, json_schema_input_type=str)] | None = Field(
         None, description='Readers `csv` and `tsv`: what parts the fields, such as ";".'
     )
     decimal: Annotated[Text, OneOf([",", "."])] | None = Field(
         None, description='Of a regression: the mark before the fraction; with "," points part thousands.'
     )
     split_column: (
-        Annotated[SplitColumn, BeforeValidator(_name_alone, json_schema_input_type=Scalar | SplitColumn)] | None
+        Annotated[SplitColumn, BeforeValidator(name_alone, json_schema_input_type=Scalar | SplitColumn)] | None
     ) = Field(None, description="The column that says of which split a row is, where all stand in train's files.")
     records: Text | None = Field(
         None,
         description="Reader `json`: the keys, parted by points, under which the list stands; left out where the file "
         "is the list, or holds one only.",
     )
-    missing: Annotated[tuple[str, ...], BeforeValidator(_missing, json_schema_input_type=list[str])] = Field(
+    missing: Annotated[tuple[str, ...], BeforeValidator(read_missing, json_schema_input_type=list[str])] = Field(
         (), description='What stands, besides nothing at all, where a value is missing, such as ["n/a", "NaN"].'
     )
     drop: Annotated[Text, OneOf(["missing"])] | None = Field(
@@ -396,6 +223,11 @@ class FilesBlock(Written):
     label_map: LabelMap = ()
 
 
+_LABELS = (
+    "All labels in their order, or from-train: those that train has, sorted; or how they are written, as a mapping."
+)
+
+
 class TaskKeys(Written):
     """What a definition says besides its sources."""
 
@@ -404,10 +236,7 @@ class TaskKeys(Written):
     )
     description: Text = Field("", description="What the task asks, in one sentence.")
     aliases: Texts = Field((), description="Other names that --tasks takes for it.")
-    labels: Labels = Field(
-        (),
-        description="All labels in their order, or from-train: those that train has, sorted.",
-    )
+    labels: Labels = Field((), description=_LABELS)
     positive: Label = Field(
         "", description="The label that f1 is of, against all others; left out: the mean over all labels (macro)."
     )
@@ -416,8 +245,29 @@ class TaskKeys(Written):
     report_on: Texts = Field(description="The splits that are scored and used for nothing else.")
 
 
+class LabelsBlock(Written):
+    """The labels, and how they may be written in the data."""
+
+    names: Labels = Field((), description="All labels in their order, or from-train: those that train has, sorted.")
+    normalise: Flag = Field(
+        False,
+        description="true: case, white space and Unicode form do not count: labels that differ only so are one, as it "
+        "is listed, or written most often in train.",
+    )
+
+
+def _names_alone(written: Any, info: ValidationInfo) -> Any:
+    if isinstance(written, dict):
+        return written
+    return LabelsBlock.model_construct(names=read_labels(written, info), normalise=False)
+
+
 class TaskFile(TaskKeys):
     """A task: what its labels are, how it is scored, and where its rows come from."""
+
+    labels: Annotated[  # type: ignore[assignment]
+        LabelsBlock, BeforeValidator(_names_alone, json_schema_input_type=WRITTEN_LABELS | LabelsBlock)
+    ] = Field(LabelsBlock.model_construct(names=(), normalise=False), description=_LABELS)
 
     hub: HubBlock | None = Field(None, description="The data on the Hugging Face hub.")
     files: FilesBlock | None = Field(None, description="The data in the folder of --from, or beside this file.")

@@ -274,3 +274,37 @@ def test_what_missing_cannot_be(tmp_path: Path) -> None:
             define(tmp_path, missing=wrong)
     with pytest.raises(UserError, match="drop"):
         define(tmp_path, drop="all")
+
+
+# ---- labels that are written in several ways ----
+
+WAYS = "text,label\na,Ja\nb,ja\nc,ja \nd,JA\ne,nein\nf,ne\uff49n\ng,ja\n"
+FROM_TRAIN: dict[str, Any] = {**LABELS, "labels": {"normalise": "true"}}
+
+
+def test_labels_become_the_commonest_writing(tmp_path: Path) -> None:
+    done = read(tmp_path, WAYS.encode(), FROM_TRAIN)
+    assert done.labels == ("ja", "nein") and done.splits["dev"]["label"].to_pylist().count("ja") == 5
+    (line,) = (line for line in done.suspicious if "several ways" in line)
+    assert "`ja` for 'JA' (2), 'Ja' (2); `nein` for 'ne\uff49n' (2)" in line  # train and dev
+
+
+def test_labels_of_a_list_keep_their_writing_and_order(tmp_path: Path) -> None:
+    about = {**LABELS, "labels": {"names": ["NEIN", "Ja"], "normalise": True}}
+    done = read(tmp_path, WAYS.encode(), about)
+    assert done.labels == ("NEIN", "Ja") and set(done.splits["train"]["label"].to_pylist()) == {"NEIN", "Ja"}
+    mapped = read(tmp_path, b"text,label\na,YES\nb,no\n", about, label_map={"yes": "Ja", "no": "NEIN"})
+    assert mapped.splits["train"]["label"].to_pylist() == ["Ja", "NEIN"]
+    with pytest.raises(UserError, match="which are one with normalise"):
+        define(tmp_path, {**LABELS, "labels": {"names": ["ja", "Ja"], "normalise": True}})
+
+
+def test_without_it_all_are_named_at_once(tmp_path: Path) -> None:
+    error = refused(tmp_path, WAYS.encode())
+    assert all(f"{label!r} (2)" in error.fix for label in ("Ja", "JA", "ne\uff49n")) and "normalise: true" in error.fix
+    error = refused(tmp_path, WAYS.encode(), {**LABELS, "labels": "from-train"})
+    assert "'JA' and 'Ja' and 'ja'" in error.what and "`labels: {normalise: true}`" in error.fix
+    assert "JA: ja, Ja: ja" in error.fix
+    assert (
+        define(tmp_path).fingerprint == define(tmp_path, {**LABELS, "labels": {"names": LABELS["labels"]}}).fingerprint
+    )

@@ -16,6 +16,7 @@ from adaptershare_cli.data.task_file import (
     ColumnsBlock,
     FilesBlock,
     HubBlock,
+    LabelsBlock,
     SplitBlock,
     SplitColumn,
     TaskFile,
@@ -105,7 +106,7 @@ def test_the_check_here_knows_every_word() -> None:
     assert words(SCHEMA) <= said | checked | of_lists
 
 
-@pytest.mark.parametrize("model", [TaskFile, HubBlock, FilesBlock, SplitBlock, ColumnsBlock, SplitColumn])
+@pytest.mark.parametrize("model", [TaskFile, LabelsBlock, HubBlock, FilesBlock, SplitBlock, ColumnsBlock, SplitColumn])
 def test_every_key_is_explained(model: Any) -> None:
     schema = SCHEMA if model is TaskFile else SCHEMA["$defs"][model.__name__]
     assert set(schema["properties"]) == set(model.model_fields)
@@ -137,6 +138,7 @@ def test_odd_definitions_that_the_program_takes(case: dict[str, Any]) -> None:
         {"kind": None},
         {"labels": None},
         {"labels": ["a"]},
+        {"labels": {"normalize": True}},
         {"labels": ["a", "a"]},
         {"labels": "train"},
         {"labels": ["a", " "]},

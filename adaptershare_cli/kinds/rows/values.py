@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -32,7 +33,8 @@ class Allowed:
 
     `labels` are their names, () where they are collected from this very split; with `from_train` they were, or are,
     collected from train. `label_map` gives names for what the source writes, `metrics` may ask something of labels, and
-    scores lie within `range`; with the `decimal` mark "," points part their thousands.
+    scores lie within `range`; with the `decimal` mark "," points part their thousands. With `normalise` case, white
+    space and Unicode form of labels do not count; how they were written, and as what they were `taken`, is counted.
     """
 
     labels: tuple[str, ...] = ()
@@ -41,6 +43,8 @@ class Allowed:
     metrics: tuple[Metric, ...] = ()
     range: tuple[float, float] | None = None
     decimal: str = ""
+    normalise: bool = False
+    taken: Counter[tuple[str, str]] = field(default_factory=Counter, compare=False)
 
 
 class LabelNames:
@@ -51,6 +55,8 @@ class LabelNames:
         self.names, self.labels, self.metrics = allowed.label_map, frozenset(labels), allowed.metrics
         self.alike = {folded(label): label for label in labels}
         self.new_ones = new_ones
+        self.normalise, self.taken = allowed.normalise, allowed.taken
+        self.alike_names = {folded(name): label for name, label in self.names.items()} if self.normalise else {}
         seen = "that train has" if allowed.from_train else ""
         self.no_label = f"is not one of the labels {seen}".rstrip() + f" ({told(labels)})"
 
@@ -66,7 +72,12 @@ class LabelNames:
         label = self.names.get(value.strip(), value.strip())
         if label in self.labels:
             return label, ""
+        if self.normalise and label == value.strip():
+            label = self.alike_names.get(folded(label), label)
         near = self.alike.get(folded(label))
+        if self.normalise and near:
+            self.taken[value.strip(), near] += 1
+            return near, ""
         if not self.labels or (self.new_ones and not near):
             faults = (metric.label_fault(label) for metric in self.metrics)
             return label, label_fault(label) or next(filter(None, faults), "")
