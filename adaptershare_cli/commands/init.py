@@ -82,7 +82,8 @@ def init_tasks(
 def _beyond(files: Files, table: Sniffed, said: Mapping[str, str]) -> Guess:
     """What columns are for, those of splits, groups and weights among them: the first where no file says it."""
     paths = files.splits["train"].paths
-    name, values = "", {}
+    name: str = ""
+    values: dict[str, list[str]] = {}
     if len(files.splits) == 1 and "split_column" in READERS[table.reader].options:
         name, values = split_column(table, lambda column: all_values(table, column, paths))
     known = table.without(name) if name and name not in said.values() else table

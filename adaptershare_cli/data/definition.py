@@ -43,6 +43,7 @@ class TaskDefinition(TaskKeys):
 
     name: str
     suite: str
+    labels: tuple[str, ...]  # () where they are those that train has
     normalise: bool  # labels that differ only in case, white space or Unicode form are one
     hub: SourceSpec | None
     files: SourceSpec | None

@@ -236,7 +236,6 @@ class TaskKeys(Written):
     )
     description: Text = Field("", description="What the task asks, in one sentence.")
     aliases: Texts = Field((), description="Other names that --tasks takes for it.")
-    labels: Labels = Field((), description=_LABELS)
     positive: Label = Field(
         "", description="The label that f1 is of, against all others; left out: the mean over all labels (macro)."
     )
@@ -265,7 +264,7 @@ def _names_alone(written: Any, info: ValidationInfo) -> Any:
 class TaskFile(TaskKeys):
     """A task: what its labels are, how it is scored, and where its rows come from."""
 
-    labels: Annotated[  # type: ignore[assignment]
+    labels: Annotated[
         LabelsBlock, BeforeValidator(_names_alone, json_schema_input_type=WRITTEN_LABELS | LabelsBlock)
     ] = Field(LabelsBlock.model_construct(names=(), normalise=False), description=_LABELS)
 
