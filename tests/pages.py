@@ -6,10 +6,12 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from adaptershare_cli import schemas
 from adaptershare_cli.reporting.page import PageFacts, RunFacts
+from adaptershare_cli.reporting.page.facts import MeasureFacts, PlanHistory, Split
 from adaptershare_cli.reporting.tables import comparison_table
 from adaptershare_cli.sharing.plan import SharingPlan
 
@@ -48,12 +50,40 @@ def run_of(rows: Sequence[dict[str, Any]], **other: Any) -> RunFacts:
     first = rows[0]
     tasks = tuple(dict.fromkeys(row["task"] for row in rows))
     plan = SharingPlan.private(tasks, 2) if first["method"] == "private" else SharingPlan.shared(tasks, 2)
+    steps = (10, 30, 50)
     values = {
         "name": first["run"], "method": first["method"], "seed": first["seed"], "tasks": tasks, "steps": 50,
         "select": {row["task"]: row["value"] for row in rows}, "command": COMMAND, "plan": plan,
         "encoder": "embedded", "encoder_hash": "1234abcd", "precision": "fp32",
+        "scores": {row["task"]: [(step, 100.0 * (row["value"] or 0) - 5 / step) for step in steps] for row in rows},
+        "losses": {row["task"]: [(step, 1 / step) for step in steps] for row in rows},
+        "history": history_of(plan, first["method"] == "adaptershare"),
     }  # fmt: skip
     return RunFacts(**(values | other))
+
+
+def history_of(plan: SharingPlan, splits: bool) -> PlanHistory:
+    """The history of a plan that stays as it is, or of one whose last task leaves at update 20."""
+    tasks, layers = plan.tasks, range(len(plan.layers))
+    if not splits:
+        numbers = [[number for number, group in enumerate(plan.layers[layer]) if task in group][0]
+                   for layer in layers for task in tasks]  # fmt: skip
+        groups = np.array(numbers, dtype=float).reshape(len(layers), len(tasks), 1)
+        return PlanHistory(tasks, (0,), dict(enumerate(groups)))
+    of_layer = np.array([[0.0, float(task == tasks[-1] and len(tasks) > 1)] for task in tasks])
+    parts = (tasks[:-1], tasks[-1:])
+    found = [Split(20, layer, parts, (tasks[0], tasks[-1]), -0.25, 0.03) for layer in layers] if len(tasks) > 1 else []
+    return PlanHistory(tasks, (0, 20), dict.fromkeys(layers, of_layer), found)
+
+
+def measure_of(tasks: Sequence[str], name: str = "gradient", known: bool = True) -> MeasureFacts:
+    """A measure of made-up values; without `known` ones all are NaN."""
+    count = len(tasks)
+    values = (
+        np.sin(np.arange(count * count, dtype=float)).reshape(count, count) if known else np.full((count,) * 2, np.nan)
+    )
+    return MeasureFacts(name, f"{name} (1234abcd)", "made up", "train-share/x", tuple(tasks), values, values > 0.5,
+                        np.full((count, count), 0.1), (-1.0, 1.0), "cosine", directed=name != "gradient")  # fmt: skip
 
 
 def facts_of(rows: Sequence[dict[str, Any]], **other: Any) -> PageFacts:
@@ -63,4 +93,7 @@ def facts_of(rows: Sequence[dict[str, Any]], **other: Any) -> PageFacts:
     for row in rows:
         by_run.setdefault(row["run"], []).append(row)
     runs = {name: run_of(found) for name, found in by_run.items()}
-    return PageFacts(**({"title": "Report", "groups": comparison_table(table), "runs": runs} | other))
+    tasks = tuple(dict.fromkeys(row["task"] for row in rows))
+    measures = [measure_of(tasks), measure_of(tasks, "transfer"), measure_of(tasks, "unknown", known=False)]
+    groups = comparison_table(table)
+    return PageFacts(**({"title": "Report", "groups": groups, "runs": runs, "measures": measures} | other))

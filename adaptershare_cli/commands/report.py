@@ -21,7 +21,7 @@ from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.records import ReportRecord, StudyRecord, VerdictRecord
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.comparison import result_rows
-from adaptershare_cli.studies.reported import drawn_pictures, run_facts
+from adaptershare_cli.studies.reported import drawn_pictures, judged_measures, measure_facts, run_facts
 
 TITLE = "AdapterShare report"
 
@@ -39,6 +39,8 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
     left_out = [f"Left out: {fault.what}" for fault in faults]
     if left_out:
         request["left out"] = left_out
+    if tables := [study.content for study in studies if not StudyRecord.of(study).plots and study not in verdicts]:
+        request["tables"] = tables
     if verdicts:
         request["verdicts"] = [study.content for study in verdicts]
     said = [line for study in verdicts for line in _said(VerdictRecord.of(study))]
@@ -51,7 +53,15 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
         notes = "".join(f"- {plain(note)}\n" for note in (*said, *left_out))
         (folder / "report.md").write_text(f"# {TITLE}\n\n{notes}{to_markdown(groups)}\n", encoding="utf-8")
         _copy_pictures(pictures, folder)
-        facts = PageFacts(TITLE, groups, run_facts(runs), (*said, *left_out), drawn_pictures(pictures))
+        facts = PageFacts(
+            title=TITLE,
+            groups=groups,
+            runs=run_facts(runs),
+            notes=(*said, *left_out),
+            pictures=drawn_pictures(pictures),
+            measures=measure_facts(studies),
+            judged=judged_measures(studies),
+        )
         (folder / "report.html").write_text(html_page(facts), encoding="utf-8")
         record = ReportRecord(runs=[run.label for run in runs], pictures=[picture.label for picture in pictures])
         return {"info": record.to_json()}
@@ -83,13 +93,12 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> None:
 
 
 def _studies(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:
-    """The correlations with pictures, and the verdicts, of these runs alone; what is damaged is added to `faults`."""
+    """What correlate found of these runs alone; what is damaged is added to `faults`."""
     labels = {run.label for run in runs}
     studies = []
     for artefact in context.workspace.artefacts("correlate", lambda path, error: faults.append(error)):
         try:
-            study = StudyRecord.of(artefact)
-            if (study.plots or study.kind == "verdict") and set(study.runs) <= labels:
+            if set(StudyRecord.of(artefact).runs) <= labels:
                 verify(artefact)
                 studies.append(artefact)
         except UserError as error:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adaptershare_cli.reporting.page.answer import Answer, answer_of
 from adaptershare_cli.reporting.page.facts import PageFacts, Picture, RunFacts
+from adaptershare_cli.reporting.page.pictures import ComparisonPictures, pictures_of
 from adaptershare_cli.reporting.page.results import TableView, cost_view, score_view
 from adaptershare_cli.reporting.page.roles import Contest, main_group
+from adaptershare_cli.reporting.page.sharing import SharingView, sharing_view
 from adaptershare_cli.reporting.tables import ComparisonGroup
 from adaptershare_cli.templates import render, text_of
 
 __all__ = ["PageFacts", "Picture", "RunFacts", "html_page"]
 
 FOLDER = "reporting/templates/page"
+EMBEDDED_BYTES = 1_500_000  # of pictures that other stages drew: a page is to be small enough for a letter
 SCRIPT, STYLE = f"{FOLDER}/script.js", f"{FOLDER}/style.css"
 
 
@@ -27,6 +31,7 @@ class ComparisonView:
     answer: Answer
     scores: TableView
     costs: TableView
+    pictures: ComparisonPictures
 
 
 def html_page(facts: PageFacts) -> str:
@@ -34,29 +39,37 @@ def html_page(facts: PageFacts) -> str:
     views = [_comparison(group, facts) for group in facts.groups]
     if views:
         views.insert(0, views.pop(main_group(facts.groups)))
-    script = text_of(SCRIPT)
+    script, sharing = text_of(SCRIPT), sharing_view(facts)
     return render(
         f"{FOLDER}/base.html.j2",
         facts=facts,
-        sections=_sections(facts),
+        sections=_sections(facts, sharing),
         comparisons=views,
-        pictures=[{"name": one.name, "source": _data_url(one.svg)} for one in facts.pictures],
+        sharing=sharing,
+        pictures=_embedded(facts.pictures),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=text_of(STYLE),
     )
 
 
-def _sections(facts: PageFacts) -> list[tuple[str, str]]:
+def _sections(facts: PageFacts, sharing: SharingView) -> list[tuple[str, str]]:
     """Anchor and name of each section that is there."""
-    there = {"results": facts.groups, "sharing": facts.pictures}
+    there = {"results": facts.groups, "sharing": sharing or facts.pictures}
     return [("answer", "What to do"), *((name, name.capitalize()) for name, content in there.items() if content)]
 
 
 def _comparison(group: ComparisonGroup, facts: PageFacts) -> ComparisonView:
     answer = answer_of(Contest(group, facts.runs))
-    return ComparisonView(group.comparison, answer, score_view(group), cost_view(group))
+    pictures = pictures_of(group, facts.runs)
+    return ComparisonView(group.comparison, answer, score_view(group), cost_view(group), pictures)
 
 
-def _data_url(svg: bytes) -> str:
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+def _embedded(pictures: Sequence[Picture]) -> list[dict[str, str]]:
+    """The pictures as data, up to `EMBEDDED_BYTES` in all; the others are only named."""
+    found, room = [], EMBEDDED_BYTES
+    for one in pictures:
+        room -= len(one.svg)
+        data = f"data:image/svg+xml;base64,{base64.b64encode(one.svg).decode()}"
+        found.append({"name": one.name, "source": data if room >= 0 else ""})
+    return found

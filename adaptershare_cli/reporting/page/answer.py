@@ -178,6 +178,7 @@ class _Compared:
             lines.append("Random plans are not told from it: how many share may count here, not who.")
         if not decided:
             lines += self._cheapest()
+        lines += self._degenerate()
         return lines + self._absent()
 
     def _absent(self) -> list[str]:
@@ -187,6 +188,16 @@ class _Compared:
         return lines + (
             [f"Without a place here, as scores are missing or undefined: {', '.join(left)}."] if left else []
         )
+
+    def _degenerate(self) -> list[str]:
+        """Of tasks that were not learnt."""
+        columns = self.contest.group.columns
+        tasks = {column.task: None for row in (self.chosen, *self.others.values())
+                 for column, cell in zip(columns, row.cells, strict=True) if cell.degenerate}  # fmt: skip
+        if not tasks:
+            return []
+        return [f"Some of these methods learnt nothing of {', '.join(tasks)} (marked * in Results): train longer, or "
+                "with other settings, before this counts."]  # fmt: skip
 
     def _cheapest(self) -> list[str]:
         """What to take as long as nothing is decided."""
@@ -234,7 +245,9 @@ class _Compared:
             why = f"More seeds. If differences stay as they are, so many would tell {self.chosen.label} apart: {told}."
         else:
             return found
-        more = _numbers(contest.seeds, min(max(wanted, seeds + 1), MOST_SEEDS))
+        if wanted > MOST_SEEDS:
+            return [*found, Advice(f"{why} That is more than it is worth: take what costs least.", [])]
+        more = _numbers(contest.seeds, wanted)
         rows = [row for row in contest.compared if set(more) - set(row.seed_numbers)]
         return [*found, Advice(why, [_command(contest, row, more) for row in rows])]
 
@@ -254,9 +267,11 @@ def _of_tasks(found: list[tuple[str, Difference]], seeds: int) -> list[str]:
         return [f"{higher} of {len(found)} tasks score higher with sharing; one seed does not tell which of them gain."]
     gain, lose = ([task for task, item in found if item.sign == sign] for sign in (1, -1))
     rest = len(found) - len(gain) - len(lose)
+    if not gain and not lose:
+        return [f"None of the {len(found)} tasks is told to gain or to lose by sharing."]
     lines = [f"Gain by sharing: {', '.join(gain)}."] if gain else ["No task is told to gain by sharing."]
     lines.append(f"Lose by sharing: {', '.join(lose)}." if lose else "No task is told to lose by sharing.")
-    return lines + ([f"Not told for {rest} of {len(found)} tasks."] if rest and (gain or lose) else [])
+    return lines + ([f"Not told for {rest} of {len(found)} tasks."] if rest else [])
 
 
 def _missing_runs(contest: Contest, methods: list[str]) -> list[Advice]:

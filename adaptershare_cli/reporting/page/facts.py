@@ -6,10 +6,60 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from adaptershare_cli.reporting.tables import ComparisonGroup
 from adaptershare_cli.sharing.plan import SharingPlan
 
 Curve = Sequence[tuple[int, float]]  # (updates done, value)
+
+
+@dataclass(frozen=True)
+class Split:
+    """A group of a layer that parted at an update; `cosine` is the lowest of a pair that parts, with its error."""
+
+    step: int
+    layer: int
+    parts: tuple[tuple[str, ...], ...]
+    pair: tuple[str, str] | None = None
+    cosine: float | None = None
+    error: float | None = None
+
+
+@dataclass(frozen=True)
+class PlanHistory:
+    """Who shares with whom over the updates of a run: by layer the group of each task at each step (T, changes)."""
+
+    tasks: tuple[str, ...]
+    steps: tuple[int, ...]
+    groups: Mapping[int, np.ndarray]
+    splits: Sequence[Split] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it never changes, and all tasks share everywhere or nowhere."""
+        sizes = {len(np.unique(of_layer)) for of_layer in self.groups.values()}
+        return len(self.steps) == 1 and len(sizes) == 1 and sizes <= {1, len(self.tasks)}
+
+
+@dataclass(frozen=True)
+class MeasureFacts:
+    """A measure of how tasks relate: values (T, T), row = source, column = target, NaN unknown; `pale` as in `chance`.
+
+    `about` says of which runs it is, `label` tells it from others of its name.
+    """
+
+    name: str
+    label: str
+    summary: str
+    about: str
+    tasks: tuple[str, ...]
+    values: np.ndarray
+    pale: np.ndarray
+    errors: np.ndarray
+    range: tuple[float, float]
+    unit: str
+    directed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +86,7 @@ class RunFacts:
     plan: SharingPlan | None = None  # the last one
     scores: Mapping[str, Curve] = field(default_factory=dict)  # task -> main metric on select rows
     losses: Mapping[str, Curve] = field(default_factory=dict)  # task -> mean training loss
+    history: PlanHistory | None = None
 
 
 @dataclass(frozen=True)
@@ -55,3 +106,5 @@ class PageFacts:
     runs: Mapping[str, RunFacts]  # by name
     notes: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
+    measures: Sequence[MeasureFacts] = ()
+    judged: Sequence[Mapping[str, Any]] = ()  # rows of `schemas.SCORES` over all targets

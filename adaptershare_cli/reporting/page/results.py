@@ -67,6 +67,8 @@ def score_view(group: ComparisonGroup) -> TableView:
         rows.append((CONSTANT, [Entry(cell.text, cell.mean) for cell in ordered]))
     common = max((len({*one} & {*other}) for one, other in combinations(seeds, 2)), default=0)
     legend = [MARKED if common > 1 else ONE_SEED] if len(group.rows) > 1 else []
+    if common > 1 and min(map(len, seeds)) < 2:
+        legend.append("Where the best has one seed, nothing is told from it.")
     return TableView("Scores times 100: mean \N{PLUS-MINUS SIGN} standard deviation over seeds", headers, rows,
                      [*legend, *group.notes])  # fmt: skip
 

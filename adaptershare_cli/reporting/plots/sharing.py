@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from adaptershare_cli.measures.plan import last_plan
+from adaptershare_cli.reporting.bands import bands, first_with
 from adaptershare_cli.reporting.plots.canvas import (
     FAINT,
     INK,
@@ -98,7 +99,7 @@ def _draw_groups(axes: Axes, plan: pd.DataFrame) -> None:
 
 def _colour(groups: np.ndarray, group: float) -> str:
     """The colour of a group is that of its first task, whatever the group's number; `groups` are those of the tasks."""
-    return GROUP_COLOURS[_first_with(groups, group) % len(GROUP_COLOURS)]
+    return GROUP_COLOURS[first_with(groups, group) % len(GROUP_COLOURS)]
 
 
 def _draw_splits(
@@ -136,40 +137,6 @@ def _draw_splits(
     axes.set_xticks(steps, minor=True)
     axes.set_xlabel("step", fontsize=8.5)
     axes.set_title("how the groups split (grey: splits later)", fontsize=8.5, color=FAINT, loc="left", pad=5)
-
-
-def bands(history: np.ndarray) -> list[tuple[int, int, int, int, float | None]]:
-    """The groups of one layer as bands: (from change, to change, first place, tasks, number at the end or None).
-
-    `history` is (tasks, changes), the group of each task at each change, NaN without an adapter (no band). Places are
-    an order of the tasks in which every group stands together as long as groups are only split. A band goes from the
-    change at which its group came up to the one at which it was split, or to the end; None is a group that splits yet.
-    """
-    tasks, changes = history.shape
-    keys = [
-        tuple(_first_with(history[:, change], history[task, change]) for change in range(changes))
-        for task in range(tasks)
-    ]
-    order = sorted((task for task in range(tasks) if not np.isnan(history[task]).any()), key=lambda task: keys[task])
-    found: dict[tuple[int, int, int], list[int]] = {}
-    for change in range(changes):
-        place = 0
-        while place < len(order):
-            count = 1
-            while place + count < len(order) and keys[order[place + count]][change] == keys[order[place]][change]:
-                count += 1
-            span = found.setdefault((place, count, keys[order[place]][change]), [change, change + 1])
-            span[1] = change + 1
-            place += count
-    return [
-        (start, stop, place, count, float(history[order[place], -1]) if stop == changes else None)
-        for (place, count, _), (start, stop) in found.items()
-    ]
-
-
-def _first_with(groups: np.ndarray, group: float) -> int:
-    """The place of the first task of the group: it names the group whatever its number."""
-    return int(np.argmax(groups == group))
 
 
 def _step_ticks(steps: list[float], last_step: int | None, inch: float) -> tuple[list[float], list[str]]:

@@ -1,5 +1,6 @@
 "use strict";
-// What the page can do beyond being read: sort and filter tables. Without it every table stands whole, in its order.
+// What the page can do beyond being read: sort and filter tables, show one picture of several. Without it all stands
+// there whole, in its order.
 
 const FILTERED_FROM = 6; // tables with fewer rows are seen at a glance
 
@@ -62,6 +63,18 @@ function addFilter(table) {
   table.closest(".wide").before(label);
 }
 
+function addPicker(box) {
+  const parts = Array.from(box.children);
+  if (parts.length < 2) return;
+  const select = document.createElement("select");
+  parts.forEach((part) => select.add(new Option(part.dataset.name)));
+  const show = () => parts.forEach((part, number) => { part.hidden = number !== select.selectedIndex; });
+  select.addEventListener("change", show);
+  box.before(labelled(`${box.dataset.picker} `, select));
+  show();
+}
+
+for (const box of document.querySelectorAll("[data-picker]")) addPicker(box);
 for (const table of document.querySelectorAll("table[data-sort]")) {
   if (table.tBodies[0].rows.length > 1) addSorting(table);
   if (table.tBodies[0].rows.length >= FILTERED_FROM) addFilter(table);
