@@ -11,7 +11,7 @@ import pandas as pd
 
 from adaptershare_cli import schemas
 from adaptershare_cli.reporting.page import PageFacts, RunFacts
-from adaptershare_cli.reporting.page.facts import MeasureFacts, PlanHistory, Split
+from adaptershare_cli.reporting.page.facts import AnswersFacts, MeasureFacts, PlanHistory, RowFacts, Split, TaskFacts
 from adaptershare_cli.reporting.tables import comparison_table
 from adaptershare_cli.sharing.plan import SharingPlan
 
@@ -86,6 +86,25 @@ def measure_of(tasks: Sequence[str], name: str = "gradient", known: bool = True)
                         np.full((count, count), 0.1), (-1.0, 1.0), "cosine", directed=name != "gradient")  # fmt: skip
 
 
+def row_of(number: int, text: str = "a text", label: str = "yes") -> RowFacts:
+    """A row that two methods answered."""
+    return RowFacts("dev", number, (text,), label, {"adaptershare": "no", "private": label}, 1.0)
+
+
+def task_of(name: str, **other: Any) -> TaskFacts:
+    """A task with labels that are names."""
+    counts = {("yes", "yes"): 7, ("yes", "no"): 2, ("no", "no"): 5}
+    values: dict[str, Any] = {
+        "name": name, "what": "a label for each row", "metrics": ("accuracy",), "sizes": {"train": 90, "dev": 14},
+        "lengths": {"train": (3, 8.5, 40), "dev": (4, 9.0, 30)}, "truncated": {"train": 2, "dev": 0},
+        "labels": {"yes": 50, "no": 40}, "left_out": ["3 rejected rows"], "notes": ["a note"],
+        "partners": ["adaptershare, seed 0: all layers: no other task."], "sharing": "adaptershare",
+        "private": "private", "answers": [AnswersFacts("adaptershare", counts)], "fixed": [row_of(1)],
+        "broke": [row_of(2)], "counted": (3.5, 1.0, 14), "hardest": [row_of(3)],
+    }  # fmt: skip
+    return TaskFacts(**(values | other))
+
+
 def facts_of(rows: Sequence[dict[str, Any]], **other: Any) -> PageFacts:
     """The page's facts for these results."""
     table = pd.DataFrame(rows, columns=schemas.RESULTS.names)
@@ -96,4 +115,11 @@ def facts_of(rows: Sequence[dict[str, Any]], **other: Any) -> PageFacts:
     tasks = tuple(dict.fromkeys(row["task"] for row in rows))
     measures = [measure_of(tasks), measure_of(tasks, "transfer"), measure_of(tasks, "unknown", known=False)]
     groups = comparison_table(table)
-    return PageFacts(**({"title": "Report", "groups": groups, "runs": runs, "measures": measures} | other))
+    values = {
+        "title": "Report",
+        "groups": groups,
+        "runs": runs,
+        "measures": measures,
+        "tasks": list(map(task_of, tasks)),
+    }
+    return PageFacts(**(values | other))

@@ -287,15 +287,21 @@ def _verdict(call: Call, run_spec: str | None, seeds: str | None, model: str | N
 
 @command()
 @with_options()
-def report(call: Call, run_spec: a.RunSpec = None) -> Artefacts:
-    """Compare all runs (or those that --run names): methods x tasks, as a table, Markdown, HTML and Parquet.
+def report(call: Call, run_spec: a.RunSpec = None, table_format: a.TableFormat = None) -> Artefacts:
+    """Compare all runs (or those that --run names): a page that says what to do and why; tables for elsewhere.
 
     Example: [bold]adaptershare report[/bold]
+
+    A table for a paper: [bold]adaptershare report --format latex > table.tex[/bold]
     """
+    if table_format is not None:
+        if call.screen.as_json:
+            raise UserError("--json and the table cannot both be printed", "--format", "Leave one of them out.")
+        call.screen.aside()
     context = call.context()
     from adaptershare_cli.commands.report import make_report
 
-    return [make_report(context, run_spec)]
+    return [make_report(context, run_spec, table_format)]
 
 
 for helper in helpers.HELPERS:

@@ -193,6 +193,11 @@ OutputFormat = Annotated[
     typer.Option("--output-format", help="Format of the output; by default as its name tells, or as the input's (of "
                  "texts JSONL)."),
 ]  # fmt: skip
+TableFormat = Annotated[
+    Optional[Literal["latex", "csv", "markdown"]],  # noqa: UP045
+    typer.Option("--format", help="Print the tables in this form on standard output, and all else on stderr."),
+    BASIC,
+]
 ExportTo = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--to", help="Folder that is made: of one task itself, of several with a folder each.", **paths.ONE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pyarrow as pa
 from adaptershare_cli import schemas
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import write_parquet
-from adaptershare_cli.reporting.page import PageFacts, html_page
+from adaptershare_cli.reporting.formats import FORMATS
+from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.tables import comparison_table, plain, to_markdown, to_rich
 from adaptershare_cli.runs.baselines import Baselines
 from adaptershare_cli.runs.choose import select_runs
@@ -21,13 +23,18 @@ from adaptershare_cli.store.artefact import digest, verify
 from adaptershare_cli.store.records import ReportRecord, StudyRecord, VerdictRecord
 from adaptershare_cli.store.workspace import Artefact
 from adaptershare_cli.studies.comparison import result_rows
-from adaptershare_cli.studies.reported import drawn_pictures, judged_measures, measure_facts, run_facts
+from adaptershare_cli.studies.pairing import Prepared
+from adaptershare_cli.studies.reported import data_of, page_facts
 
 TITLE = "AdapterShare report"
+FILES = {"results.tex": "latex", "results.csv": "csv"}  # beside the page; report.md has the tables as Markdown
 
 
-def make_report(context: StageContext, run_spec: str | None) -> Artefact:
-    """The report over the chosen runs (all of the workspace by default); damaged ones are told and left out."""
+def make_report(context: StageContext, run_spec: str | None, form: str | None = None) -> Artefact:
+    """The report over the chosen runs (all of the workspace by default); damaged ones are told and left out.
+
+    The tables are shown, and printed as a result in the form that is named, if any.
+    """
     faults: list[UserError] = []
     runs = select_runs(context.workspace, run_spec, check=check_results, passed_over=faults.append)
     studies = _studies(context, runs, faults)
@@ -41,6 +48,9 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
         request["left out"] = left_out
     if tables := [study.content for study in studies if not StudyRecord.of(study).plots and study not in verdicts]:
         request["tables"] = tables
+    prepared = Prepared(context.workspace)
+    data = data_of(prepared, runs)
+    request["data"] = sorted(artefact.content for artefact in data)
     if verdicts:
         request["verdicts"] = [study.content for study in verdicts]
     said = [line for study in verdicts for line in _said(VerdictRecord.of(study))]
@@ -53,21 +63,18 @@ def make_report(context: StageContext, run_spec: str | None) -> Artefact:
         notes = "".join(f"- {plain(note)}\n" for note in (*said, *left_out))
         (folder / "report.md").write_text(f"# {TITLE}\n\n{notes}{to_markdown(groups)}\n", encoding="utf-8")
         _copy_pictures(pictures, folder)
-        facts = PageFacts(
-            title=TITLE,
-            groups=groups,
-            runs=run_facts(runs),
-            notes=(*said, *left_out),
-            pictures=drawn_pictures(pictures),
-            measures=measure_facts(studies),
-            judged=judged_measures(studies),
-        )
+        facts = page_facts(TITLE, groups, runs, studies, prepared, (*said, *left_out))
+        for name, other in FILES.items():
+            (folder / name).write_text(FORMATS[other](groups), encoding="utf-8")
         (folder / "report.html").write_text(html_page(facts), encoding="utf-8")
         record = ReportRecord(runs=[run.label for run in runs], pictures=[picture.label for picture in pictures])
         return {"info": record.to_json()}
 
-    artefact = ensure(context, "report", "report", request, build, [*runs, *studies])
-    for group in comparison_table(artefact.table("results.parquet").to_pandas()):
+    artefact = ensure(context, "report", "report", request, build, [*runs, *studies, *data])
+    groups = comparison_table(artefact.table("results.parquet").to_pandas())
+    if form is not None:
+        sys.stdout.write(FORMATS[form](groups))
+    for group in groups:
         context.reporter.table(to_rich(group))
         for note in group.notes:
             context.reporter.line(note)

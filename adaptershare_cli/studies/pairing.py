@@ -69,9 +69,22 @@ class Prepared:
     def _downloads(self) -> dict[str, Artefact]:
         return {found.label: found for found in self.workspace.artefacts("download", lambda path, error: None)}
 
+    def of(self, content: str) -> Artefact | None:
+        """The prepared rows with this content; None where they are gone."""
+        return self._by_content.get(content)
+
+    def download_of(self, content: str) -> Artefact | None:
+        """The downloaded rows that the prepared ones with this content were made of; None where they are gone."""
+        prepared = self.of(content)
+        for recorded in prepared.meta["inputs"] if prepared is not None else []:
+            download = self._downloads.get(recorded["artefact"])
+            if download is not None and download.content == recorded["content"]:
+                return download
+        return None
+
     def contents(self, content: str, split: str) -> dict[int, str] | None:
         """The hash of each row's texts by the row's number; None where the prepared rows are gone."""
-        prepared = self._by_content.get(content)
+        prepared = self.of(content)
         if prepared is None or f"{split}.parquet" not in prepared.meta["files"]:
             return None
         try:
@@ -82,18 +95,14 @@ class Prepared:
 
     def texts(self, content: str, split: str, kind: Kind) -> dict[int, tuple[str | None, ...]]:
         """The texts of each row by its number; nothing where the downloaded rows are gone."""
-        prepared = self._by_content.get(content)
-        inputs = prepared.meta["inputs"] if prepared is not None else []
-        for recorded in inputs:
-            download = self._downloads.get(recorded["artefact"])
-            if download is None or download.content != recorded["content"]:
-                continue
-            try:
-                table = download.table(f"{split}.parquet")
-            except UserError:
-                continue
-            return dict(zip(table["row"].to_pylist(), kind.texts(table), strict=True))
-        return {}
+        download = self.download_of(content)
+        if download is None:
+            return {}
+        try:
+            table = download.table(f"{split}.parquet")
+        except UserError:  # damaged: `status` tells of it
+            return {}
+        return dict(zip(table["row"].to_pylist(), kind.texts(table), strict=True))
 
 
 @dataclass(frozen=True)

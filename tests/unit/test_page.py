@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from adaptershare_cli.reporting.page import PageFacts, Picture, html_page
-from tests.pages import METHODS, facts_of, made_up, result
+from adaptershare_cli.reporting.page.again import again_view
+from adaptershare_cli.reporting.page.facts import AnswersFacts, TaskFacts
+from adaptershare_cli.reporting.page.tasks import task_view
+from tests.pages import METHODS, facts_of, made_up, result, row_of, task_of
 
 VOID = {"meta", "img", "input", "br"}
 ODD_TEXTS = {
@@ -121,7 +124,8 @@ def test_texts_stay_texts(odd: str) -> None:
     facts = facts_of(rows, title=odd, notes=[odd])
     runs = {name: replace(run, command=f"adaptershare train-share --tasks '{odd}'" if "'" not in odd else "")
             for name, run in facts.runs.items()}  # fmt: skip
-    page = checked(replace(facts, runs=runs, pictures=[Picture(odd, b"<svg/>")]))
+    tasks = [task_of(odd, fixed=[row_of(1, odd, odd)], labels={odd: 1}, notes=[odd], sharing=odd, left_out=[odd])]
+    page = checked(replace(facts, runs=runs, pictures=[Picture(odd, b"<svg/>")], tasks=tasks))
     assert page.text.count(odd) >= 5 and len(page.all("script")) == 1
 
 
@@ -167,3 +171,55 @@ def test_pictures_beyond_what_a_letter_takes_are_named_alone() -> None:
     large = Picture("large", b"x" * 1_600_000)
     page = checked(facts_of(made_up(1), pictures=[Picture("small", b"<svg/>"), large]))
     assert len(page.all("img")) == 1 and "large: too large to stand here" in page.text
+
+
+def test_a_task_tells_its_rows_and_those_that_sharing_fixed_and_broke() -> None:
+    text = " ".join(checked(facts_of(made_up(1))).text.split())
+    for words in (
+        "Of 14 scored rows adaptershare has 3.5 better and 1 worse than private",
+        "1 row that adaptershare got right or nearer, and private did not",
+        "1 row that private got right or nearer, and adaptershare did not",
+        "Left out: 3 rejected rows.",
+        "3, 8.5, 40",
+        "all layers: no other task.",
+    ):
+        assert words in text
+
+
+def test_long_texts_are_cut_and_there_as_a_whole() -> None:
+    long = "long " * 200
+    page = checked(facts_of(made_up(1), tasks=[task_of("x", fixed=[row_of(1, long)])]))
+    assert f"{long[:300]} …" in page.text and long in page.text
+
+
+def test_many_labels_make_a_small_matrix_and_numbers_a_picture() -> None:
+    counts = {(f"label-{number}", f"label-{number % 7}"): number + 1 for number in range(40)}
+    view = task_view(task_of("x", answers=[AnswersFacts("a", counts)]), "x").confusions[0]
+    assert len(view.labels) == len(view.cells) == 13 and view.labels[-1] == "other labels"
+    assert sum(count for _, cells in view.cells for count, _ in cells) == sum(counts.values())
+    numbers = task_of("x", answers=[AnswersFacts("a", numbers=[(0.0, 1.0), (5.0, 4.0)])], labels={"least": 0.0})
+    assert task_view(numbers, "x").confusions[0].drawing is not None
+    checked(facts_of(made_up(1), tasks=[numbers]))
+
+
+def test_a_task_whose_rows_are_gone() -> None:
+    gone = TaskFacts(name="x", what="a label", metrics=("f1",), hardest=[replace(row_of(1), texts=None)])
+    assert "(its text is no longer in the workspace)" in checked(facts_of(made_up(1), tasks=[gone])).text
+
+
+def test_how_to_do_it_again() -> None:
+    facts = facts_of(made_up(2, ("private", "shared")))
+    same = {
+        "versions": {"torch": "2"},
+        "machine": {"torch": "2", "processor": "x86"},
+        "data": {"task-0": "abcdef0123456789"},
+    }
+    runs = {name: replace(run, settings={"alpha": 1, "seed": run.seed}, command="" if run.seed else run.command, **same)
+            for name, run in facts.runs.items()}  # fmt: skip
+    view = again_view(replace(facts, runs=runs))
+    assert view is not None
+    common = {name: cells[0].text for name, cells in view.common.rows}
+    assert common["alpha"] == "1" and common["version: torch"] == "2" and common["machine: processor"] == "x86"
+    assert "machine: torch" not in common and ("seed", "2") in view.runs[2].own
+    assert ("rows of task-0", "abcdef012345") in [(name, cells[0].text) for name, cells in view.data.rows]
+    assert "not known any more" in checked(replace(facts, runs=runs)).text

@@ -9,6 +9,7 @@ import pytest
 
 from adaptershare_cli.reporting.page.answer import Answer, answer_of
 from adaptershare_cli.reporting.page.commands import training_command
+from adaptershare_cli.reporting.page.facts import Gain
 from adaptershare_cli.reporting.page.results import marks, score_view
 from adaptershare_cli.reporting.page.roles import Contest, main_group
 from adaptershare_cli.reporting.tables import Cell
@@ -142,3 +143,20 @@ def test_the_table_says_what_its_marks_mean() -> None:
     several, one = (score_view(facts_of(made_up(seeds=seeds)).groups[0]) for seeds in (2, 1))
     assert "Holm's" in several.notes[0] and "fewer than two seeds" in one.notes[0]
     assert [label for label, _ in several.rows] == sorted(METHODS) and several.headers[1] == ("average", "")
+
+
+# ---- one seed: what other rows would give ----
+
+
+def test_with_one_seed_intervals_of_rows_are_drawn_and_decide_nothing() -> None:
+    facts = facts_of(made_up(2, seeds=1, gains={"adaptershare": 0.2}))
+    gains = {"": Gain(20.0, 12.0, 27.0), "task-0": Gain(22.0, 15.0, 30.0), "task-1": Gain(18.0, -1.0, 36.0)}
+    over_rows = {("adaptershare", "private"): gains}
+    answer = answer_of(Contest(facts.groups[0], facts.runs, over_rows))
+    assert not answer.decided and answer.state == "one seed"
+    assert [strip.word for strip in answer.plans] == ["better", "not told", "not told"]
+    assert {strip.label: strip.word for strip in answer.tasks} == {"task-0": "better", "task-1": "not told"}
+    assert any("not of other seeds" in line for line in answer.sure)
+    facts = facts_of(made_up(2, seeds=2, gains={"adaptershare": 0.2}))
+    several = answer_of(Contest(facts.groups[0], facts.runs, over_rows))
+    assert several.plans[0].text != answer.plans[0].text  # seeds tell more

@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adaptershare_cli.reporting.page.again import again_view
 from adaptershare_cli.reporting.page.answer import Answer, answer_of
 from adaptershare_cli.reporting.page.facts import PageFacts, Picture, RunFacts
 from adaptershare_cli.reporting.page.pictures import ComparisonPictures, pictures_of
 from adaptershare_cli.reporting.page.results import TableView, cost_view, score_view
 from adaptershare_cli.reporting.page.roles import Contest, main_group
 from adaptershare_cli.reporting.page.sharing import SharingView, sharing_view
+from adaptershare_cli.reporting.page.tasks import task_view
 from adaptershare_cli.reporting.tables import ComparisonGroup
 from adaptershare_cli.templates import render, text_of
 
@@ -46,7 +48,9 @@ def html_page(facts: PageFacts) -> str:
         sections=_sections(facts, sharing),
         comparisons=views,
         sharing=sharing,
+        tasks=[task_view(task, f"task-{number}") for number, task in enumerate(facts.tasks)],
         pictures=_embedded(facts.pictures),
+        again=again_view(facts),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=text_of(STYLE),
@@ -55,12 +59,13 @@ def html_page(facts: PageFacts) -> str:
 
 def _sections(facts: PageFacts, sharing: SharingView) -> list[tuple[str, str]]:
     """Anchor and name of each section that is there."""
-    there = {"results": facts.groups, "sharing": sharing or facts.pictures}
-    return [("answer", "What to do"), *((name, name.capitalize()) for name, content in there.items() if content)]
+    there = {"results": facts.groups, "sharing": sharing or facts.pictures, "tasks": facts.tasks}
+    named = [(name, name.capitalize()) for name, content in there.items() if content]
+    return [("answer", "What to do"), *named, *([("again", "To do it again")] if facts.runs else [])]
 
 
 def _comparison(group: ComparisonGroup, facts: PageFacts) -> ComparisonView:
-    answer = answer_of(Contest(group, facts.runs))
+    answer = answer_of(Contest(group, facts.runs, facts.over_rows))
     pictures = pictures_of(group, facts.runs)
     return ComparisonView(group.comparison, answer, score_view(group), cost_view(group), pictures)
 

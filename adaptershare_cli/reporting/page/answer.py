@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from adaptershare_cli.reporting.page.commands import training_command
-from adaptershare_cli.reporting.page.intervals import Strip, points, strips
+from adaptershare_cli.reporting.page.intervals import Gained, Strip, points, strips
 from adaptershare_cli.reporting.page.roles import BASELINES, PRIVATE, RANDOM, SHARED, Contest
 from adaptershare_cli.reporting.tables import Row
 from adaptershare_cli.sharing.plan import SharingPlan
@@ -96,13 +96,21 @@ class _Compared:
         self.both = self._difference(shared, private, together) if shared and private else None
         self.together = together
 
+    def _shown(self, one: Row, other: Row, found: Difference, task: str = "") -> Gained:
+        """What is drawn of a difference: with one seed what other rows would give, where that is known."""
+        known = self.contest.over_rows.get((one.label, other.label), {}).get(task)
+        return found if known is None or len(self.contest.seeds) > 1 else known
+
     def _difference(self, one: Row, other: Row, together: int) -> Difference:
         return paired(self.values, self.contest.place(one), self.contest.place(other), max(1, together))
 
     def answer(self) -> Answer:
         found, by_task = self._decision(), self._by_task()
         state, decided, headline = self._headline(found)
-        named = [(f"beside {BASELINES[name]} ({row.label})", self.gains[name]) for name, row in self.others.items()]
+        named = [
+            (f"beside {BASELINES[name]} ({row.label})", self._shown(self.chosen, row, self.gains[name]))
+            for name, row in self.others.items()
+        ]
         return Answer(
             headline=headline,
             decided=decided,
@@ -141,7 +149,8 @@ class _Compared:
 
     def _said(self) -> str:
         """The gains, the tasks that gain, and the cost, in one paragraph."""
-        gains = [f"{points(item)} beside {BASELINES[name]}" for name, item in self.gains.items()]
+        shown = {name: self._shown(self.chosen, self.others[name], item) for name, item in self.gains.items()}
+        gains = [f"{points(item)} beside {BASELINES[name]}" for name, item in shown.items()]
         told = "" if not gains else f"It scores {', '.join(gains)}. "
         return f"{self.chosen.label}: {self.chosen.average.text} on average. {told}{self._groups()}"
 
@@ -165,7 +174,12 @@ class _Compared:
             "other rows, which chose nothing."
         ]
         if len(contest.seeds) < 2:
-            lines.append("One seed: there is no interval, as nobody knows what another seed would give.")
+            lines.append("One seed: nobody knows what another seed would give.")
+            if self.contest.over_rows:
+                lines.append(
+                    "The intervals speak of other rows (paired bootstrap over texts, each of 95 %), not of other "
+                    "seeds, which often do more. So they decide nothing."
+                )
             return lines + self._absent()
         count = f"{self.together} intervals" if self.together > 1 else "the interval"
         seeds = f"{len(contest.seeds)} seeds ({', '.join(map(str, contest.seeds))})"
@@ -211,19 +225,23 @@ class _Compared:
 
     # ---- why ----
 
-    def _by_task(self) -> list[tuple[str, Difference]]:
+    def _by_task(self) -> list[tuple[str, Gained]]:
         """What the best method that shares has more than keeping apart, task by task; nothing where one is missing."""
         sharing, private = self.contest.sharing, self.contest.baseline(PRIVATE)
         if sharing is None or private is None:
             return []
         tasks, places = self.contest.tasks, (self.contest.place(sharing), self.contest.place(private))
-        found = [(task, paired(self.contest.values(task), *places, together=len(tasks))) for task in tasks]
+        found = []
+        for task in tasks:
+            difference = paired(self.contest.values(task), *places, together=len(tasks))
+            found.append((task, self._shown(sharing, private, difference, task)))
         return sorted(found, key=lambda pair: -pair[1].gain)
 
     @property
     def _beside_private(self) -> str:
         sharing = self.contest.sharing.label if self.contest.sharing else ""
-        return f"{sharing} beside {PRIVATE}, task by task, in points; all intervals hold together"
+        together = "; all intervals hold together" if len(self.contest.seeds) > 1 else ""
+        return f"{sharing} beside {PRIVATE}, task by task, in points{together}"
 
     def _cost(self) -> list[str]:
         rows = [row for row in (self.chosen, *self.others.values()) if row.parameters is not None]
@@ -258,7 +276,7 @@ class _Compared:
         return {label: max(seeds + 1, math.ceil(count)) for label, count in needed.items() if math.isfinite(count)}
 
 
-def _of_tasks(found: list[tuple[str, Difference]], seeds: int) -> list[str]:
+def _of_tasks(found: list[tuple[str, Gained]], seeds: int) -> list[str]:
     """Which tasks gain and lose by sharing, as far as it is told."""
     if not found:
         return []

@@ -98,6 +98,77 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class RowFacts:
+    """A scored row: its texts (None where they are gone), what is right, and what was said, by method."""
+
+    split: str
+    row: int
+    texts: tuple[str, ...] | None
+    label: str
+    said: Mapping[str, str]
+    error: float  # 0 to 1, or how far off; what rows are sorted by
+
+
+@dataclass(frozen=True)
+class AnswersFacts:
+    """What a method said of a task's rows: counts by (label, prediction) where labels are names, else the numbers."""
+
+    method: str
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    numbers: Sequence[tuple[float, float]] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """A task: its rows, what was dropped, how it was answered, and which rows sharing fixed and broke.
+
+    `sizes`: rows of each part; `lengths`: least, median and most tokens of a row of each part; `labels`: rows of train
+    by label, or least, median and most where labels are numbers. `fixed` and `broke` are of `sharing` against
+    `private`, with how many rows there are of each (mean over seeds; None where labels are numbers).
+    """
+
+    name: str
+    what: str
+    metrics: tuple[str, ...]
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[str, tuple[int, float, int]] = field(default_factory=dict)
+    truncated: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, float] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    partners: Sequence[str] = ()
+    answers: Sequence[AnswersFacts] = ()
+    sharing: str = ""
+    private: str = ""
+    fixed: Sequence[RowFacts] = ()
+    broke: Sequence[RowFacts] = ()
+    counted: tuple[float, float, int] | None = None  # rows fixed, broken, in all
+    hardest: Sequence[RowFacts] = ()
+
+
+@dataclass(frozen=True)
+class Gain:
+    """How much more one method has than another, in points, with an interval of 95 %; NaN where there is none."""
+
+    gain: float
+    low: float
+    high: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Both ends."""
+        return self.low, self.high
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval excludes 0, else 0."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+RowGains = Mapping[tuple[str, str], Mapping[str, Gain]]  # by two methods, then by task; "" is the mean over the tasks
+
+
+@dataclass(frozen=True)
 class PageFacts:
     """All that the page shows. `notes` stand above everything: what was left out, and verdicts."""
 
@@ -107,4 +178,6 @@ class PageFacts:
     notes: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     measures: Sequence[MeasureFacts] = ()
+    tasks: Sequence[TaskFacts] = ()
+    over_rows: RowGains = field(default_factory=dict)  # what other rows would give, where methods have one seed
     judged: Sequence[Mapping[str, Any]] = ()  # rows of `schemas.SCORES` over all targets

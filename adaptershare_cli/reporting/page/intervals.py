@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from adaptershare_cli.statistics.verdict import Difference
+from typing import Protocol
 
 MINUS = "\N{MINUS SIGN}"
+
+
+class Gained(Protocol):
+    """A difference in points with an interval, NaN without one."""
+
+    @property
+    def gain(self) -> float: ...
+
+    @property
+    def interval(self) -> tuple[float, float]: ...
+
+    @property
+    def sign(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Strip:
     high: float | None
 
 
-def strips(differences: Sequence[tuple[str, Difference]]) -> list[Strip]:
+def strips(differences: Sequence[tuple[str, Gained]]) -> list[Strip]:
     """The differences (in points) on one scale, which holds 0 and all ends."""
     ends = [0.0]
     for _, difference in differences:
@@ -48,7 +60,7 @@ def strips(differences: Sequence[tuple[str, Difference]]) -> list[Strip]:
 WORDS = {1: "better", -1: "worse", 0: "not told"}
 
 
-def points(difference: Difference) -> str:
+def points(difference: Gained) -> str:
     """A difference in points with its interval, if it has one; with more decimals where one would hide a sign."""
     low, high = difference.interval
     if not math.isfinite(low):

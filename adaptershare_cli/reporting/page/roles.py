@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
 import numpy as np
 
-from adaptershare_cli.reporting.page.facts import RunFacts
+from adaptershare_cli.reporting.page.facts import RowGains, RunFacts
 from adaptershare_cli.reporting.tables import SINGLE, ComparisonGroup, Row
 
 PRIVATE, SHARED, RANDOM = "private", "shared", "random-plan"
@@ -26,6 +26,7 @@ class Contest:
 
     group: ComparisonGroup
     runs: Mapping[str, RunFacts]
+    over_rows: RowGains = field(default_factory=dict)
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
@@ -69,6 +70,14 @@ class Contest:
         """The chosen method, the best that shares, and the baselines, each once."""
         rows = [self.chosen, self.sharing, *map(self.baseline, BASELINES)]
         return list({row.label: row for row in rows if row is not None}.values())
+
+    @property
+    def pairs(self) -> list[tuple[Row, Row]]:
+        """What the answer compares: the chosen method and each baseline, and what shares with what does not."""
+        private = self.baseline(PRIVATE)
+        found = [(self.chosen, row) for row in map(self.baseline, BASELINES)] + [(self.sharing, private)]
+        known = [(one, other) for one, other in found if one is not None and other is not None and one is not other]
+        return list({(one.label, other.label): (one, other) for one, other in known}.values())
 
     @cached_property
     def seeds(self) -> tuple[int, ...]:
