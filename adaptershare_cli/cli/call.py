@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 Artefacts: TypeAlias = "list[Artefact]"  # so that annotations are evaluated without importing anything heavy
 
 
+@dataclass
+class Caller:
+    """A program that calls a command in this process: where the command shows itself, and what it made or kept."""
+
+    screen: Terminal
+    artefacts: Artefacts = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Call:
     """A command as it was called.

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 from rich.console import Console
@@ -52,11 +53,12 @@ def show_error(error: AdapterShareError) -> None:
 class Terminal:
     """The `Screen` of a command: a terminal, a pipe or a file.
 
-    With `as_json`, all that is for people goes to stderr, and `finish` prints the summary on stdout.
+    With `as_json`, all that is for people goes to stderr, and `finish` prints the summary on stdout. A `quiet` one
+    shows nothing but faults.
     """
 
-    def __init__(self, as_json: bool = False) -> None:
-        self.as_json = as_json
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.quiet = as_json, quiet
         self._open(aside=as_json)
         self.made: list[str] = []
         self.kept: list[str] = []
@@ -65,13 +67,15 @@ class Terminal:
 
     def _open(self, aside: bool) -> None:
         interactive = (sys.stderr if aside else sys.stdout).isatty()
+        is_notebook = Console().is_jupyter
         # In a pipe or a file there is no width to fit: tables stay whole.
-        self.has_width = interactive or "COLUMNS" in os.environ
+        self.has_width = interactive or is_notebook or "COLUMNS" in os.environ
         # Lines are broken by the terminal alone, so that paths and commands in them can be copied.
         self.console = Console(
-            stderr=aside, highlight=False, soft_wrap=True, width=None if self.has_width else NO_WIDTH
+            stderr=aside, highlight=False, soft_wrap=True, width=None if self.has_width else NO_WIDTH, quiet=self.quiet
         )
-        self.has_bar = interactive and not self.console.is_dumb_terminal
+        can_move = bool(find_spec("ipywidgets")) if is_notebook else interactive and not self.console.is_dumb_terminal
+        self.has_bar = can_move and not self.quiet
 
     def aside(self) -> None:
         """From here on all that is for people goes to stderr: stdout is for the command's result."""

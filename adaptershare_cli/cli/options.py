@@ -14,7 +14,7 @@ import typer
 
 from adaptershare_cli.cli import arguments as a
 from adaptershare_cli.cli import paths
-from adaptershare_cli.cli.call import Call
+from adaptershare_cli.cli.call import Call, Caller
 from adaptershare_cli.cli.config import ALTERNATIVES, SHARED, option_type
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.cli.help import BASIC
@@ -59,12 +59,13 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
             value = {p.name: chosen.get(p.name, p.default) for p in parameters}
             ctx.meta[INVOCATION] = invocation(ctx, parameters, chosen, value["workspace"])
             ctx.meta[AS_JSON] = value["as_json"]
+            caller: Caller | None = ctx.obj
             call = Call(
                 command=str(ctx.info_name),
                 invocation=invocation(ctx, parameters, chosen, leave_out="force"),
                 options={name: value for name, value in chosen.items() if name in settings},
                 workspace=value["workspace"],
-                screen=Terminal(value["as_json"]),
+                screen=Terminal(value["as_json"]) if caller is None else caller.screen,
                 force=value.get("force", False),
                 no_wait=value.get("no_wait", False),
                 offered={
@@ -75,7 +76,9 @@ def with_options(*groups: type | tuple[str, list[type]], makes: bool = True) -> 
                 given=frozenset(chosen),
             )
             artefacts = command(call, **{name: value[name] for name in own})
-            if artefacts is not None:
+            if caller is not None:
+                caller.artefacts = artefacts or []
+            elif artefacts is not None:
                 call.finish(artefacts)
                 if call.screen.exit_code:
                     raise typer.Exit(call.screen.exit_code)

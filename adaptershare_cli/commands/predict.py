@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from adaptershare_cli.commands.output import Stdout, opened_output
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.data.files import DataFile
+from adaptershare_cli.data.readers.rows import RowFault
 from adaptershare_cli.data.row_writers import row_writer
 from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.data.tasks import TaskRegistry, load_tasks
-from adaptershare_cli.data.whole_rows import Format, WholeRows, format_of, read_whole
+from adaptershare_cli.data.whole_rows import Format, WholeRow, WholeRows, format_of, read_whole
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.runs.choose import one_run
@@ -36,6 +37,8 @@ from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_se
 from adaptershare_cli.store.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from adaptershare_cli.serving.predictor import Outputs, Predictor
 
 STDIN = "standard input"
@@ -157,19 +160,11 @@ def predict(
     served: ServedRun, request: Request, settings: PredictSettings, registry: TaskRegistry, screen: Screen, out: Stdout
 ) -> Summary:
     """Answer all rows of the request. What can be found wrong with it is found before the encoder is loaded."""
-    if settings.top_k is not None and not any(KINDS[info.kind].ranks_labels for info in served.infos.values()):
-        raise UserError("--top-k has no effect: no task of the call has labels for whole rows", fix="Leave it out.")
     if request.source is None and sys.stdin is not None and sys.stdin.isatty():
         screen.line("Reading rows from the keyboard, one a line; Ctrl-D ends them.")
     runtime = resolve_runtime(RuntimeSettings(device=settings.device, threads=settings.threads, precision="fp32"))
     rows = request.rows()
-    named = Named.parse(request.columns, served.tasks)
-    definitions = {task: registry.tasks[task] for task in served.tasks if task in registry.tasks}
-    pairs = {task: reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
-    defined = {task: _columns_of(definition) for task, definition in definitions.items()}
-    asked = readings(served.infos, rows.columns, pairs, named, defined, request.name)
-    questions = Questions(served.infos, asked, request.name)
-    added = added_fields(served.infos, settings.top_k, rows.columns)
+    questions, added = questions_of(served, rows.columns, request.columns, request.name, settings, registry)
     with opened_output(request.target, out) as stream:
         total = None
         if request.readable_twice:
@@ -180,12 +175,8 @@ def predict(
         summary = Summary(rejected=Rejected(settings.max_rejected), layers=_layers(predictor, questions))
         started = time.perf_counter()
         with screen.counting("predict", total) as done:
-            good = good_rows(rows.rows, questions, summary.rejected)
-            for window in windows(good, WINDOW_BATCHES * predictor.batch_size):
-                progress = OfWindow(done, len(window), _passes(predictor, questions))
-                writer.write(answered(predictor, questions, window, settings.top_k, progress.add, summary.see))
-                progress.end()
-                summary.rows += len(window)
+            for window in answers(predictor, questions, rows.rows, settings.top_k, done, summary):
+                writer.write(window)
                 if request.target is None and out.is_lost():
                     summary.complete = False
                     break
@@ -194,6 +185,46 @@ def predict(
         if not summary.rows:
             raise UserError("No row can be used", summary.rejected.first[0].sentence())
     return summary
+
+
+def questions_of(
+    served: ServedRun,
+    present: Sequence[str],
+    columns: str | None,
+    name: str,
+    settings: PredictSettings,
+    registry: TaskRegistry,
+) -> tuple[Questions, dict[str, pa.DataType]]:
+    """What the tasks read of rows that have the columns `present`, and the columns that answers add.
+
+    `columns` is the value of --column, `name` what messages call the rows. Raises UserError where that does not fit.
+    """
+    if settings.top_k is not None and not any(KINDS[info.kind].ranks_labels for info in served.infos.values()):
+        raise UserError("--top-k has no effect: no task of the call has labels for whole rows", fix="Leave it out.")
+    named = Named.parse(columns, served.tasks)
+    definitions = {task: registry.tasks[task] for task in served.tasks if task in registry.tasks}
+    pairs = {task: reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
+    defined = {task: _columns_of(definition) for task, definition in definitions.items()}
+    asked = readings(served.infos, present, pairs, named, defined, name)
+    return Questions(served.infos, asked, name), added_fields(served.infos, settings.top_k, present)
+
+
+def answers(
+    predictor: Predictor,
+    questions: Questions,
+    rows: Iterable[WholeRow | RowFault],
+    top_k: int | None,
+    done: Callable[[int], None],
+    summary: Summary,
+) -> Iterator[list[WholeRow]]:
+    """The rows with what every task says of them, some at a time; `done` is told how many more, `summary` counts."""
+    good = good_rows(rows, questions, summary.rejected)
+    for window in windows(good, WINDOW_BATCHES * predictor.batch_size):
+        progress = OfWindow(done, len(window), _passes(predictor, questions))
+        found = answered(predictor, questions, window, top_k, progress.add, summary.see)
+        progress.end()
+        summary.rows += len(window)
+        yield found
 
 
 @dataclass

@@ -24,6 +24,7 @@ META, TIMING, ORIGIN = "artefact.json", "timing.json", "origin.json"
 PARTIAL, ASIDE = ".partial-", ".aside-"
 CHECKPOINTS = "checkpoints"
 TRUTH = "truth"  # the trainings behind correlate's measured truths, of which only the scores are kept
+OWN = "own"  # rows that were given in memory, with their definitions
 GROUPS = "groups"  # groups of tasks under one adapter a layer, which plan search puts together
 UNHASHED = frozenset({META, TIMING, ORIGIN})
 STAGES = ("download", "prepro", "train-single", "train-share", "correlate", "report")
@@ -87,9 +88,8 @@ class Artefact:
     def command(self) -> str:
         """The command that makes it anew where it lies now; "" where that is not known any more."""
         # One that an earlier version recorded names the workspace as it was then; what stands last counts.
-        workspace = shlex.join(["--workspace", str(workspace_of(self.path).absolute())])
-        command = self.recorded_command
-        return f"{command} {workspace}" if command else ""
+        root, command = workspace_of(self.path).absolute(), self.recorded_command
+        return shlex.join([*_own_found(command, root), "--workspace", str(root)]) if command else ""
 
     @property
     def recorded_command(self) -> str:
@@ -128,6 +128,17 @@ class Artefact:
             return {str(part): float(seconds) for part, seconds in timing.items()}
         except (OSError, ValueError, AttributeError, TypeError) as error:
             raise damaged(self, f"{TIMING} cannot be read ({error})") from error
+
+
+def _own_found(command: str, root: Path) -> list[str]:
+    """The words of a command; rows of the user's own, kept in the workspace, are where that lies now."""
+    moved = {path.name: str(path) for path in (root / OWN).glob("*")}
+
+    def found(path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        return moved.get(name, path) if folder.endswith(f"/{OWN}") else path
+
+    return [",".join(map(found, word.split(","))) for word in shlex.split(command)]
 
 
 def workspace_of(path: Path) -> Path:

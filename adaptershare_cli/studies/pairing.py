@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.base import Kind, TaskInfo
+from adaptershare_cli.kinds.base import GROUP, Kind, TaskInfo
 from adaptershare_cli.runs.served import run_infos
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
@@ -93,16 +93,29 @@ class Prepared:
             return None
         return dict(zip(table["row"].to_pylist(), table["content"].to_pylist(), strict=True))
 
+    def groups(self, content: str, split: str) -> dict[int, str] | None:
+        """The group that each row belongs to by the row's number; None where rows have none, or they are gone.
+
+        A row without one is a group of its own.
+        """
+        table = self._downloaded(content, split)
+        if table is None or GROUP not in table.column_names:
+            return None
+        groups = zip(table["row"].to_pylist(), table[GROUP].to_pylist(), strict=True)
+        return {row: f"row {row}" if group is None else f"group {group}" for row, group in groups}
+
     def texts(self, content: str, split: str, kind: Kind) -> dict[int, tuple[str | None, ...]]:
         """The texts of each row by its number; nothing where the downloaded rows are gone."""
+        table = self._downloaded(content, split)
+        return {} if table is None else dict(zip(table["row"].to_pylist(), kind.texts(table), strict=True))
+
+    def _downloaded(self, content: str, split: str) -> pa.Table | None:
+        """The split as it was downloaded from which those prepared rows were made."""
         download = self.download_of(content)
-        if download is None:
-            return {}
         try:
-            table = download.table(f"{split}.parquet")
+            return None if download is None else download.table(f"{split}.parquet")
         except UserError:  # damaged: `status` tells of it
-            return {}
-        return dict(zip(table["row"].to_pylist(), kind.texts(table), strict=True))
+            return None
 
 
 @dataclass(frozen=True)
@@ -110,7 +123,8 @@ class PairedSplit:
     """What two runs predicted for the rows of one split that both have.
 
     `rows` (A,) and `labels` are of answers: rows, or the words of sentences. `contents` (A,) are the same for rows of
-    one text; None where that is not known any more. `alone` counts the rows that one of the runs has not.
+    one group, where rows have groups, or else of one text; None where that is not known any more. `alone` counts the
+    rows that one of the runs has not.
     """
 
     info: TaskInfo
@@ -250,7 +264,7 @@ def _paired_split(
     _check_rows(split, rows, a["label"].to_pylist(), b["label"].to_pylist(), of_rows)
     extra = sorted({*a["label"].to_pylist(), *b["prediction"].to_pylist()} - {*info.labels}) if info.labels else []
     info = replace(info, unseen=tuple(extra))
-    kind, hashes = KINDS[info.kind], of_rows[0]
+    kind, hashes = KINDS[info.kind], prepared.groups(contents[0], split) or of_rows[0]
     return PairedSplit(
         info,
         split,

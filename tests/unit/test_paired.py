@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,9 @@ from adaptershare_cli.kinds import KINDS, METRICS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.statistics import paired
+from adaptershare_cli.store.workspace import Workspace
 from adaptershare_cli.studies.differing import compare_tasks
-from adaptershare_cli.studies.pairing import PairedSplit, PairedTask
+from adaptershare_cli.studies.pairing import PairedSplit, PairedTask, Prepared
 
 FEW = settings(max_examples=25, deadline=None)
 ROWS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2), st.integers(0, 2), st.integers(0, 5)), min_size=1,
@@ -161,3 +164,16 @@ def test_laws(info: TaskInfo, rows: list[tuple], others: list[tuple]) -> None:
         assert row["difference"] in (0.0, None) and row["low"] in (0.0, None) and row["high"] in (0.0, None)
         assert row.get("p_value") == (1.0 if KINDS[info.kind].labelled else None)
         assert row.get("only_a") in (0, None) and row.get("only_b") in (0, None)
+
+
+# ---- rows that belong together ----
+
+
+def test_rows_of_a_group_belong_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = {"dev.parquet": pa.table({"row": [0, 1, 2, 3], "group": ["x", None, "x", None]}),
+              "test.parquet": pa.table({"row": [0]})}  # fmt: skip
+    prepared = Prepared(Workspace(tmp_path / "w", writing=False))
+    monkeypatch.setattr(prepared, "download_of", lambda content: SimpleNamespace(table=tables.__getitem__))
+    groups = prepared.groups("any", "dev")
+    assert groups is not None and paired.clusters_of([*groups.values()]).tolist() == [0, 1, 0, 2]
+    assert prepared.groups("any", "test") is None

@@ -14,7 +14,7 @@ import adaptershare_cli
 PACKAGE = Path(adaptershare_cli.__file__).parent
 # From the top floor to the ground; what stands on one line may not import each other.
 FLOORS = (
-    {"__main__"},
+    {"__main__", "face"},
     {"cli"},
     {"commands"},
     {"studies"},
@@ -36,7 +36,7 @@ FLOORS = (
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Takes values and gives values: it knows no workspace, no artefact, no command and no screen.
 CORE = {"serving", "measures", "methods", "training", "observe", "model", "data", "kinds", "statistics", "sharing"}
-OUTSIDE = {"cli", "commands", "studies", "runs", "reporting", "store", "screen"}
+OUTSIDE = {"face", "cli", "commands", "studies", "runs", "reporting", "store", "screen"}
 
 
 @cache
