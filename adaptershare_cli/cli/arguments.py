@@ -204,9 +204,9 @@ ExportTo = Annotated[
     BASIC,
 ]
 ExportForm = Annotated[
-    Literal["adapterhub", "onnx"],
-    typer.Option("--format", help="A folder that `adapters` loads onto the encoder, or one ONNX graph of encoder, "
-                 "adapter and head."),
+    Literal["adapterhub", "onnx", "merged", "peft"],
+    typer.Option("--format", help="A folder that `adapters` loads onto the encoder, one ONNX graph of encoder, adapter "
+                 "and head, or of LoRA: an encoder with the adapter in its weights, or peft's layout."),
     BASIC,
 ]  # fmt: skip
 ExportTasks = Annotated[

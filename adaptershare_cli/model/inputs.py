@@ -50,6 +50,20 @@ def run_encoder(
     return encoder(**taken, **asked)
 
 
+def example_inputs(encoder: PreTrainedModel, rows: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Rows of any tokens (rows, tokens); where there are several, the last is padded for half of its length."""
+    import torch
+
+    numbers = torch.arange(rows * tokens).reshape(rows, tokens)
+    mask = torch.ones_like(numbers)
+    if rows > 1:
+        mask[-1, (tokens + 1) // 2 :] = 0
+    inputs = {"input_ids": (numbers * 37 + 11) % encoder.config.vocab_size, "attention_mask": mask}
+    if knows_segments(encoder):
+        inputs[SEGMENTS] = (torch.arange(tokens) >= tokens // 2).long().expand(rows, tokens).contiguous()
+    return inputs
+
+
 def tokenizer_call(encoder: PreTrainedModel, tokenizer: Any) -> dict[str, Any]:
     """What a call of the tokenizer must say beyond the usual, so that it gives what `run_encoder` makes of rows."""
     named = tokenizer.model_input_names

@@ -17,7 +17,7 @@ from adaptershare_cli.errors import RunError, UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.encoder import family_of, pool
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.model.inputs import SEGMENTS, knows_segments, tokenizer_call
+from adaptershare_cli.model.inputs import example_inputs, tokenizer_call
 from adaptershare_cli.templates import render
 
 GRAPH = "model.onnx"
@@ -49,7 +49,7 @@ def write_graph(model: MultiTaskModel, task: str, file: Path) -> float:
     if kind.states > 1:
         raise UserError(f"The head of task {task} reads several states at once: there is no graph of it", "--format")
     whole = _Whole(model, task).eval()
-    inputs = _example(model, *_SIZES[1])
+    inputs = example_inputs(model.encoder, *_SIZES[1])
     sizes = {0: torch.export.Dim("rows", min=1), 1: torch.export.Dim("tokens", min=1, max=_positions(model))}
     with _quiet():
         program = torch.onnx.export(
@@ -70,7 +70,7 @@ def graph_usage(model: MultiTaskModel, task: str, tokenizer: Any, max_length: in
         worst=max(worst, 1e-7),
         tokens=bool(kind.pooling),
         max_length=max_length,
-        inputs=[*_example(model, 1, 2)],
+        inputs=[*example_inputs(model.encoder, 1, 2)],
         output_note=kind.output_note,
         tokenizer_options=kind.tokenizer_options,
         tokenizer_call="".join(f", {name}={value!r}" for name, value in call.items()),
@@ -84,7 +84,7 @@ class _Whole(nn.Module):
         super().__init__()
         self.encoder, self.head = model.encoder, model.heads[task]
         self._model, self._task = model, task
-        self._names = [*_example(model, 1, 2)]
+        self._names = [*example_inputs(model.encoder, 1, 2)]
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         model, inputs = self._model, dict(zip(self._names, tensors, strict=True))
@@ -93,18 +93,6 @@ class _Whole(nn.Module):
         if KINDS[model.infos[self._task].kind].pooling:  # the head reads tokens
             return self.head(hidden)
         return self.head(pool(hidden, inputs["attention_mask"], model.pooling))
-
-
-def _example(model: MultiTaskModel, rows: int, tokens: int) -> dict[str, torch.Tensor]:
-    """Rows of any tokens; where there are several, the last is padded for half of its length."""
-    numbers = torch.arange(rows * tokens).reshape(rows, tokens)
-    mask = torch.ones_like(numbers)
-    if rows > 1:
-        mask[-1, (tokens + 1) // 2 :] = 0
-    inputs = {"input_ids": (numbers * 37 + 11) % model.encoder.config.vocab_size, "attention_mask": mask}
-    if knows_segments(model.encoder):
-        inputs[SEGMENTS] = (torch.arange(tokens) >= tokens // 2).long().expand(rows, tokens).contiguous()
-    return inputs
 
 
 def _positions(model: MultiTaskModel) -> int:
@@ -116,7 +104,7 @@ def _checked(model: MultiTaskModel, whole: _Whole, task: str, file: Path) -> flo
     worst = 0.0
     session = _session(file)
     for rows, tokens in _SIZES:
-        inputs = _example(model, rows, min(tokens, _positions(model)))
+        inputs = example_inputs(model.encoder, rows, min(tokens, _positions(model)))
         wanted = whole(*inputs.values()).numpy()
         (found,) = session.run([LOGITS], {name: tensor.numpy() for name, tensor in inputs.items()})
         worst = max(worst, float(np.abs(wanted - found).max()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -144,17 +146,26 @@ def _reason(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
 
 
+@contextmanager
+def stored_adapter(encoder: PreTrainedModel, folder: Path) -> Iterator[str]:
+    """Context in which the encoder has the folder's adapter, under the name that it gives.
+
+    Raises UserError as `add_adapter` does.
+    """
+    try:
+        add_adapter(encoder, folder, TEMPORARY_NAME)
+        yield TEMPORARY_NAME
+    finally:
+        cast(Any, encoder).delete_adapter(TEMPORARY_NAME)
+
+
 def read_adapter(folder: Path, encoder: PreTrainedModel, kind: AdapterKind) -> dict[str, torch.Tensor]:
     """The folder's adapter as tensors on the CPU, named as by `AdapterBank.named_parameters`.
 
     Raises UserError as `add_adapter` does.
     """
-    model = cast(Any, encoder)
-    try:
-        add_adapter(encoder, folder, TEMPORARY_NAME)
-        return {n: t.detach().cpu().clone() for n, t in named_tensors(kind, model, TEMPORARY_NAME).items()}
-    finally:
-        model.delete_adapter(TEMPORARY_NAME)
+    with stored_adapter(encoder, folder) as name:
+        return {n: t.detach().cpu().clone() for n, t in named_tensors(kind, encoder, name).items()}
 
 
 def read_head(folder: Path, info: TaskInfo, pooling: str) -> dict[str, torch.Tensor]:

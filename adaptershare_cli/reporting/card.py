@@ -73,10 +73,10 @@ class CardFacts:
     cosines: Mapping[str, float]
 
 
-def model_card(facts: CardFacts, usage: str) -> str:
+def model_card(facts: CardFacts, usage: str, library: str = "adapters") -> str:
     """The card as Markdown, with its metadata in front. The licence is left to whoever publishes it.
 
-    `usage` is how the folder is loaded.
+    `usage` is how the folder is loaded, with the `library` of that name.
     """
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
@@ -96,9 +96,9 @@ def model_card(facts: CardFacts, usage: str) -> str:
     ]
     data = ModelCardData(
         base_model=facts.base_model or None,
-        library_name="adapters",
+        library_name=library,
         pipeline_tag=kind.pipeline_tag,
-        tags=["adapters", "adaptershare", facts.method],
+        tags=[library, "adaptershare", facts.method],
         model_name=f"{facts.run}/{info.name}" if results else None,
         eval_results=results or None,
     )

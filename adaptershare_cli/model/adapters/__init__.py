@@ -37,7 +37,7 @@ def adapter_kind(name: str) -> AdapterKind:
 
 
 def require_use(kind: AdapterKind, use: Use) -> None:
-    """Raise UserError unless methods can use such adapters in this way."""
+    """Raise UserError unless such adapters can be used in this way."""
     if use not in kind.uses:
         raise UserError(
             dict(kind.refusals).get(use, f"Adapters of the kind {kind.name} cannot be {use}"),

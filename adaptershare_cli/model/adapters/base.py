@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from adaptershare_cli.settings import TrainingSettings, option_value
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from adaptershare_cli.model.row_gradients import RowGradient
 
-Use = Literal["fused", "pruned", "generated"]  # what methods do with adapters beside training them
+Use = Literal["fused", "pruned", "generated", "merged", "given to peft"]  # what is done with adapters beside training
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class AdapterKind:
     name: str
     summary: str
     config_class: str
-    uses: frozenset[Use] = frozenset()  # what methods can do with such adapters
+    uses: frozenset[Use] = frozenset()  # what can be done with such adapters
     refusals: tuple[tuple[Use, str], ...] = ()  # for some other use, why it is impossible
 
     label: ClassVar[str]
@@ -113,4 +114,12 @@ class AdapterKind:
 
         Unit i is row i of the first and column i of the second. Needed for adapters that can be pruned.
         """
+        raise NotImplementedError
+
+    def merged_into(self, encoder: Any, adapter: str) -> dict[str, torch.Tensor]:
+        """The encoder's own tensors that an adapter changes, by name, as they are with it. For adapters that merge."""
+        raise NotImplementedError
+
+    def in_peft(self, encoder: Any, adapter: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """What peft's config says of an adapter, and its tensors by peft's names in the encoder."""
         raise NotImplementedError

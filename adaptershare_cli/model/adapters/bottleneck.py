@@ -47,11 +47,14 @@ class BottleneckKind(AdapterKind):
 
 
 _PARALLEL = "Parallel adapters cannot be fused: the library's fusion would add their residual twice"
+_MERGED = "Bottlenecks cannot be merged into the encoder's weights: an activation stands between their two matrices"
+_PEFT = "Bottlenecks cannot be given to peft: it has no such adapters"
 _ALL: frozenset[Use] = frozenset({"fused", "pruned", "generated"})
+_NONE: tuple[tuple[Use, str], ...] = (("merged", _MERGED), ("given to peft", _PEFT))
 KINDS = (
-    BottleneckKind("seq_bn", "a bottleneck after feed-forward", "SeqBnConfig", _ALL),
-    BottleneckKind("double_seq_bn", "one after attention and one after feed-forward", "DoubleSeqBnConfig", _ALL),
+    BottleneckKind("seq_bn", "a bottleneck after feed-forward", "SeqBnConfig", _ALL, _NONE),
+    BottleneckKind("double_seq_bn", "one after attention and one after feed-forward", "DoubleSeqBnConfig", _ALL, _NONE),
     BottleneckKind(
-        "par_bn", "one beside feed-forward", "ParBnConfig", _ALL - {"fused"}, refusals=(("fused", _PARALLEL),)
+        "par_bn", "one beside feed-forward", "ParBnConfig", _ALL - {"fused"}, (("fused", _PARALLEL), *_NONE)
     ),
 )

@@ -6,7 +6,7 @@ as zeros, so a fresh adapter changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -74,6 +74,35 @@ class LoraKind(AdapterKind):
 
         return [_low_rank(module) for module in site.module.modules() if isinstance(module, LoRA)]
 
+    def merged_into(self, encoder: Any, adapter: str) -> dict[str, torch.Tensor]:
+        """Each adapted weight with its product added, computed in float64."""
+        return {
+            f"{path}.weight": (
+                linear.weight.double() + lora.scaling * (lora.lora_B.double() @ lora.lora_A.double())
+            ).to(linear.weight.dtype)
+            for path, linear, lora in _adapted(encoder, adapter)
+        }  # fmt: skip
+
+    def in_peft(self, encoder: Any, adapter: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """The same two matrices; the adapted modules are named whole, as the ends of names would meet others too."""
+        found = list(_adapted(encoder, adapter))
+        config = {
+            "peft_type": "LORA", "r": found[0][2].r, "lora_alpha": found[0][2].lora_alpha, "lora_dropout": 0.0,
+            "target_modules": [path for path, _, _ in found], "bias": "none", "fan_in_fan_out": False,
+        }  # fmt: skip
+        return config, {
+            f"{path}.{name}.weight": getattr(lora, name) for path, _, lora in found for name in ("lora_A", "lora_B")
+        }
+
+
+def _adapted(encoder: Any, adapter: str) -> Iterator[tuple[str, Any, Any]]:
+    """The Linears that an adapter adapts: their names in the encoder, themselves, and what it has there."""
+    from adapters.methods.lora import LoRALayer
+
+    for path, module in encoder.named_modules():
+        if isinstance(module, LoRALayer) and adapter in module.loras:
+            yield path, module, module.loras[adapter]
+
 
 def _low_rank(module: nn.Module) -> RowGradient:
     """Of y = s (x A^T) B^T with inputs (B, S, in) and output gradients (B, S, out), A (r, in) and B (out, r).
@@ -101,6 +130,7 @@ _GENERATED = "LoRA cannot be generated: HyperFormer's generators write the matri
 KINDS = (
     LoraKind(
         "lora", "two small matrices whose product is added to a frozen one", "LoRAConfig",
+        frozenset({"merged", "given to peft"}),
         refusals=(("fused", _FUSED), ("pruned", _PRUNED), ("generated", _GENERATED)),
     ),
 )  # fmt: skip
