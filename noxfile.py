@@ -1,5 +1,5 @@
-"""Sessions: demo, tests, rounding, lint, unchanged, slow; measurements: bench, speed, minute, protocol, words, planted,
-negative-transfer, truth, plans, measures, selection, one-pass.
+"""Sessions: demo, tests, rounding, lint, docs, unchanged, slow; measurements: bench, speed, minute, protocol, words,
+planted, negative-transfer, truth, plans, measures, selection, one-pass.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -90,6 +90,14 @@ def lint(session: nox.Session) -> None:
     run(session, "ruff", "check", ".")
     run(session, "ruff", "format", "--check", ".")
     run(session, "mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as a site in workspace/site, with its reference made from the program; warnings are errors."""
+    install(session)
+    session.run(sys.executable, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[docs]")
+    run(session, "mkdocs", "build", "--strict", "--quiet", *session.posargs)
 
 
 @nox.session

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Collection
 from dataclasses import fields
 from functools import partial
@@ -15,7 +17,7 @@ from adaptershare_cli.cli import helpers
 from adaptershare_cli.cli.call import Artefacts, Call
 from adaptershare_cli.cli.help import Command
 from adaptershare_cli.cli.options import with_options
-from adaptershare_cli.cli.program import Program
+from adaptershare_cli.cli.program import VERBOSE, Program
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.measures import MEASURES, has_use, measure_settings, takes_option, wanted_measures
 from adaptershare_cli.methods import METHODS, method_settings, preset_values
@@ -44,16 +46,26 @@ app = typer.Typer(
 command = partial(app.command, cls=Command)
 
 
-def _version(value: bool) -> None:
-    if value:
-        print(f"adaptershare {__version__}")
-        raise typer.Exit()
+def _version(ctx: typer.Context, value: bool) -> None:
+    if not value:
+        return
+    print(f"adaptershare {__version__}")
+    if ctx.meta[VERBOSE]:
+        from adaptershare_cli.runs.checkpoints import machine
+
+        for name, found in machine("cpu").items():
+            print(f"{name} {found}")
+        print(f"{platform.system()} {platform.release()}, {os.cpu_count()} cores")
+    raise typer.Exit()
 
 
 @app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --version: also those of the libraries, and the machine.")
     ] = False,
 ) -> None:
     pass

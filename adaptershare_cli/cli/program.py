@@ -24,6 +24,7 @@ from adaptershare_cli.settings.fields import flag, out_of_bounds
 from adaptershare_cli.signals import on_signals
 
 AS_JSON = "adaptershare.json"  # in the context's `meta`: whether a program asks
+VERBOSE = "adaptershare.verbose"  # in the context's `meta`: whether --verbose stands beside --version
 INVOCATION = "adaptershare.invocation"  # in the context's `meta`: the command that goes on where this one stopped
 # What a full, read-only or failing disk says, or one that knows less than others; any other OSError is a fault of the
 # program.
@@ -51,8 +52,9 @@ class Program(TyperGroup):
             raise SystemExit(lost.exit_code) from end
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Note whether a program asks, for errors that come before the command's options are known."""
+        """Note whether a program asks, for errors that come before the command's options are known, and how much."""
         ctx.meta[AS_JSON] = "--json" in args
+        ctx.meta[VERBOSE] = "--verbose" in args
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
