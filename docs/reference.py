@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parent.parent
-_TABLE = r"((?:^#[^\n]*\n)*)^{name} = pa\.schema\((.*?)^(?=\S)(?!\))"  # the comment above, and all up to what comes next
+_TABLE = (
+    r"((?:^#[^\n]*\n)*)^{name} = pa\.schema\((.*?)^(?=\S)(?!\))"  # the comment above, and all up to what comes next
+)
 _COLUMN = r"((?:^\s*#.*\n)*)^.*\"{name}\".*?(?:  # (.*))?$"  # the comments above, and the one beside
 
 

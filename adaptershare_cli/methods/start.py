@@ -176,10 +176,12 @@ class Preparation(Protocol):
         """A run of each task alone with so many updates; nothing that a task of the run is scored on is trained on."""
         ...
 
-    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int, layers: str = "all") -> PastRun:
-        """Some of the tasks under one adapter a layer, with the updates of each as in `train_alone`.
+    def train_groups(
+        self, groups: Sequence[tuple[Sequence[str], str]], updates: Mapping[str, int], seed: int
+    ) -> list[PastRun]:
+        """Of each group a run of its tasks under one adapter a layer, with the updates of each as in `train_alone`.
 
-        `layers` are those in which they share it (`SharedSettings.shared_layers`).
+        A group is its tasks, and the layers in which they share the adapter (`SharedSettings.shared_layers`).
         """
         ...
 

@@ -127,20 +127,22 @@ class PreparedTasks:
         ]
         return [StoredRun(job.result()) for job in pending]
 
-    def train_group(self, tasks: Sequence[str], updates: Mapping[str, int], seed: int, layers: str = "all") -> PastRun:
-        """Some of the tasks under one adapter a layer, within `limits`: an artefact of stage `groups`.
+    def train_groups(
+        self, groups: Sequence[tuple[Sequence[str], str]], updates: Mapping[str, int], seed: int
+    ) -> list[PastRun]:
+        """Of each group (its tasks, and the layers in which they share) a run within `limits`, of stage `groups`."""
+        pending = [self.executor.submit(self._group(tasks, layers, updates, seed)) for tasks, layers in groups]
+        return [StoredRun(job.result()) for job in pending]
 
-        `layers` are those in which they share it.
-        """
+    def _group(self, tasks: Sequence[str], layers: str, updates: Mapping[str, int], seed: int) -> Job:
         members = tuple(artefact for artefact in self.prepared if artefact.name in tasks)
         name = group_name(tasks) + ("" if layers == "all" else f"-{layers}")
         settings = SharedSettings(observe=False, shared_layers=layers)  # type: ignore[arg-type]
-        job = Job(
+        return Job(
             GROUPS, name, "shared", settings,
             replace(self.context.training, max_steps=sum(updates[task] for task in tasks)),
             self.context.runtime, self.context.encoder, members, seed, limits=self.limits,
         )  # fmt: skip
-        return StoredRun(self.executor.submit(job).result())
 
     def relate(self, measure: str, alone: Mapping[str, PastRun], seed: int) -> Mapping[tuple[str, str], float]:
         """A measure's value of each source and target, from the run of each task alone with that seed."""

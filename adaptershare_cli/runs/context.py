@@ -32,7 +32,6 @@ class StageContext:
     reporter: Screen
     force: str = ""  # the stage that --force makes again
     no_wait: bool = False  # fail where another process is making what is needed
-    executor: str = "sequential"  # who runs trainings (`runs.executors`)
     task_dirs: tuple[Path, ...] = ()
     from_folder: Path | None = None
     model: str = EMBEDDED

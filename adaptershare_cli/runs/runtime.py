@@ -58,7 +58,7 @@ def resolve_runtime(settings: RuntimeSettings) -> Runtime:
         from adaptershare_cli.model.precision import resolve_precision
 
         precision = resolve_precision(precision, torch.device(device))  # type: ignore[assignment]
-    return Runtime(device, precision, settings.threads or cores())
+    return Runtime(device, precision, settings.threads or max(1, cores() // settings.jobs))
 
 
 def cores() -> int:

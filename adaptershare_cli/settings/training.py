@@ -86,7 +86,13 @@ class RuntimeSettings:
 
     device: Literal["auto", "cpu", "cuda"] = option("auto", "Where to compute.", basic=True)
     precision: Precision = option("auto", "Of the frozen weights in training; scores and exports are fp32.")
-    threads: int | None = option(None, "CPU threads (all cores of this process if not given).", 1)
+    threads: int | None = option(
+        None, "CPU threads of a training (if not given: all cores of this process, shared by the --jobs).", 1
+    )
+    jobs: int = option(
+        1, "Trainings that run at once, each in a process of its own; they share the threads (see --threads).", 1,
+        basic=True,
+    )  # fmt: skip
     checkpoint_steps: int | None = option(
         None, "Save a checkpoint every so many updates; by default by time, at less than 1 % of it.", 1
     )

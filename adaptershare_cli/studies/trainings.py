@@ -15,7 +15,7 @@ from adaptershare_cli.methods.shared.settings import SharedSettings
 from adaptershare_cli.methods.start import Start
 from adaptershare_cli.methods.stored_adapter import adapter_start
 from adaptershare_cli.runs.beginning import ALONE
-from adaptershare_cli.runs.executors import open_executor
+from adaptershare_cli.runs.executors import Pending, open_executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.results import find_run, main_scores
@@ -70,13 +70,25 @@ def make_trainings(
     rate = _rate(replicates, runs)[0] if todo else math.nan
     executor = open_executor(context)
     started, kept = time.monotonic(), len(runs)
+    pending: dict[Training, Pending] = {}
+
+    def collect(training: Training) -> None:
+        runs[training] = pending.pop(training).result()
+
     for number, training in enumerate(todo):
-        if number:
-            rate = _work(replicates, todo[:number]) / (time.monotonic() - started)
-        left = _duration(_work(replicates, todo[number:]) / rate)
+        while len(pending) >= executor.jobs:
+            collect(next(iter(pending)))
+        if training.start in pending:
+            collect(training.start)
+        done = number - len(pending)
+        if done:
+            rate = _work(replicates, todo[:done]) / (time.monotonic() - started)
+        left = _duration(_work(replicates, todo[done:]) / rate)
         place = f"training {kept + number + 1} of {len(trainings)}"
         context.reporter.line(f"{measure}: {place}, {training.name}, seed {training.seed} (about {left} to go)")
-        runs[training] = executor.submit(_job(replicates, training, runs)).result()
+        pending[training] = executor.submit(_job(replicates, training, runs))
+    for training in [*pending]:
+        collect(training)
     return runs
 
 

@@ -175,16 +175,21 @@ class _Study:
         return {seed: TrainedGroups(preparation, context.training, self.tasks, seed) for seed in self.seeds}
 
     def _names(self, plan: Partition) -> list[list[str]]:
-        return [[self.tasks[number] for number in members_of(mask)] for mask in plan]
+        return [self._group(mask) for mask in plan]
+
+    def _group(self, mask: int) -> list[str]:
+        return [self.tasks[number] for number in members_of(mask)]
 
     def _run(self, seed: int, mask: int) -> Artefact:
-        run = self._trained[seed].of([self.tasks[number] for number in members_of(mask)])
+        run = self._trained[seed].of(self._group(mask))
         assert isinstance(run, StoredRun)
         return run.artefact
 
     @cached_property
     def _scores(self) -> dict[tuple[int, int], dict[str, float]]:
         """For each seed and group its tasks' main metrics, the mean over their scored splits."""
+        for trained in self._trained.values():
+            trained.of_all([(self._group(mask), "all") for mask in self.plans.groups])
         return {(seed, mask): main_scores(self._run(seed, mask)) for seed in self.seeds for mask in self.plans.groups}
 
     def _of_tasks(self, plan: Partition, seed: int) -> dict[str, float]:

@@ -31,6 +31,7 @@ QUICK = (
 )  # fmt: skip
 NOTHING = "Nothing to do"
 SPLITTING = ("--check-every", "2", "--guard", "none", "--max-interference", "-0.5")
+SEARCH = ("--method", "plan-search", "--search-measure", "knn", "--budget", "9")
 NO_TRAINING = ("-t", "first,second,score")  # for calls whose stage is replaced
 ENVIRONMENT = {"COLUMNS": "240", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -204,6 +205,17 @@ def trained(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
     good(*share(workspace, *SPLITTING))
     good("correlate", "--plot", "-w", workspace)
     good("report", "-w", workspace)
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def searched(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a search of three tasks: each alone, and groups of six tasks in all; tests read it only."""
+    workspace = tmp_path_factory.mktemp("searched") / "workspace"
+    result = good(*share(workspace, *SEARCH))
+    assert stages(made(result.stdout))[-1] == "train-share"
+    assert "Groups that were trained, seed 0" in result.stdout
+    assert "chosen on one half of them and valued on the other" in " ".join(result.stdout.split())
     return workspace
 
 

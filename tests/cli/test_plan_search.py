@@ -16,20 +16,7 @@ from adaptershare_cli.statistics.partitions import sorted_partition
 from adaptershare_cli.statistics.plan_search import Found, search
 from adaptershare_cli.store.records import RunRecord
 from adaptershare_cli.store.workspace import Artefact, Workspace
-from tests.cli.conftest import Share, call, good, hashed, interrupt_at, kept, made, refused, stages
-
-SEARCH = ("--method", "plan-search", "--search-measure", "knn", "--budget", "9")
-
-
-@pytest.fixture(scope="session")
-def searched(share: Share, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a search of three tasks: each alone, and groups of six tasks in all; tests read it only."""
-    workspace = tmp_path_factory.mktemp("searched") / "workspace"
-    result = good(*share(workspace, *SEARCH))
-    assert stages(made(result.stdout))[-1] == "train-share"
-    assert "Groups that were trained, seed 0" in result.stdout
-    assert "chosen on one half of them and valued on the other" in " ".join(result.stdout.split())
-    return workspace
+from tests.cli.conftest import SEARCH, Share, call, good, hashed, interrupt_at, kept, made, refused
 
 
 @pytest.fixture

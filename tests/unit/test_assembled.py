@@ -64,11 +64,12 @@ class Preparation:
         assert updates == dict.fromkeys(TASKS, UPDATES)
         return [Scripted(f"alone {task}", {task: value}) for task, value in self.alone.items()]
 
-    def train_group(self, tasks: tuple[str, ...], updates: Mapping[str, int], seed: int, layers: str = "all") -> Any:
+    def train_groups(self, groups: list[tuple[tuple[str, ...], str]], updates: Mapping[str, int], seed: int) -> Any:
         assert updates == dict.fromkeys(TASKS, UPDATES)
-        return Scripted(
-            "together" if tasks == TASKS else "+".join(tasks), {task: self.together[task] for task in tasks}
-        )
+        return [
+            Scripted("together" if tasks == TASKS else "+".join(tasks), {task: self.together[task] for task in tasks})
+            for tasks, _ in groups
+        ]
 
     def train_further(self, run: Any, updates: Mapping[str, int], seed: int) -> list[Any]:
         assert updates == dict.fromkeys(TASKS, UPDATES)

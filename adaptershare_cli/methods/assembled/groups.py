@@ -31,12 +31,18 @@ class TrainedGroups:
 
     def of(self, group: Sequence[str], layers: str = "all") -> PastRun:
         """The training of a group that shares in these layers (`SharedSettings`); of one task it is that task alone."""
-        tasks = tuple(task for task in self.tasks if task in group)
-        if len(tasks) == 1:
-            return self.alone()[self.tasks.index(tasks[0])]
-        if (tasks, layers) not in self.runs:
-            self.runs[tasks, layers] = self.preparation.train_group(tasks, self.updates, self.seed, layers)
-        return self.runs[tasks, layers]
+        return self.of_all([(group, layers)])[0]
+
+    def of_all(self, groups: Sequence[tuple[Sequence[str], str]]) -> list[PastRun]:
+        """The training of each group, with the layers in which it shares. What is missing may be trained at once."""
+        keys = [(tuple(task for task in self.tasks if task in group), layers) for group, layers in groups]
+        if any(len(tasks) == 1 for tasks, _ in keys):
+            self.alone()
+        keys = [(tasks, layers if len(tasks) > 1 else "all") for tasks, layers in keys]
+        missing = [key for key in dict.fromkeys(keys) if key not in self.runs]
+        if missing:
+            self.runs |= zip(missing, self.preparation.train_groups(missing, self.updates, self.seed), strict=True)
+        return [self.runs[key] for key in keys]
 
 
 def select_scores(run: PastRun) -> dict[str, float]:

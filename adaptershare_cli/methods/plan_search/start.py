@@ -77,8 +77,9 @@ class _Search:
             return "all"
         group, weights = self._group(mask), gain_weights(self.gains, len(self.tasks), self.scale)
         found = {"all": self.gains[mask]}
-        for half in ("lower", "upper"):
-            self._keep((mask, half), self.groups.of(group, half))
+        halves = ("lower", "upper")
+        for half, run in zip(halves, self.groups.of_all([(group, half) for half in halves]), strict=True):
+            self._keep((mask, half), run)
             found[half] = self._gain((mask, half))
         return max(found, key=lambda where: float(np.nansum(found[where] * weights)))  # of equal ones all
 
@@ -98,8 +99,9 @@ class _Search:
 
     def _train(self, masks: Sequence[int]) -> Gains:
         """The gains in groups, on select rows."""
-        for mask in masks:
-            self._keep((mask, "all"), self.groups.of(self._group(mask)))
+        runs = self.groups.of_all([(self._group(mask), "all") for mask in masks])
+        for mask, run in zip(masks, runs, strict=True):
+            self._keep((mask, "all"), run)
             self.gains[mask] = self._gain((mask, "all"))
         return {mask: self.gains[mask] for mask in masks}
 

@@ -24,6 +24,8 @@ class Executor(Protocol):
     One that runs jobs in other processes tells the context's screen itself what was made there or kept.
     """
 
+    jobs: int  # how many trainings it runs at once
+
     def submit(self, job: Job) -> Pending:
         """Take a job on. What it starts from must be there."""
         ...
@@ -31,4 +33,5 @@ class Executor(Protocol):
 
 def open_executor(context: StageContext) -> Executor:
     """The executor that the command asked for: `make(context)` in the module of this folder that has its name."""
-    return import_module(f"{__name__}.{context.executor}").make(context)
+    name = "processes" if context.runtime.jobs > 1 else "sequential"
+    return import_module(f"{__name__}.{name}").make(context)

@@ -26,6 +26,7 @@ class Sequential:
     """Runs each job when it is submitted."""
 
     context: StageContext
+    jobs: int = 1
 
     def submit(self, job: Job) -> Done:
         """Run the job to its end."""
