@@ -1,5 +1,5 @@
 """Sessions: demo, tests, rounding, lint, docs, unchanged, slow; measurements: bench, speed, minute, protocol, words,
-planted, negative-transfer, truth, plans, measures, selection, one-pass.
+planted, negative-transfer, truth, plans, measures, selection, one-pass, predicting.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -311,6 +311,16 @@ def one_pass(session: nox.Session) -> None:
         run(session, "adaptershare_cli", "train-share", *common, "--method", *options)
     texts = ["--input", os.path.join(DATA, "dialogue", "Banking77", "test.csv")]
     session.run(sys.executable, "tests/benchmarks/one_pass.py", *place, *texts, *session.posargs)
+
+
+@nox.session
+def predicting(session: nox.Session) -> None:
+    """Half an hour: rows a second and memory of `predict` for files of several lengths, a bare loop and a pipeline."""
+    install(session)
+    place = ["--workspace", "workspace/predicting"]
+    quick = ["--tasks", "tiny", "--method", "shared", "--max-steps", "6", "--threads", "1", *place]
+    run(session, "adaptershare_cli", "train-share", *quick)
+    session.run(sys.executable, "tests/benchmarks/predicting.py", *place, *session.posargs)
 
 
 @nox.session
