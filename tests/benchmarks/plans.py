@@ -28,8 +28,11 @@ KEYS = ["suite", "variant", "seed"]
 def scores(workspace: Path) -> pd.DataFrame:
     """A row a method and seed: mean over tasks of the main score, on select and on scored rows, and trainings spent."""
     runs = read_runs(workspace)
-    runs = runs[~runs["variant"].str.startswith("train-single")]
-    spent = {folder.name: trainings(meta["info"]) for folder, meta in read_metas(workspace).items()}
+    runs = runs[~runs["variant"].str.startswith(("train-single", "single"))]
+    metas = read_metas(workspace)
+    begun = {source["artefact"].rpartition("/")[2] for meta in metas.values() for source in meta["inputs"]}
+    runs = runs[~runs["run"].isin(begun)]  # what another method began with is no run of its own
+    spent = {folder.name: trainings(meta["info"]) for folder, meta in metas.items()}
     found = runs.groupby(["variant", "seed", "run", "part"])["value"].mean().unstack("part").reset_index()
     found = found.assign(trainings=found["run"].map(spent))
     found = pd.concat([found, apart(workspace)]).assign(suite=workspace.name.removeprefix("plans-"))
