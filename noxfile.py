@@ -97,7 +97,8 @@ def docs(session: nox.Session) -> None:
     """The documentation as a site in workspace/site, with its reference made from the program; warnings are errors."""
     install(session)
     session.run(sys.executable, "-m", "pip", "install", "--quiet", "-c", "constraints.txt", "-e", ".[docs]")
-    run(session, "mkdocs", "build", "--strict", "--quiet", *session.posargs)
+    quiet = {"NO_MKDOCS_2_WARNING": "1"}  # an advertisement of another program
+    run(session, "mkdocs", "build", "--strict", "--quiet", *session.posargs, env=quiet)
 
 
 @nox.session

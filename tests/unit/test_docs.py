@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import re
 import shlex
@@ -70,7 +71,8 @@ def test_shown_methods_and_measures_exist() -> None:
         for option, there in (("--method", METHODS), ("--measure", MEASURES)):
             if option in words:
                 named = words[words.index(option) + 1].split(",")
-                assert set(named) <= {*there}, f"{file}: {named}"
+                unknown = [name for name in named if not fnmatch.filter(there, name)]
+                assert not unknown, f"{file}: {unknown}"
 
 
 @pytest.mark.parametrize("file", TEXTS, ids=lambda file: str(file.relative_to(ROOT)))
