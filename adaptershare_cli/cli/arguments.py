@@ -206,7 +206,7 @@ ExportTo = Annotated[
 ExportForm = Annotated[
     Literal["adapterhub", "onnx", "merged", "peft"],
     typer.Option("--format", help="A folder that `adapters` loads onto the encoder, one ONNX graph of encoder, adapter "
-                 "and head, or of LoRA: an encoder with the adapter in its weights, or peft's layout."),
+                 "and head, or of lora and ia3: an encoder with the adapter in its weights, or peft's layout."),
     BASIC,
 ]  # fmt: skip
 ExportTasks = Annotated[

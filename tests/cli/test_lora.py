@@ -1,4 +1,4 @@
-"""Runs with LoRA instead of bottlenecks: trained, split, related, read back, gone on from, and what is refused."""
+"""Runs with LoRA, or (IA)^3, instead of bottlenecks: trained, split, related, read back, handed out, and refused."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def test_tasks_part_and_answer_in_one_pass_as_they_were_scored(run: Path, encode
     assert 2 < tree.layers <= 2 * len(TASKS)
     weights = [load_file(run / "tasks" / task / "adapter.safetensors") for task in TASKS]
     assert all(len(own) == 2 * 5 * 2 for own in weights)
+
+
+def test_ia3_answers_as_it_was_scored(run: Path, share: Share, encoder: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(run.parents[1], tmp_path / "workspace"))
+    (label,) = made(good(*share(workspace, *SPLITTING, "--adapter-config", "ia3")).output)
+    training = json.loads((workspace / label / "artefact.json").read_text())["info"]["training"]
+    assert training["adapter_config"] == "ia3" and "lora_r" not in training
+    assert_answers_as_scored(workspace, workspace / label, encoder)
 
 
 def test_its_relations_are_correlated(run: Path, tmp_path: Path) -> None:
@@ -141,7 +149,7 @@ def test_a_folder_without_adapters_answers_as_the_run_did(
 )
 def test_bottlenecks_have_no_such_form(trained: Path, encoder: Path, tmp_path: Path, form: str, says: str) -> None:
     command = ("export", "adaptershare", "-w", trained, "--model", encoder, "--to", tmp_path / "x", "--format", form)
-    refused(*command, says=(says, "Use lora"))
+    refused(*command, says=(says, "Use ia3 or lora"))
     assert not list(tmp_path.iterdir())
 
 
@@ -152,6 +160,7 @@ def test_bottlenecks_have_no_such_form(trained: Path, encoder: Path, tmp_path: P
         (("--method", "adapterfusion", *LORA), "LoRA cannot be fused"),
         (("--fuse", *LORA), "LoRA cannot be fused"),
         (("--method", "sparse-sharing", *LORA), "LoRA cannot be pruned"),
+        (("--method", "hyperformer", "--adapter-config", "ia3"), "(IA)^3 cannot be generated"),
         (("--lora-r", "4"), "--lora-r belongs to --adapter-config lora"),
         (("--reduction-factor", "4", *LORA), "--reduction-factor belongs to --adapter-config seq_bn"),
         ((*LORA, "--lora-r", "0"), "--lora-r must be"),

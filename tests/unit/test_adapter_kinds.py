@@ -104,9 +104,11 @@ def test_a_kind_can_do_nothing_that_it_does_not_say(narrow: AdapterKind) -> None
 
 
 @pytest.mark.parametrize("use", ["fused", "pruned", "generated"])
-def test_lora_says_why_it_cannot(use: str) -> None:
-    with pytest.raises(UserError, match=f"LoRA cannot be {use}: .*--adapter-config lora.* Use seq_bn or double_seq_bn"):
-        require_use(adapter_kind("lora"), use)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("name", "label"), [("lora", "LoRA"), ("ia3", r"\(IA\)\^3")])
+def test_what_is_inside_of_a_linear_says_why_it_cannot(use: str, name: str, label: str) -> None:
+    says = f"{label} cannot be {use}: .*--adapter-config {name}.* Use seq_bn or double_seq_bn"
+    with pytest.raises(UserError, match=says):
+        require_use(adapter_kind(name), use)  # type: ignore[arg-type]
 
 
 def test_a_kind_says_how_its_gradients_are_taken() -> None:

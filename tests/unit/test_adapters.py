@@ -56,7 +56,9 @@ def ties(method: PlannedMethod) -> list[tuple[tuple[str, ...], ...]]:
 # -------------------------------------------------------------------------------------------------------------- tying
 
 
-@pytest.mark.parametrize(("adapter", "each"), [("seq_bn", 4), ("par_bn", 4), ("double_seq_bn", 8), ("lora", 10)])
+@pytest.mark.parametrize(
+    ("adapter", "each"), [("seq_bn", 4), ("par_bn", 4), ("double_seq_bn", 8), ("lora", 10), ("ia3", 3)]
+)
 @pytest.mark.parametrize(
     ("plan", "adapters"), [(SharingPlan.shared(TASKS, 2), 2), (SharingPlan.private(TASKS, 2), 8), (MIXED, 4)]
 )

@@ -53,6 +53,14 @@ def test_lora(encoders: dict[str, Path], model_type: str) -> None:
     assert shared.stored == adapter + sum(HEADS.values())
 
 
+def test_factors_are_no_products(encoder: Path) -> None:
+    found = counted(encoder, "private", "ia3")
+    factors = LAYERS * (2 * D + INNER)
+    assert found.trained == found.stored == len(INFOS) * factors + sum(HEADS.values())
+    for task, own in found.tasks.items():
+        assert own.multiply_adds == own.encoder_multiply_adds + D * outputs_of(INFOS[task])
+
+
 def test_adaptershare_after_splits(encoder: Path) -> None:
     method = built(encoder, "adaptershare", "seq_bn")
     method.model.bank.split(1, ("first", "score"), ("second", "first-2"))

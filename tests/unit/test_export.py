@@ -46,6 +46,7 @@ from tests.core import (
 
 TASKS = ("first", "score", "first-2")
 GENERATED = ("hyperformer", "hyperformer++")
+INSIDE = ("lora", "ia3")  # adapters inside of frozen Linears
 SOURCES = ("first", "second", "score", "first-2")
 TEXTS = ["the film was good", "a dull plot", "we hated the awful service but it was cheap quite good and fresh", "i"]
 PAIRS = [[text, "the bank"] for text in TEXTS]
@@ -76,7 +77,7 @@ class Case:
 
 def scrambled(folder: Path, pooling: str, name: str = "shared") -> PlannedMethod:
     """A method with random weights: a plan that shares in one layer only, or generated adapters at both sites."""
-    adapter = "double_seq_bn" if name in GENERATED else "lora" if name == "lora" else "seq_bn"
+    adapter = "double_seq_bn" if name in GENERATED else name if name in INSIDE else "seq_bn"
     training = adapter_training(adapter, pooling=pooling)
     if name in GENERATED:
         method, _ = build_method(folder, name, random_parts(TASKS), training, train_layer_norms=name == GENERATED[1])
@@ -150,7 +151,7 @@ def cases(
     encoders = {**encoders, **odd_encoders}
     orders, made = [], {}
     methods: dict[tuple[str, str], Any] = {
-        (kind, way): scrambled(encoders[kind], *(("mean", way) if way in (*GENERATED, "lora") else (way,)))
+        (kind, way): scrambled(encoders[kind], *(("mean", way) if way in (*GENERATED, *INSIDE) else (way,)))
         for kind, way in VARIANTS
     }
     methods |= {(kind, "adapterfusion"): attending(encoders[kind], kind == "bert") for kind in ("bert", "distilbert")}
@@ -191,6 +192,7 @@ def cases(
 VARIANTS = [
     *itertools.product(("bert", "roberta"), ("mean", "cls", *GENERATED)),
     *((kind, "lora") for kind in ENCODER_TYPES),
+    ("bert", "ia3"),
 ]
 SPARSE = [
     ("bert", "sparse-adapters"), ("distilbert", "sparse-adapters"), ("bert", "sparse-encoder"),
@@ -246,8 +248,13 @@ def test_tasks_that_are_loaded_together_answer_as_they_did(
             assert outputs[task].rows.row.tolist() == alone[task].rows.row.tolist() == [*range(len(call.rows))]
             np.testing.assert_allclose(outputs[task].values, alone[task].values, rtol=1e-4, atol=1e-5)
     (tree,) = predictor.branches(TASKS)
-    expected = {"mean": 3, "cls": 3, "lora": 3, "fuse": 4}.get(variant, 6)  # of two layers the second has split
+    expected = {"mean": 3, "cls": 3, "lora": 3, "ia3": 3, "fuse": 4}.get(
+        variant, 6
+    )  # of two layers the second has split
     assert tree.layers == expected
+
+
+SHAPES = {"lora": {"r": 4, "alpha": 6, "output_lora": True}, "ia3": {"r": 1, "composition_mode": "scale"}}
 
 
 def test_tasks_differ(cases: dict[tuple[str, str, str], Case]) -> None:
@@ -280,7 +287,7 @@ def test_only_safetensors_and_no_local_path(
         config = json.loads((case.folder / "adapter_config.json").read_text())
         assert "model_name" not in config
         assert (config["name"], config["model_type"], config["hidden_size"]) == (task, kind.partition("-")[0], 32)
-        shape = {"r": 4, "alpha": 6, "output_lora": True} if variant == "lora" else {"reduction_factor": 4}
+        shape = SHAPES.get(variant, {"reduction_factor": 4})
         assert shape.items() <= config["config"].items()
 
 

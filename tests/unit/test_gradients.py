@@ -47,7 +47,7 @@ def mixed_plan(tasks: tuple[str, ...]) -> SharingPlan:
 
 
 @pytest.mark.parametrize("model_type", ENCODER_TYPES)
-@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "lora"])
+@pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "lora", "ia3"])
 def test_mixed_pass_equals_separate_passes(encoders: dict[str, Path], model_type: str, adapter: str) -> None:
     segments = model_type in ("bert", "electra")
     given = random_parts(MIXED, segments=segments)

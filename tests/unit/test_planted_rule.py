@@ -1,4 +1,4 @@
-"""Every kind of adapter learns a rule that a head alone cannot: of two words in a row exactly one."""
+"""Adapters of every architecture learn a rule that a head alone cannot: of two words in a row exactly one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tests.core import INFOS, adapter_training, build_method
 
 INFO = INFOS["first"]
 START, END, WORDS = 2, 3, (5, 6)
+TRAININGS = {"seq_bn": (120, 0.02), "lora": (120, 0.02), "ia3": (200, 0.1)}  # updates and learning rate
 
 
 def planted_rows(count: int, seed: int) -> Rows:
@@ -43,8 +44,9 @@ def parts() -> dict[str, TaskParts]:
 
 def accuracy(encoder: Path, parts: dict[str, TaskParts], adapter: str, frozen: bool = False) -> float:
     """On dev rows after a short training, in which adapters that are `frozen` stay as they began."""
+    updates, rate = TRAININGS[adapter]
     training = adapter_training(
-        adapter, max_steps=120, per_device_train_batch_size=32, learning_rate=0.02, head_dropout=0.0
+        adapter, max_steps=updates, per_device_train_batch_size=32, learning_rate=rate, head_dropout=0.0
     )
     method, _ = build_method(encoder, "shared", parts, training)
     for tensor in method.model.bank.parameters():
@@ -54,7 +56,7 @@ def accuracy(encoder: Path, parts: dict[str, TaskParts], adapter: str, frozen: b
     return found
 
 
-@pytest.mark.parametrize("adapter", ["seq_bn", "lora"])
+@pytest.mark.parametrize("adapter", TRAININGS)
 def test_a_planted_rule_is_learnt(encoder: Path, parts: dict[str, TaskParts], adapter: str) -> None:
     assert accuracy(encoder, parts, adapter) >= 0.95
 

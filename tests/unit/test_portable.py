@@ -23,7 +23,7 @@ from tests.conftest import ENCODER_TYPES
 from tests.core import adapter_training, build_method, random_parts, scramble
 
 CPU = torch.device("cpu")
-PORTABLE = ("lora",)
+PORTABLE = ("lora", "ia3")
 
 
 def exported(folder: Path, adapter: str, target: Path) -> tuple[Any, dict[str, torch.Tensor], torch.Tensor]:
@@ -105,7 +105,7 @@ def test_what_stands_in_files_for_peft(encoder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("adapter", ["seq_bn", "double_seq_bn", "par_bn"])
 def test_bottlenecks_are_refused_before_anything_is_read(encoder: Path, adapter: str, tmp_path: Path) -> None:
     loaded, kind = load_encoder(locate_encoder(str(encoder)), CPU), adapter_kind(adapter)
-    with pytest.raises(UserError, match=f"an activation stands between.*--adapter-config {adapter}.* Use lora"):
+    with pytest.raises(UserError, match=f"an activation stands between.*--adapter-config {adapter}.* Use ia3 or lora"):
         write_merged(loaded, kind, tmp_path / "nothing", tmp_path / "x")
     with pytest.raises(UserError, match="cannot be given to peft"):
         write_peft(loaded, kind, tmp_path / "nothing", tmp_path, None)

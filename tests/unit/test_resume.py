@@ -21,7 +21,7 @@ from tests.trainings import SETTINGS, SPLITTING, TASKS, assert_equal, train
 @pytest.mark.parametrize(
     ("name", "adapter"),
     [*((name, "seq_bn") for name in ("private", "shared", "adaptershare", "hyperformer", "hyperformer++")),
-     ("adaptershare", "lora")],
+     ("adaptershare", "lora"), ("adaptershare", "ia3")],
 )  # fmt: skip
 def test_a_resumed_run_equals_the_uninterrupted_one(encoder: Path, name: str, adapter: str) -> None:
     options = SPLITTING if name == "adaptershare" else {"first_check": 4, "check_every": 8}

@@ -173,6 +173,10 @@ LORA_DEFECTS = {
     "gate": ({"use_gating": True}, "use_gating True; .*No --adapter-config makes"),
     "dora": ({"use_dora": True}, "use_dora True; .*No --adapter-config makes"),
     "vera": ({"vera_d": 0.1}, "vera_d 0.1; .*No --adapter-config makes"),
+    "factors": (
+        {"composition_mode": "scale", "r": 1, "alpha": 1, "attn_matrices": ["v", "k"], "intermediate_lora": True},
+        "intermediate_lora True; .* Give --adapter-config ia3[.]$",
+    ),
     "several tasks": ({"architecture": "mtl_lora"}, "architecture is mtl_lora; only LoRA"),
     "a bottleneck": ({"architecture": None}, "architecture is unknown; only LoRA"),
 }

@@ -40,27 +40,32 @@ class LoraSettings(TrainingSettings):
     )
 
 
-class LoraKind(AdapterKind):
-    """Adapters whose config in the library is a `LoRAConfig` that adds: no gate, no DoRA, no VeRA."""
+class LowRankKind(AdapterKind):
+    """What the library calls LoRA, whatever it does with its tensors: adapters inside of frozen Linears."""
 
-    label: ClassVar[str] = "LoRA"
     architecture: ClassVar[str | None] = "lora"
-    settings: ClassVar[type[TrainingSettings]] = LoraSettings
-    options: ClassVar[Mapping[str, str]] = {"lora_r": "r", "lora_alpha": "alpha"}
     shaping: ClassVar[tuple[str, ...]] = (
         "selfattn_lora", "intermediate_lora", "output_lora", "attn_matrices", "leave_out", "r", "alpha", "dropout",
         "composition_mode", "use_gating", "use_dora", "vera_d", "vera_b", "dtype",
     )  # fmt: skip
 
-    def config_in_library(self, training: TrainingSettings, other_fields: Mapping[str, Any] | None = None) -> Any:
-        """The library's config, with the matrices that --lora-target names."""
-        assert isinstance(training, LoraSettings)
-        return super().config_in_library(training, {**_TARGETS[training.lora_target], **(other_fields or {})})
-
     def complete_config(self, stored: dict[str, Any]) -> dict[str, Any]:
         """All fields; the matrices of attention come in one order, as theirs in the file means nothing."""
         found = super().complete_config(stored)
         return found | {"attn_matrices": [name for name in _ATTENTION if name in found["attn_matrices"]]}
+
+
+class LoraKind(LowRankKind):
+    """Adapters whose config in the library is a `LoRAConfig` that adds: no gate, no DoRA, no VeRA."""
+
+    label: ClassVar[str] = "LoRA"
+    settings: ClassVar[type[TrainingSettings]] = LoraSettings
+    options: ClassVar[Mapping[str, str]] = {"lora_r": "r", "lora_alpha": "alpha"}
+
+    def config_in_library(self, training: TrainingSettings, other_fields: Mapping[str, Any] | None = None) -> Any:
+        """The library's config, with the matrices that --lora-target names."""
+        assert isinstance(training, LoraSettings)
+        return super().config_in_library(training, {**_TARGETS[training.lora_target], **(other_fields or {})})
 
     def options_of(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Rank and alpha, and the target that stands for the config's matrices."""
@@ -80,12 +85,12 @@ class LoraKind(AdapterKind):
             f"{path}.weight": (
                 linear.weight.double() + lora.scaling * (lora.lora_B.double() @ lora.lora_A.double())
             ).to(linear.weight.dtype)
-            for path, linear, lora in _adapted(encoder, adapter)
+            for path, linear, lora in adapted(encoder, adapter)
         }  # fmt: skip
 
     def in_peft(self, encoder: Any, adapter: str) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """The same two matrices; the adapted modules are named whole, as the ends of names would meet others too."""
-        found = list(_adapted(encoder, adapter))
+        found = list(adapted(encoder, adapter))
         config = {
             "peft_type": "LORA", "r": found[0][2].r, "lora_alpha": found[0][2].lora_alpha, "lora_dropout": 0.0,
             "target_modules": [path for path, _, _ in found], "bias": "none", "fan_in_fan_out": False,
@@ -95,7 +100,7 @@ class LoraKind(AdapterKind):
         }
 
 
-def _adapted(encoder: Any, adapter: str) -> Iterator[tuple[str, Any, Any]]:
+def adapted(encoder: Any, adapter: str) -> Iterator[tuple[str, Any, Any]]:
     """The Linears that an adapter adapts: their names in the encoder, themselves, and what it has there."""
     from adapters.methods.lora import LoRALayer
 
