@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import shlex
 import shutil
 from pathlib import Path
 
@@ -51,6 +53,20 @@ def test_rows_have_their_texts_until_they_are_gone(reported: Path, tmp_path: Pat
     shutil.rmtree(workspace / "prepro")
     good("report", "-w", workspace)
     assert "Its prepared rows are no longer in the workspace." in page.read_text(encoding="utf-8")
+
+
+def test_the_commands_that_would_tell_more_can_be_given(reported: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(reported, tmp_path / "workspace"))
+    page = workspace / "report" / "report.html"
+    told = page.read_text(encoding="utf-8").split("What would tell")[1].split("</section>")[0]
+    commands = [shlex.split(html.unescape(part.split("</code>")[0])) for part in told.split("<code>")[1:]]
+    methods = {command[command.index("--method") + 1] for command in commands}
+    assert methods >= {"shared"} and all(command[:2] == ["adaptershare", "train-share"] for command in commands)
+    for command in commands:
+        good(*command[1:], "-w", workspace)
+    good("report", "-w", workspace)
+    answer = page.read_text(encoding="utf-8").split('id="results"')[0]
+    assert "one seed" not in answer and "Paired over 2 seeds (0, 1)" in answer
 
 
 def test_tables_in_other_forms(reported: Path) -> None:

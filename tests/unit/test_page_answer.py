@@ -59,6 +59,13 @@ def test_missing_baselines_are_named_with_the_commands_that_train_them() -> None
     assert not answer.decided and "keeping the tasks apart" in answer.headline and answer.state == "baselines missing"
     commands = [command for advice in answer.advice for command in advice.commands]
     assert "adaptershare train-share --tasks suite --max-steps 50 --method private --seeds 0,1,2" in commands
+    random = [command for command in commands if "random-plan" in command]
+    assert random == [
+        "adaptershare train-share --tasks suite --max-steps 50 --method random-plan --seeds 0,1,2 "
+        "--init-plan adaptershare"
+    ]
+    plain = said(methods=("private", "shared"), gains={"shared": 0.2}, noise=0.001)
+    assert plain.decided and plain.advice == []  # nothing to draw at random
     alone = said(methods=("adaptershare",))
     assert "only method" in alone.headline and len(alone.advice[0].commands) == 3
 

@@ -144,7 +144,8 @@ class _Compared:
             lack = " and ".join(BASELINES[name] for name in missing)
             return "baselines missing", False, f"Not decided: {first}, but nothing was trained for {lack}."
         if seeds == 1:
-            return "one seed", False, f"Not decided: {first}, but with one seed that may be chance."
+            one = "one seed" if all(row.seeds == 1 for row in self.contest.compared) else "one seed in common"
+            return "one seed", False, f"Not decided: {first}, but with {one} that may be chance."
         return "not told apart", False, f"Not decided: {first}, but {seeds} seeds do not tell whether sharing pays."
 
     def _said(self) -> str:
@@ -298,7 +299,8 @@ def _missing_runs(contest: Contest, methods: list[str]) -> list[Advice]:
     model = contest.chosen or (contest.joint[0] if contest.joint else None)
     seeds = model.seed_numbers if model else (0, 1)
     wanted = seeds if len(seeds) > 1 else _numbers(seeds, 2)
-    commands = [training_command(_recorded(contest, model), contest.tasks, method, wanted) for method in methods]
+    recorded, plans = _recorded(contest, model), {RANDOM: contest.planned}
+    commands = [training_command(recorded, contest.tasks, method, wanted, plans.get(method, ())) for method in methods]
     return [Advice(f"What to compare with: {', '.join(BASELINES[method] for method in methods)}.", commands)]
 
 

@@ -12,21 +12,26 @@ NOT_COPIED = ("seed", "seeds", "method", "preset", "workspace")
 ROOT_NAME = "adaptershare"
 
 
-def training_command(command: str, tasks: Sequence[str], method: str, seeds: Iterable[int]) -> str:
+def training_command(
+    command: str, tasks: Sequence[str], method: str, seeds: Iterable[int], plans: Sequence[str] = ()
+) -> str:
     """The command that trains `method` with these seeds as the run with this `command` was trained.
 
     Options that the method does not know are left out. Where the run was not made by such a command, the tasks are
-    named, and defaults are taken.
+    named, and defaults are taken. A method that needs plans takes those of the runs `plans`.
     """
     words = shlex.split(command)
     start = words.index(STAGE) + 1 if STAGE in words else None
     kept = ["--tasks", ",".join(tasks)]
     if start is not None:
         strange = {name for spec in METHODS.values() for name in spec.options} - METHODS[method].options
+        strange |= {"init_plan"} if plans else set()
         kept = [word for option in _options(words[start:]) if _name(option[0]) not in {*strange, *NOT_COPIED}
                 for word in option]  # fmt: skip
-    numbers = ",".join(map(str, seeds))
-    return f"{ROOT_NAME} {STAGE} {shlex.join([*kept, '--method', method, '--seeds', numbers])}"
+    named = ["--method", method, "--seeds", ",".join(map(str, seeds))]
+    if METHODS[method].needs_plan and plans:
+        named += ["--init-plan", ",".join(plans)]
+    return f"{ROOT_NAME} {STAGE} {shlex.join([*kept, *named])}"
 
 
 def _options(words: Sequence[str]) -> list[list[str]]:

@@ -62,8 +62,23 @@ class Contest:
 
     @property
     def missing(self) -> list[str]:
-        """The baselines that there are no runs of."""
-        return [method for method in BASELINES if self.baseline(method) is None]
+        """The baselines that there are no runs of; random plans only where the chosen method has plans to draw like."""
+        wanted = [method for method in BASELINES if method != RANDOM or self.planned]
+        return [method for method in wanted if self.baseline(method) is None]
+
+    @property
+    def planned(self) -> list[str]:
+        """Words that name the chosen method's runs, if their plans are neither all nor nothing.
+
+        The method alone, where that names no two runs of a seed, so that it names those of further seeds too.
+        """
+        if self.chosen is None:
+            return []
+        histories = [self.runs[name].history for name in self.chosen.runs]
+        if any(history is None or history.is_plain for history in histories):
+            return []
+        seeds = [run.seed for run in self.runs.values() if run.method == self.chosen.method]
+        return [self.chosen.method] if len(set(seeds)) == len(seeds) else list(self.chosen.runs)
 
     @cached_property
     def compared(self) -> list[Row]:
