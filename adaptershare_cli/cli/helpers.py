@@ -224,6 +224,8 @@ def compare(
     told = compare_runs(workspace, (run_a, run_b), task, shown, output, call.screen)
     if call.screen.as_json:
         call.screen.finish({"command": "compare", **told})
+    if call.screen.exit_code:
+        raise typer.Exit(call.screen.exit_code)
 
 
 @with_options(makes=False)

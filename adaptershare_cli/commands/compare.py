@@ -80,14 +80,15 @@ def compare_runs(
 
 
 def _runs(workspace: Workspace, word: str, screen: Screen) -> list[Artefact]:
-    """The runs that a word names; each is whole. A path may lead out of the workspace."""
+    """The runs that a word names, verified. A path may lead out of the workspace.
+
+    A damaged one that is not named itself is told and left out, as long as others are whole.
+    """
     if is_folder(Path(word)) and (Path(word) / META).is_file():
         runs = [one_run(workspace, word, screen)]
-    else:
-        runs = select_runs(workspace, word, "RUN")
-    for run in runs:
-        check_results(run)
-    return runs
+        check_results(runs[0])
+        return runs
+    return select_runs(workspace, word, "RUN", check=check_results, passed_over=screen.fault)
 
 
 def _wanted(tasks: str | None, a: Side, b: Side) -> Sequence[str]:

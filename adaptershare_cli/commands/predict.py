@@ -164,7 +164,8 @@ def predict(
         screen.line("Reading rows from the keyboard, one a line; Ctrl-D ends them.")
     runtime = resolve_runtime(RuntimeSettings(device=settings.device, threads=settings.threads, precision="fp32"))
     rows = request.rows()
-    questions, added = questions_of(served, rows.columns, request.columns, request.name, settings, registry)
+    named = Named.parse(request.columns, served.tasks)
+    questions, added = questions_of(served, rows.columns, named, request.name, settings, registry)
     with opened_output(request.target, out) as stream:
         total = None
         if request.readable_twice:
@@ -190,18 +191,18 @@ def predict(
 def questions_of(
     served: ServedRun,
     present: Sequence[str],
-    columns: str | None,
+    named: Named,
     name: str,
     settings: PredictSettings,
     registry: TaskRegistry,
 ) -> tuple[Questions, dict[str, pa.DataType]]:
     """What the tasks read of rows that have the columns `present`, and the columns that answers add.
 
-    `columns` is the value of --column, `name` what messages call the rows. Raises UserError where that does not fit.
+    `named` are the columns that the user named, `name` is what messages call the rows. Raises UserError where that
+    does not fit.
     """
     if settings.top_k is not None and not any(KINDS[info.kind].ranks_labels for info in served.infos.values()):
         raise UserError("--top-k has no effect: no task of the call has labels for whole rows", fix="Leave it out.")
-    named = Named.parse(columns, served.tasks)
     definitions = {task: registry.tasks[task] for task in served.tasks if task in registry.tasks}
     pairs = {task: reads_pairs(served, task, definitions.get(task)) for task in served.tasks}
     defined = {task: _columns_of(definition) for task, definition in definitions.items()}

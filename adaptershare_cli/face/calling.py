@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "adaptershare"
 # Of all commands: what a program has no use for, and what an object says itself.
-NOT_OPTIONS = ("json", "workspace")
+NOT_OPTIONS = ("json", "workspace", "help", "help-all")
 
 
 @cache
@@ -60,7 +60,7 @@ def _words(command: Any, keywords: Mapping[str, Any]) -> list[str]:
     for keyword, value in keywords.items():
         name = keyword.rstrip("_").replace("_", "-")
         if name in NOT_OPTIONS:
-            raise UserError(f"{flag(name)} is no option from Python", fix="The workspace is an object here.")
+            raise UserError(f"{flag(name)} is no option from Python", fix="Leave it out.")
         option = options.get(name)
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a number of numpy's
             value = value.item()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.commands.init import init_tasks
 from adaptershare_cli.data.names import name_fault
+from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.store.artefact import OWN, PARTIAL, request_key
@@ -55,6 +56,9 @@ def own_tasks(workspace: Workspace, tasks: Mapping[str, Any], screen: Terminal) 
 
     Raises UserError for a name that no task can have, for what are no rows, and for what `init` refuses.
     """
+    known = load_tasks(()).tasks
+    for name in (name for name, rows in tasks.items() if rows is not None and name in known):
+        raise UserError(f"There is a task {name} already", f"the rows of {name}", "Give them another name.")
     folders = [_written(workspace, name, rows, screen) for name, rows in tasks.items() if rows is not None]
     return list(tasks), folders
 
@@ -103,7 +107,11 @@ def _refused(error: UserError, name: str, partial: Path) -> UserError:
     """What `init` says of files, for someone who gave rows."""
     is_doubt = "see the lines above" in error.where
     what, fix = (text.replace(f"{partial}/", "") for text in (error.what, error.fix))
-    return UserError(what, f"the rows of {name}", SAY if is_doubt else fix)
+    what = what.removesuffix(" (the definition is written)")
+    if "--max-rejected" in fix:
+        fix = "Correct them, or drop them from the frame."
+    faults = error.where if str(partial) not in error.where and not is_doubt else ""
+    return UserError(what, "; ".join(filter(None, (f"the rows of {name}", faults))), SAY if is_doubt else fix)
 
 
 def _splits(name: str, rows: Any) -> dict[str, pa.Table]:
@@ -142,7 +150,9 @@ def _table(name: str, rows: Any) -> pa.Table:
                 fix="Give a pandas frame, a datasets.Dataset, a list of dicts, or a dict of splits to them.",
             )
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise UserError(f"a column mixes types: {str(error).splitlines()[0]}", f"the rows of {name}") from error
+        what = f"they cannot be written as a table: {str(error).splitlines()[0]}"
+        fix = "Give columns of plain values of one type, with names that differ."
+        raise UserError(what, f"the rows of {name}", fix) from error
     return table.replace_schema_metadata(None).combine_chunks()
 
 

@@ -127,14 +127,21 @@ class Run:
         those of `adaptershare predict`. Raises UserError for rows or options that cannot be used.
         """
         from adaptershare_cli.commands.predict import Summary, answers, questions_of
+        from adaptershare_cli.serving.columns import Named
         from adaptershare_cli.serving.windows import Rejected
 
-        settings = PredictSettings(top_k, max_rejected, device, threads, per_device_eval_batch_size)  # type: ignore[arg-type]
+        settings = PredictSettings(
+            top_k=top_k,
+            max_rejected=max_rejected,
+            device=device,  # type: ignore[arg-type]
+            threads=threads,
+            per_device_eval_batch_size=per_device_eval_batch_size,
+        )
         check_settings(settings)
         names = task if isinstance(task, str) else ",".join(task)
         served, load = self._served(names, str(model or ""), settings)
         given = in_columns(rows, served.infos)
-        named = ",".join(f"{role}={column}" for role, column in (columns or {}).items())
+        named = Named.of_pairs((columns or {}).items(), served.tasks)
         questions, added = questions_of(served, given.columns, named, ROWS, settings, self._definitions(task_dir))
         summary = Summary(rejected=Rejected(max_rejected))
         self._check(given, questions, max_rejected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +40,18 @@ class Named:
     @classmethod
     def parse(cls, text: str | None, tasks: Collection[str]) -> Named:
         """`[TASK.]ROLE=COLUMN`, comma-separated. Raises UserError for what is none."""
+        return cls.of_pairs([part.partition("=")[::2] for part in filter(None, (text or "").split(","))], tasks)
+
+    @classmethod
+    def of_pairs(cls, pairs: Iterable[tuple[str, str]], tasks: Collection[str]) -> Named:
+        """Pairs of `[TASK.]ROLE` and COLUMN. Raises UserError for what is none."""
         found: dict[tuple[str, str], str] = {}
         roles = sorted({role for kind in KINDS.values() for role in kind.roles if role != "label"})
-        for part in filter(None, (text or "").split(",")):
-            left, sign, column = part.partition("=")
+        for left, column in pairs:
             task, _, role = left.strip().rpartition(".")
-            if not sign or not column or role not in roles or (task and task not in tasks):
+            if not column or role not in roles or (task and task not in tasks):
                 fix = f"For example {OPTION} text=body, or for one task {OPTION} TASK.text=body."
+                part = f"{left}={column}" if column else left
                 what = f"{part!r} is not [TASK.]ROLE=COLUMN with a ROLE of {', '.join(roles)} and a task of the call"
                 raise UserError(what, OPTION, fix)
             found[task, role] = column

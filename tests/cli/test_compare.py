@@ -12,7 +12,7 @@ import pytest
 
 from adaptershare_cli.runs.results import main_scores
 from adaptershare_cli.store.artefact import read_artefact
-from tests.cli.conftest import TASKS, Share, good, only, refused, snapshot, without, write_rows
+from tests.cli.conftest import TASKS, Share, call, good, only, refused, snapshot, without, write_rows
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,14 @@ def test_without_the_prepared_rows(several: Path, tmp_path: Path) -> None:
     found = compared(workspace, "adaptershare", "shared", "--output", tmp_path / "flips.csv")
     assert len(found["rows"]) == 4 and any("the prepared rows are gone" in note for note in found["notes"])
     assert pd.read_csv(tmp_path / "flips.csv")["text"].isna().all()
+
+
+def test_a_damaged_run_among_whole_ones_is_left_out(several: Path, tmp_path: Path) -> None:
+    workspace = Path(shutil.copytree(several, tmp_path / "w"))
+    runs = {read_artefact(path).info["seed"]: path for path in (workspace / "train-share").glob("shared-*")}  # type: ignore[union-attr]
+    (runs[1] / "metrics.parquet").unlink()
+    result = call("compare", "adaptershare", "shared", "-w", workspace, "--json")
+    found = json.loads(result.stdout)
+    assert result.exit_code == found["exit_code"] == 1 and "metrics.parquet is missing" in found["damaged"][0]["what"]
+    assert [row["task"] for row in found["rows"]] == [*TASKS, "all"]
+    refused("compare", "adaptershare", runs[1].name, "-w", workspace, says=("metrics.parquet is missing",))

@@ -106,6 +106,8 @@ def test_predictions_are_those_of_the_command(run: adaptershare_cli.Run, trained
         assert own.columns[0] == "text" and own["text"].tolist() == TEXTS
     assert run.predict(["first", "score"], "it", threads=1).shape[0] == 1
     assert run.predict("first", [], threads=1).empty
+    odd = run.predict("first", pd.DataFrame({"a,b=c": TEXTS}), columns={"first.text": "a,b=c"}, threads=1)
+    assert odd["first.label"].tolist() == expected["first.label"].tolist()
     assert len(run.predict("first", ["a", " "], threads=1, max_rejected=1)) == 1
     assert [name for name in run.predict("second", TEXTS, top_k=2, threads=1) if "label" in name] == [
         "second.label", "second.label.2",
@@ -299,11 +301,14 @@ def test_scores_words_and_columns_are_said_where_they_are_not_certain(
         ({3: rows_of()}, "cannot be a task's name"),
         ({"mine": "text"}, "are of the type str"),
         ({"mine": []}, "are of the type list"),
+        ({"rte": rows_of()}, "There is a task rte already"),
         ({"mine": {"dev": rows_of()}}, "no split to train on"),
         ({"mine": {"train": rows_of(), "x": rows_of()}}, "has the split 'x'"),
         ({"mine": {"dev": rows_of(), "valid": rows_of()}}, "has the split 'valid'"),
         ({"mine": rows_of()[["text"]]}, "label"),
-        ({"mine": rows_of().assign(label=[1, "a"] * 20)}, "mixes types"),
+        ({"mine": rows_of().assign(label=None)}, ""),
+        ({"mine": pd.concat([rows_of(), rows_of()], axis=1)}, "cannot be written as a table"),
+        ({"mine": rows_of().assign(label=[1, "a"] * 20)}, "cannot be written as a table"),
         ({"mine": Data(rows_of(), label="y")}, "no column `y`"),
         ({}, "No tasks are named"),
     ],
