@@ -1,5 +1,5 @@
 """Sessions: demo, tests, rounding, lint, docs, unchanged, slow; measurements: bench, speed, minute, protocol, words,
-planted, negative-transfer, truth, plans, measures, selection, one-pass, predicting.
+planted, negative-transfer, truth, plans, measures, selection, one-pass, predicting, serve.
 
 All share the environment that nox itself runs in (README: `.venv`), so that torch is installed once; what they
 install is pinned by constraints.txt.
@@ -296,6 +296,15 @@ def selection(session: nox.Session) -> None:
         run(session, "adaptershare_cli", "correlate", *place, *options, "--target", "mrpc,rte", *session.posargs)
     table = ["--workspace", "workspace/small", "--csv", "workspace/small/selection.csv"]
     session.run(sys.executable, "tests/benchmarks/selection.py", *table)
+
+
+@nox.session
+def serve(session: nox.Session) -> None:
+    """Five minutes: requests of 1, 8 and 64 clients for the six embedded tasks, put together and one by one."""
+    install(session)
+    place = ["--workspace", "workspace/serve"]
+    run(session, "adaptershare_cli", "train-share", "--config", "tests/benchmarks/tiny.toml", *place)
+    session.run(sys.executable, "tests/benchmarks/serve.py", *place, *session.posargs)
 
 
 @nox.session(name="one-pass")

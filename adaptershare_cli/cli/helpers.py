@@ -111,7 +111,7 @@ def serve(
 
     Example: [bold]adaptershare serve adaptershare --port 8000[/bold]
 
-    Ask it: [bold]curl --json '{"texts": ["a good film"]}' http://127.0.0.1:8000/predict[/bold]
+    Ask it: [bold]curl --json '{"texts": ["a good film"], "task": "sst2"}' http://127.0.0.1:8000/predict[/bold]
     """
     call.screen.aside()
     use_scratch(call.workspace)

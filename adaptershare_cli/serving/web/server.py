@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from adaptershare_cli.errors import Interrupted, UserError
 from adaptershare_cli.signals import on_signals
 
-KEEP_ALIVE = 5  # seconds that a connection may do nothing
+KEEP_ALIVE = 75  # seconds that a connection may do nothing; proxies keep theirs for a minute
 
 
 def bound(host: str, port: int) -> socket.socket:
