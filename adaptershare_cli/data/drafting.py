@@ -133,6 +133,10 @@ def draft(files: Files, table: Sniffed, guess: Guess, root: Path, schema: Path) 
         lines.append("  header: false                 # the first line is a row, and columns have numbers")
     if table.quoting:
         lines.append(f"  quoting: {table.quoting}")
+    if guess.missing:
+        lines.append(f"  missing: [{', '.join(map(_yaml, guess.missing))}]")
+    if guess.drop:
+        lines.append("  drop: missing                 # rows that lack a value are left out, counted and kept")
     lines.append("  splits:")
     for split, place in files.splits.items():
         lines.append(f"    {split}: {_place(place, root)}")

@@ -25,6 +25,7 @@ TEXTS = ("text", "sentence", "body", "message", "content", "review", "comment", 
          "tweet", "title", "description", "subject", "query", "input")  # fmt: skip
 PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
          ("text_a", "text_b"), ("text1", "text2"), ("question", "sentence"), ("question", "answer"))  # fmt: skip
+GAPS = ("n/a", "#n/a", "nan", "null")  # what programs write where a value is missing, in any case
 MOST_LABELS = 200
 FEW_NUMBERS = 10  # so many different whole numbers may be labels as well as scores
 SURE_SHARE = 0.2  # more different values than that share of the rows are hardly labels
@@ -59,6 +60,8 @@ class Guess:
     split_values: Mapping[str, Sequence[str]] = field(default_factory=dict)
     group: str = ""
     weight: str = ""
+    drop: bool = False  # rows lack a value, and are left out
+    missing: tuple[str, ...] = ()  # what stands there besides nothing
     normalise: bool = False  # labels are written in several ways
     told: tuple[str, ...] = ()  # what is certain, and worth a word
     unsure: tuple[str, ...] = ()
@@ -78,7 +81,8 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     unsure = list(table.notes)
     text, pair = _texts(table, told, unsure)
     label = told.get("label") or _label(table, {text, pair}, unsure)
-    values = [value for value in table.values(label) if value not in (None, "")]
+    lacking, missing = _gaps(table, [name for name in (text, pair, label) if name], unsure)
+    values = [value for value in table.values(label) if not _is_gap(value)]
     if not values:
         raise UserError(f"the column `{label}` is empty", str(table.path), "Name another one with --label.")
     decimal = _decimal(values)
@@ -86,14 +90,14 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     kind = told.get("kind") or _kind(label, values, numbers, unsure)
     if kind == LABELLED:
         _check_labels(table, label, values, unsure)
-        return Guess(text, label, kind, pair, unsure=tuple(unsure))
+        return Guess(text, label, kind, pair, drop=lacking, missing=missing, unsure=tuple(unsure))
     known = [one for one in numbers if one is not None]
     if not known:
         raise UserError(f"the column `{label}` holds no numbers", str(table.path), f"Leave --kind {kind} out.")
     low, high = math.floor(min(known)), math.ceil(max(known))
     bounds = (float(low), float(high if high > low else low + 1))
     unsure.append(f"scores lie between {bounds[0]:g} and {bounds[1]:g} in the rows that were looked at: their range?")
-    return Guess(text, label, kind, pair, bounds, decimal, unsure=tuple(unsure))
+    return Guess(text, label, kind, pair, bounds, decimal, drop=lacking, missing=missing, unsure=tuple(unsure))
 
 
 def split_column(table: Sniffed, values: Callable[[str], Mapping[str, int]]) -> tuple[str, dict[str, list[str]]]:
@@ -123,6 +127,20 @@ def likely_group(table: Sniffed) -> str:
         if 1 < len(set(map(str, values))) < len(values):
             return name
     return ""
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and value.strip().lower() in ("", *GAPS))
+
+
+def _gaps(table: Sniffed, columns: Sequence[str], unsure: list[str]) -> tuple[bool, tuple[str, ...]]:
+    """Whether rows lack a value in one of the columns, and what stands there besides nothing."""
+    found = [value for name in columns for value in table.values(name) if _is_gap(value)]
+    words = sorted({value.strip() for value in found if isinstance(value, str) and value.strip()})
+    if found:
+        shown = ", ".join(map(repr, words)) or "nothing stands there"
+        unsure.append(f"{len(found)} values are missing in the rows that were looked at ({shown}): are they left out?")
+    return bool(found), tuple(words)
 
 
 def _texts(table: Sniffed, told: Mapping[str, str], unsure: list[str]) -> tuple[str, str]:

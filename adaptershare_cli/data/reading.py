@@ -36,6 +36,7 @@ from adaptershare_cli.kinds.rows.texts import LONGEST_EXCERPT, NO_UTF8, folded, 
 
 _FAULTS_TOLD = 5  # that an error message spells out
 _FAULTS_COUNTED = 10_000  # beyond --max-rejected
+_LACKS = ("is missing", "is empty")
 _VALUES_TOLD = 12  # that are no labels
 _FEW_LABELS = 20  # so many labels are believed whatever the number of rows
 
@@ -235,6 +236,8 @@ def _too_many(
         fix = "Check the definition's reader, its options and its columns."
     elif empty is not None:
         fix = f"Correct them: no row of the split `{empty}` would be left. {_commonest(faults, empty)}"
+    if not spec_of(definition, source).drop and any(fault.reason in _LACKS for _, fault in faults):
+        fix += " `drop: missing` in its `files` block leaves out rows that lack a value."
     if definition.labels and (strange := [fault for _, fault in faults if "not one of the labels" in fault.reason]):
         fix += _of_strange_labels(definition, strange)
     return UserError(what, place + "; ".join(sentences), fix)

@@ -8,7 +8,7 @@ import itertools
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from adaptershare_cli.parquet_files import open_parquet
 SAMPLE_ROWS = 2000
 _SAMPLE_BYTES = 4 * 2**20
 _MOST_TITLE_ROWS = 30
+_DEEPEST = 5  # keys within keys that are looked into
 _DELIMITERS = ",;\t|"
 _UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
@@ -209,9 +210,19 @@ def _json(path: Path, encoding: str, notes: tuple[str, ...]) -> Sniffed:
 
 
 def _of_objects(path: Path, reader: str, objects: list[Any], encoding: str, notes: tuple[str, ...]) -> Sniffed:
+    """Keys within keys are columns of their own, such as `review.body`."""
+    objects = [dict(_flat(value)) for value in objects]
     columns = tuple(dict.fromkeys(key for value in objects for key in value))
     rows = [[value.get(name) for name in columns] for value in objects]
     return Sniffed(path, reader, columns, rows, encoding, notes=notes)
+
+
+def _flat(value: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict) and inner and before.count(".") < _DEEPEST:
+            yield from _flat(inner, f"{before}{key}.")
+        else:
+            yield before + key, inner
 
 
 def _jsonl(path: Path, text: str, encoding: str, notes: tuple[str, ...]) -> Sniffed:
