@@ -35,7 +35,9 @@ class _Kept:
 
     def add(self, row: dict[str, Any]) -> None:
         self.rows.append([row.get(name) for name in self.schema.names])
-        self.size += sum(_length(value) for role, value in row.items() if role in TEXT_ROLES)
+        for role in TEXT_ROLES:
+            if value := row.get(role):
+                self.size += _length(value)
         if len(self.rows) >= _CHUNK_ROWS or self.size >= _CHUNK_SIZE:
             self.flush()
 
@@ -89,7 +91,8 @@ class RowCheck:
                 continue
             line, position, values, files = item[0], item[1], item[2], item[3] or unchecked.files
             row: dict[str, Any] = dict(zip(unchecked.columns, values, strict=True))
-            row = {role: None if self._is_missing(value) else value for role, value in row.items()}
+            if self.missing:
+                row = {role: None if self._is_missing(value) else value for role, value in row.items()}
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]

@@ -196,7 +196,7 @@ def _salted(content: str, copy: int = 0) -> bytes:
     return hashlib.sha256(f"{SALT}{content}{f' {copy}' if copy else ''}".encode()).digest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Group:
     """The rows of one content, by stratum."""
 
@@ -217,7 +217,9 @@ _Groups = dict[str, _Group]  # by content, in the order of the contents' hashes
 def _groups(rows: Iterable[int], content: Sequence[str], strata: Sequence[Any]) -> _Groups:
     found: dict[str, _Group] = {}
     for row in rows:
-        found.setdefault(content[row], _Group()).rows.setdefault(strata[row], []).append(row)
+        if (group := found.get(content[row])) is None:
+            group = found[content[row]] = _Group()
+        group.rows.setdefault(strata[row], []).append(row)
     return {key: found[key] for key in sorted(found, key=_salted)}
 
 
@@ -248,7 +250,10 @@ def _largest(groups: _Groups, labels: Sequence[Collection[Any]]) -> set[str]:
     """Of each label the content that has most rows of it, of equal ones the last."""
     best: dict[Any, tuple[int, str]] = {}
     for key, group in groups.items():
-        counts = Counter(label for rows in group.rows.values() for row in rows for label in labels[row])
+        counts: dict[Any, int] = {}
+        for row in (row for rows in group.rows.values() for row in rows):
+            for label in labels[row]:
+                counts[label] = counts.get(label, 0) + 1
         for label, count in counts.items():
             if label not in best or count >= best[label][0]:
                 best[label] = (count, key)

@@ -140,8 +140,12 @@ def without_blank_lines_at_the_end(lines: Iterable[Line]) -> Iterator[Line]:
     """The lines up to the last one that holds something; empty ones between others stay."""
     waiting: deque[Line] = deque()
     for number, text in lines:
+        holds = text is None or bool(text.strip(" \r\n"))
+        if holds and not waiting:
+            yield number, text
+            continue
         waiting.append((number, text))
-        if text is None or text.strip(" \r\n") or len(waiting) > _BLANK_LINES:
+        if holds or len(waiting) > _BLANK_LINES:
             yield from waiting
             waiting.clear()
 

@@ -54,6 +54,8 @@ def label_fault(label: str) -> str:
 
 def is_visible(text: str) -> bool:
     """Whether a text holds a character that can be seen: no white space, control, zero-width or combining one."""
+    if (first := text[:1]).isascii() and first.isalnum():
+        return True
     return any(sign.isalnum() or unicodedata.category(sign) not in _UNSEEN for sign in text if sign not in _BLANK)
 
 
@@ -69,7 +71,9 @@ def code_point(sign: str) -> str:
 
 def folded(text: str) -> str:
     """The text as people compare it: Unicode NFKC, case folded, white space folded."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return " ".join(text.casefold().split())
 
 
 def split_words(text: str) -> list[str]:

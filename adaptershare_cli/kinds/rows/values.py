@@ -15,6 +15,7 @@ from adaptershare_cli.kinds.rows.texts import folded, label_fault, text_fault, t
 
 _NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
+_MOST_KNOWN = 10_000  # texts of labels that are remembered
 _COMMA_NUMBER = re.compile(r"\s*[+-]?(\d{1,3}(\.\d{3})+|\d+)(,\d*)?([eE][+-]?\d+)?\s*", re.ASCII)
 
 
@@ -55,6 +56,7 @@ class LabelNames:
         self.names, self.labels, self.metrics = allowed.label_map, frozenset(labels), allowed.metrics
         self.alike = {folded(label): label for label in labels}
         self.new_ones = new_ones
+        self.known: dict[str, tuple[Any, str]] = {}  # what texts were found to be: they repeat
         self.normalise, self.taken = allowed.normalise, allowed.taken
         self.alike_names = {folded(name): label for name, label in self.names.items()} if self.normalise else {}
         seen = "that train has" if allowed.from_train else ""
@@ -62,6 +64,15 @@ class LabelNames:
 
     def __call__(self, value: Any) -> tuple[Any, str]:
         """A label's name, or what cannot be one and why."""
+        if self.normalise or not isinstance(value, str):
+            return self._read(value)
+        if (known := self.known.get(value)) is None:
+            known = self._read(value)
+            if len(self.known) < _MOST_KNOWN:
+                self.known[value] = known
+        return known
+
+    def _read(self, value: Any) -> tuple[Any, str]:
         if isinstance(value, bool):
             value = "true" if value else "false"  # as JSON writes them
         elif isinstance(value, int):
