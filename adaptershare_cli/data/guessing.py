@@ -76,7 +76,7 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
         if role in told and told[role] not in table.columns:
             fix = f"{near_names(told[role], table.columns)}Columns: {', '.join(table.columns)}."
             raise UserError(f"there is no column `{told[role]}` for the {role.replace('_', ' ')}", str(table.path), fix)
-    if any(_listed(table, name) for name in table.columns):
+    if sum(_listed(table, name) for name in table.columns) > 1:
         return _guess_words(table, told)
     unsure = list(table.notes)
     text, pair = _texts(table, told, unsure)
@@ -85,6 +85,9 @@ def guess(table: Sniffed, told: Mapping[str, str]) -> Guess:
     values = [value for value in table.values(label) if not _is_gap(value)]
     if not values:
         raise UserError(f"the column `{label}` is empty", str(table.path), "Name another one with --label.")
+    if any(isinstance(value, list | dict) for value in values):
+        what = f"the column `{label}` holds lists or objects, not one label a row"
+        raise UserError(what, str(table.path), "Name another one with --label.")
     decimal = _decimal(values)
     numbers = [number(value, decimal) for value in values]
     kind = told.get("kind") or _kind(label, values, numbers, unsure)
@@ -129,6 +132,12 @@ def likely_group(table: Sniffed) -> str:
     return ""
 
 
+def _none(what: str, table: Sniffed, fix: str) -> UserError:
+    """The error that no column is as it should be, with those that there are and what is odd of them."""
+    odd = "".join(f" {text[0].upper()}{text[1:]}." for text in table.told)
+    return UserError(what, str(table.path), f"{fix} Columns: {', '.join(table.columns)}.{odd}")
+
+
 def _is_gap(value: Any) -> bool:
     return value is None or value != value or (isinstance(value, str) and value.strip().lower() in ("", *GAPS))
 
@@ -157,7 +166,7 @@ def _texts(table: Sniffed, told: Mapping[str, str], unsure: list[str]) -> tuple[
     named = [by_lower[name] for name in TEXTS if name in by_lower and by_lower[name] in free]
     wordy = sorted(free, key=lambda name: -_wordy(table, name))
     if not wordy or not _wordy(table, wordy[0]):
-        raise UserError("no column holds texts", str(table.path), "Name it with --text.")
+        raise _none("no column holds texts", table, "Name it with --text.")
     best = named[0] if named else wordy[0]
     others = [name for name in dict.fromkeys((*named, *wordy)) if name != best and _wordy(table, name) > 3]
     if others and (not named or _wordy(table, others[0]) > _wordy(table, best)):
@@ -174,7 +183,7 @@ def _label(table: Sniffed, texts: set[str], unsure: list[str]) -> str:
     if not candidates:
         candidates = [name for name in by_lower.values() if _numeric(table.values(name)) and not _index(table, name)]
     if not candidates:
-        raise UserError("no column looks like labels", str(table.path), "Name it with --label.")
+        raise _none("no column looks like labels", table, "Name it with --label.")
     if len(candidates) > 1 and len(named) != 1:
         others = "`, `".join(candidates[1:4])
         unsure.append(f"`{candidates[0]}` is taken for the label; `{others}` could be, too")
@@ -240,7 +249,9 @@ def _index(table: Sniffed, column: str) -> bool:
 def _listed(table: Sniffed, column: str) -> bool:
     """Whether a column holds a list of texts in each row."""
     values = table.values(column)
-    return all(isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values)
+    return bool(values) and all(
+        isinstance(value, list) and all(isinstance(one, str) for one in value) for value in values
+    )
 
 
 def _guess_words(table: Sniffed, told: Mapping[str, str]) -> Guess:

@@ -15,6 +15,7 @@ from typing import Any
 
 from adaptershare_cli.data.files import DataFile, check_file, read_whole
 from adaptershare_cli.data.names import first_line
+from adaptershare_cli.data.readers.delimited import fields_of_any_length
 from adaptershare_cli.data.readers.json_list import LARGEST, records_of
 from adaptershare_cli.data.unpacking import likely_encoding, open_text
 from adaptershare_cli.data.word_lines import word_lines
@@ -92,6 +93,9 @@ def sniff(path: Path, sheet: str = "") -> Sniffed:
         text = text[: text.rfind("\n") + 1]  # whole lines
     if not text.strip():
         raise UserError("the file holds no text", str(path), "Give a file with rows.")
+    if "\r" in text.strip() and "\n" not in text:
+        what = "the lines of the file end with a carriage return alone"
+        raise UserError(what, str(path), "Save it with the line ends \\n or \\r\\n.")
     start = text.lstrip()
     if start.startswith("[") or (start.startswith("{") and not _is_object(start.splitlines()[0])):
         return _json(path, encoding, notes)
@@ -150,6 +154,8 @@ def _of_table(found: Sniffed) -> Sniffed:
     Columns without a name, or with that of another, are left out.
     """
     first, *others = found.rows
+    if not others:
+        raise UserError("the file holds one row only", str(found.path), "Give a header, and rows of texts and labels.")
     if not is_header(first, others):
         note = "its first line looks like a row, not like names of columns"
         numbers = tuple(map(str, range(len(first))))
@@ -266,10 +272,11 @@ def _table(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     rows: list[tuple[int, list[str]]] = []
     reader, begin = csv.reader(io.StringIO(text), delimiter=delimiter), 1
     try:
-        for row in itertools.islice(reader, SAMPLE_ROWS):
-            if row:
-                rows.append((begin, row))
-            begin = reader.line_num + 1
+        with fields_of_any_length():
+            for row in itertools.islice(reader, SAMPLE_ROWS):
+                if row:
+                    rows.append((begin, row))
+                begin = reader.line_num + 1
     except csv.Error:
         pass  # what was read shows enough
     return rows

@@ -224,6 +224,48 @@ def test_headers() -> None:
     assert not is_header(["good film", "pos"], [["bad film", "neg"], ["nice", "pos"]])
 
 
+# ---- odd files ----
+
+CELLS = [f"{text} words" for text in TEXTS]
+PLAIN = "".join(f"{text},{kind}\n" for text, kind in zip(CELLS, KINDS, strict=True)).replace(", Nummer", " Nummer")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "text,label\r\n" + PLAIN,  # mixed line ends
+        " text , label\n" + PLAIN,
+        "Unnamed: 0,label\n" + PLAIN,
+        "sep=,\ntext,label\n" + PLAIN,
+        "text,label\n" + PLAIN.replace("ein", "ein" + " Wort" * 60_000, 2),
+    ],
+)
+def test_tables_that_are_a_little_odd(tmp_path: Path, content: str) -> None:
+    _, read = made(tmp_path, write(tmp_path, "odd.csv", content))
+    assert read.labels == ("gut", "schlecht") and sum(rows.num_rows for rows in read.splits.values()) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("cr.csv", ("text,label\n" + PLAIN).replace("\n", "\r"), "carriage return alone"),
+        ("one.csv", "text,label\n", "one row only"),
+        ("lists.jsonl", '{"text": "a b", "label": ["x"]}\n' * 9, "holds lists or objects"),
+        ("twice.csv", "text,text,label\n" + PLAIN.replace(",", ",5,"), "`text` names several columns"),
+    ],
+)
+def test_odd_files_that_are_no_tables_of_labels(tmp_path: Path, name: str, content: str, told: str) -> None:
+    with pytest.raises(UserError) as caught:
+        guess(sniff(write(tmp_path, name, content)), {})
+    assert told in str(caught.value)
+
+
+def test_labels_that_are_whole_numbers_with_a_point(tmp_path: Path) -> None:
+    lines = (json.dumps({"text": text, "label": float(kind == "gut")}) for text, kind in zip(TEXTS, KINDS, strict=True))
+    _, read = made(tmp_path, write(tmp_path, "floats.jsonl", "\n".join(lines)))
+    assert read.labels == ("0", "1")
+
+
 # ---- which files belong together ----
 
 

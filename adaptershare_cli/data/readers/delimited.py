@@ -168,7 +168,7 @@ def _quoted_records(
     while True:
         source.begin_record()
         try:
-            with _fields_of_any_length():
+            with fields_of_any_length():
                 fields = next(reader, None)
         except csv.Error as error:
             number, text = source.give_up_record()
@@ -204,7 +204,7 @@ _CSV_FAULTS = {  # by words of the csv module's message
 
 
 @contextmanager
-def _fields_of_any_length() -> Iterator[None]:
+def fields_of_any_length() -> Iterator[None]:
     """Without the csv module's limit of 131072 characters a field, as `_RecordLines` has a limit of its own.
 
     The limit belongs to the whole process, so it is lifted for one record at a time: a reader that somebody leaves in

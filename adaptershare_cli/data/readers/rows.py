@@ -96,6 +96,10 @@ def columns_by_name(present: list[str], spec: SourceSpec, where: str) -> dict[st
         name = str(column)
         if role == "text_pair" and spec.pair_if_present and name not in present:
             continue
+        trimmed = [place for place, other in enumerate(present) if other.strip() == name]
+        if name not in present and len(trimmed) == 1:  # programs write blanks around names
+            found[role] = trimmed[0]
+            continue
         if present.count(name) != 1:
             there = [readable(other[:LONGEST_EXCERPT]) for other in present[:_COLUMNS_TOLD]]
             more = f" and {len(present) - _COLUMNS_TOLD} more" if len(present) > _COLUMNS_TOLD else ""

@@ -75,6 +75,8 @@ class LabelNames:
     def _read(self, value: Any) -> tuple[Any, str]:
         if isinstance(value, bool):
             value = "true" if value else "false"  # as JSON writes them
+        elif isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+            value = str(int(value))  # as columns of whole numbers with gaps are written
         elif isinstance(value, int):
             value = str(value)
         reason = "is neither text nor a whole number" if isinstance(value, float | Decimal) else text_fault(value)
