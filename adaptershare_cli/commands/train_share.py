@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from adaptershare_cli.commands.early import check_early
+from adaptershare_cli.commands.early import check_early, check_weights, tell_balance
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.errors import UserError
@@ -24,6 +24,7 @@ from adaptershare_cli.runs.results import print_run
 from adaptershare_cli.runs.rows import WHOLE
 from adaptershare_cli.settings import check_settings
 from adaptershare_cli.store.artefact import Artefact
+from adaptershare_cli.store.records import PreproRecord
 from adaptershare_cli.studies.selected import Selected
 
 STAGE = "train-share"
@@ -52,9 +53,11 @@ def train_share(
     start_of = choose_start(context, executor, method, settings, tasks, seeds)
     if isinstance(chosen, Selected):
         prepared, limits = chosen.prepared, chosen.limits
+        check_weights(context, {artefact.name: PreproRecord.of(artefact).kind for artefact in prepared})
     else:
         prepared, limits = [prepare(context, definition) for definition in chosen], WHOLE
     context.prepared.extend(prepared)
+    tell_balance(context, prepared)
     for line in heldout_cautions(prepared) if settings.looks_at_heldout and len(prepared) > 1 else ():
         context.reporter.line(line)
     starts = {seed: start_of(prepared, seed) for seed in seeds}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adaptershare_cli.commands.early import check_early
+from adaptershare_cli.commands.early import check_early, tell_balance
 from adaptershare_cli.commands.prepro import prepare
 from adaptershare_cli.data.definition import TaskDefinition
 from adaptershare_cli.methods.start import Start
@@ -29,6 +29,7 @@ def train_single(
     starts = starts_from_run(context, start, seeds)
     prepared = [prepare(context, definition) for definition in definitions]
     context.prepared.extend(prepared)
+    tell_balance(context, prepared)
     executor = open_executor(context)
     pending = [
         executor.submit(

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adaptershare_cli.data.key_faults import KeyFault, check_one_of, inside
-from adaptershare_cli.data.names import name_fault, near_names, shortened
+from adaptershare_cli.data.names import name_fault, near_names, path_fault, shortened
 from adaptershare_cli.data.readers import OPTIONS, READERS, Reader
 from adaptershare_cli.data.readers.parting import SPLIT
 from adaptershare_cli.data.source_spec import SourceSpec
@@ -25,6 +25,7 @@ from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics, of_one_label
 from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
+from adaptershare_cli.kinds.metrics import own
 from adaptershare_cli.kinds.rows.texts import folded
 
 _SOURCES = ("hub", "files", "embedded")
@@ -112,12 +113,12 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     """The definition that a file gives. Raises KeyFault where its keys do not fit each other."""
     kind = KINDS[task.kind]
     _check_answers(task, kind)
+    _check_order(task, kind)
     with inside("metrics"):
-        for metric in task.metrics:
-            check_one_of(kind.metric_names, metric)
+        metrics = tuple(_metric(metric, kind, file.parent) for metric in task.metrics)
     labels = task.labels.names
     if labels:
-        check_metrics(task.metrics, labels, str(file))
+        check_metrics(metrics, labels, str(file))
     if task.positive:
         with inside("positive"):
             _check_positive(task, kind)
@@ -132,7 +133,19 @@ def _definition(task: TaskFile, file: Path, suite: str) -> TaskDefinition:
     said = {"labels": labels, "normalise": task.labels.normalise}
     with inside("labels"):
         _check_alike(labels, task.labels.normalise)
-    return TaskDefinition.model_construct(**{**dict(task), **said, **sources, **place})
+    return TaskDefinition.model_construct(**{**dict(task), **said, "metrics": metrics, **sources, **place})
+
+
+def _metric(written: str, kind: Kind, folder: Path) -> str:
+    """A metric's name; of a user's own, written as a file in `folder` and its function, with that file's hash."""
+    if not own.is_own(written):
+        return check_one_of(kind.metric_names, written)
+    if fault := path_fault(written.rpartition(":")[0]):
+        raise KeyFault(f"names `{written}`, which is no file beside the definition: {fault}")
+    try:
+        return own.named(written, folder)
+    except own.BadMetric as error:
+        raise KeyFault(f"names `{written}`, which {error}", "Write it so: metrics: [cost.py:cost].") from error
 
 
 def _check_answers(task: TaskFile, kind: Kind) -> None:
@@ -153,6 +166,13 @@ def _check_alike(labels: Sequence[str], normalise: bool) -> None:
     for label in labels if normalise else ():
         if (other := seen.setdefault(folded(label), label)) != label:
             raise KeyFault(f"has `{other}` and `{label}`, which are one with normalise", "Keep one.", ["names"])
+
+
+def _check_order(task: TaskFile, kind: Kind) -> None:
+    """Labels that have an order must be listed: train does not tell it."""
+    if kind.ordered and not task.labels.names:
+        fix = "Write them from the lowest to the highest: labels: [bad, ok, good]."
+        raise KeyFault("cannot be from-train, as that does not tell their order", fix, ["labels"])
 
 
 def _check_positive(task: TaskFile, kind: Kind) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +16,7 @@ from adaptershare_cli.data.readers import OPTIONS, READERS
 from adaptershare_cli.data.task_file import ColumnsBlock, FilesBlock, SplitBlock, TaskFile, TextByRole, Written
 from adaptershare_cli.kinds import KINDS, of_one_label
 from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
+from adaptershare_cli.kinds.metrics import own
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the one that editors' YAML extensions know best
 
@@ -54,15 +56,18 @@ def _rules_of(kind: Kind) -> dict[str, Any]:
     traits = {"labels": kind.labelled, "range": kind.ranged}
     needed = [key for key, has in traits.items() if has]
     traits["positive"] = of_one_label(kind.metric_names)
-    refused = {key: False for key, has in traits.items() if not has}
+    refused: dict[str, Any] = {key: False for key, has in traits.items() if not has}
     rows = "words" if "text" in kind.listed else "texts"
     readers = [name for name, reader in READERS.items() if rows in reader.rows]
     block: dict[str, Any] = {"columns": {"properties": _refused(ColumnsBlock, [*kind.roles, GROUP, WEIGHT])}}
+    if kind.ordered:
+        refused["labels"] = {"type": ["array", "object"]}
     if not kind.labelled:
         block["label_map"] = False
     files = {"properties": {"reader": {"enum": readers}, **block}}
     blocks = {"hub": {"properties": block}, "files": files, "embedded": files}
-    metrics = {"items": {"enum": list(kind.metric_names)}}
+    of_own_file = {"pattern": rf"{re.escape(own.SIGN)}\w+$"}
+    metrics = {"items": {"anyOf": [{"enum": list(kind.metric_names)}, of_own_file]}}
     return {"required": needed, "properties": {**refused, "metrics": metrics, **blocks}}
 
 

@@ -232,15 +232,20 @@ class TaskKeys(Written):
     """What a definition says besides its sources."""
 
     kind: Annotated[Text, OneOf(KINDS)] = Field(
-        description="classification: a label for each row; regression: a number; tagging: a label for each word."
+        description=". ".join(f"{name}: {kind.summary}" for name, kind in KINDS.items()) + "."
     )
     description: Text = Field("", description="What the task asks, in one sentence.")
     aliases: Texts = Field((), description="Other names that --tasks takes for it.")
     positive: Label = Field(
-        "", description="The label that f1 is of, against all others; left out: the mean over all labels (macro)."
+        "",
+        description="The label that f1, auroc and average_precision are of, against all others; left out: the mean "
+        "over all labels (macro).",
     )
     range: Range | None = Field(None, description="Of a regression: the lowest and the highest number.")
-    metrics: Texts = Field(description="How predictions are scored; the first is the main one.")
+    metrics: Texts = Field(
+        description="How predictions are scored; the first is the main one. A function of your own is written as the "
+        "file beside this one and its name: cost.py:cost."
+    )
     report_on: Texts = Field(description="The splits that are scored and used for nothing else.")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds.base import Kind
 from adaptershare_cli.kinds.metrics.base import Metric
+from adaptershare_cli.kinds.metrics.own import is_own, own_metric, title
 
 if TYPE_CHECKING:
     from adaptershare_cli.schemas import RunTable
@@ -25,8 +26,20 @@ def _found() -> list[Kind]:
 
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _found()}
-OF_TEXTS = tuple(name for name, kind in KINDS.items() if not kind.listed)  # those with a label a row
-METRICS: dict[str, Metric] = {metric.name: metric for kind in KINDS.values() for metric in kind.metrics}
+# Those with a label a row that a file of rows tells all of: not the order of labels.
+OF_TEXTS = tuple(name for name, kind in KINDS.items() if not kind.listed and not kind.ordered)
+
+
+class _Metrics(dict[str, Metric]):
+    """Metrics by name; those that users wrote are found by theirs, and listed nowhere."""
+
+    def __missing__(self, name: str) -> Metric:
+        if not is_own(name):
+            raise KeyError(name)
+        return own_metric(name)
+
+
+METRICS: dict[str, Metric] = _Metrics({metric.name: metric for kind in KINDS.values() for metric in kind.metrics})
 
 
 def check_metrics(metrics: Iterable[str], labels: Sequence[str], where: str) -> None:
@@ -47,7 +60,7 @@ def metric_title(metric: str, positive: str | None) -> str:
     Of what was recorded before definitions had a `positive` (None) the second label was meant.
     """
     if not METRICS[metric].of_one_label:
-        return metric
+        return title(metric)
     return f"{metric} ({'second label' if positive is None else positive or 'macro'})"
 
 

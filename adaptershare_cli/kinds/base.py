@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.kinds.metrics.base import Metric
+from adaptershare_cli.kinds.metrics.own import is_own, own_metric
 from adaptershare_cli.kinds.rows.texts import text_fault
 from adaptershare_cli.kinds.rows.values import Allowed, LabelNames, Wrong
 
@@ -30,7 +31,8 @@ class TaskInfo:
     """What training needs to know of a task: kind, labels, range of scores, metrics (the main one first).
 
     `unseen` are labels of words in scored splits that train never has; their numbers come after those of `labels`.
-    `positive` is the label that metrics of one label are of, "" for all labels alike.
+    `positive` is the label that metrics of one label are of, "" for all labels alike. `weights`, one a label, are how
+    much it counts in the loss; () for all alike.
     """
 
     name: str
@@ -40,6 +42,7 @@ class TaskInfo:
     metrics: tuple[str, ...]
     unseen: tuple[str, ...] = ()
     positive: str = ""
+    weights: tuple[float, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,8 +66,10 @@ class Kind(ABC):
     roles: tuple[str, ...] = ROLES  # what columns may be for
     listed: tuple[str, ...] = ()  # roles whose values may be lists
     labelled: bool = True  # labels have names: a definition lists them, or has them collected from train
+    ordered: bool = False  # labels have an order: a definition lists them in it
     ranged: bool = False  # labels are scores: a definition gives their range
     counted: str = "rows"  # what has a label: rows, or what they are made of
+    weighs_labels: bool = False  # labels may count differently in the loss (--class-weights)
     ranks_labels: bool = True  # an answer can name the best few labels
     keeps_new_labels: bool = False  # rows of scored splits are kept whose labels train never has
 
@@ -85,7 +90,7 @@ class Kind(ABC):
 
     def metric(self, name: str) -> Metric:
         """The metric of that name."""
-        return next(metric for metric in self.metrics if metric.name == name)
+        return own_metric(name) if is_own(name) else next(metric for metric in self.metrics if metric.name == name)
 
     def metric_of(self, info: TaskInfo, name: str) -> Metric:
         """The metric of that name as it scores a task."""
@@ -248,7 +253,9 @@ class Kind(ABC):
 
     def scored(self, info: TaskInfo, metric: Metric, labels: np.ndarray, answers: Answers) -> Any:
         """Labels, or predictions in their form, as a metric takes them."""
-        return labels
+        if not metric.of_names:
+            return labels
+        return [info.names[number] for number in labels] if self.labelled else labels.tolist()
 
     def scores(
         self, info: TaskInfo, outputs: np.ndarray, answers: Answers, constant: bool = False
@@ -257,12 +264,19 @@ class Kind(ABC):
 
         With `constant` outputs, all alike, they come to the same with less to load.
         """
+        from adaptershare_cli.kinds.rows.outputs import probabilities
+
         predicted = self.predicted(info, outputs, answers)
         found: dict[str, float | None] = {}
         for name in info.metrics:
             metric = self.metric_of(info, name)
-            both = (self.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
-            found[name] = (metric.of_constant if constant else metric.compute)(*both)
+            given, right = (self.scored(info, metric, labels, answers) for labels in (predicted, answers.labels))
+            if metric.from_outputs:
+                given = probabilities(outputs)
+            if constant:
+                found[name] = metric.of_constant(given, right)
+            else:
+                found |= metric.values(given, right)
         return found
 
     def constant_outputs(self, info: TaskInfo, train: Answers) -> np.ndarray | None:
@@ -276,17 +290,6 @@ class Kind(ABC):
             return None
         counts = np.bincount(train.labels, minlength=len(info.labels))
         return np.log(counts + 1.0).astype(np.float32)
-
-    def constant(self, info: TaskInfo, train: Answers, answers: Answers) -> tuple[str, dict[str, float | None]] | None:
-        """What a constant prediction learnt from `train` says, as in "always yes", and its scores for `answers`."""
-        import numpy as np
-
-        outputs = self.constant_outputs(info, train)
-        if outputs is None or not len(answers):
-            return None
-        everywhere = np.tile(outputs, (len(answers), 1))
-        said = self.predicted(info, everywhere, answers)[0]
-        return f"always {self.shown_label(info, said)}", self.scores(info, everywhere, answers, constant=True)
 
     def shown_label(self, info: TaskInfo, label: Any) -> str:
         """One label, or prediction, for a line of text."""
@@ -351,6 +354,8 @@ class Kind(ABC):
         """The answer of each of the rows with these numbers, in their order, from the head's outputs (A, outputs)."""
         import numpy as np
 
+        from adaptershare_cli.kinds.rows.outputs import probabilities
+
         fields = self.answer_fields(info, top_k)
         best = sum(name.startswith("label") for name in fields)
         shares = probabilities(outputs)
@@ -358,11 +363,3 @@ class Kind(ABC):
         for labels, of_labels in zip(order, shares, strict=True):
             found = [value for label in labels for value in (info.labels[label], float(of_labels[label]))]
             yield dict(zip(fields, [*found, *(of_labels.tolist() if top_k is None else ())], strict=True))
-
-
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Softmax of the head's outputs (A, outputs), in float64."""
-    import numpy as np
-
-    raised = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
-    return raised / raised.sum(axis=1, keepdims=True)

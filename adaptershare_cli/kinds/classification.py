@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.kinds.base import Kind, TaskInfo
+from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.metrics.labels import F1, Accuracy, MacroF1, Matthews
+from adaptershare_cli.kinds.metrics.ranked import AUROC, AveragePrecision
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +22,8 @@ class Classification(Kind):
     """Cross-entropy over the labels; strata are the labels themselves."""
 
     name, summary = "classification", "a label for each row"
-    metrics = (Accuracy(), F1(), MacroF1(), Matthews())
+    weighs_labels = True
+    metrics: tuple[Metric, ...] = (Accuracy(), F1(), MacroF1(), Matthews(), AUROC(), AveragePrecision())
 
     def label_type(self) -> pa.DataType:
         """The label's name."""
@@ -51,7 +54,10 @@ class Classification(Kind):
         """Cross-entropy."""
         from torch.nn.functional import cross_entropy
 
-        return cross_entropy(logits, targets.labels.long(), reduction="none")
+        from adaptershare_cli.kinds.rows.outputs import label_weights
+
+        weights = label_weights(info.weights, logits)
+        return cross_entropy(logits, targets.labels.long(), weights, reduction="none")
 
     def predicted(self, info: TaskInfo, outputs: np.ndarray, answers: Answers) -> np.ndarray:
         """The number of the label with the highest output (N,)."""

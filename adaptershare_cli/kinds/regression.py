@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from adaptershare_cli.kinds.base import Kind, TaskInfo
+from adaptershare_cli.kinds.metrics.distances import NegMAE, NegRMSE
 from adaptershare_cli.kinds.metrics.scores import Pearson, Spearman
 from adaptershare_cli.kinds.rows.values import Allowed, read_number
 
@@ -24,7 +25,7 @@ class Regression(Kind):
     """Squared error on the score moved from its range to [-1, 1], so that it is of the size of a cross-entropy."""
 
     name, summary = "regression", "a number"
-    metrics = (Pearson(), Spearman())
+    metrics = (Pearson(), Spearman(), NegMAE(), NegRMSE())
     labelled, ranged, ranks_labels = False, True, False
     output_note = "the output -1..1 stands for the range in it"
 

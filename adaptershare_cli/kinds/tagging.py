@@ -9,7 +9,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo, probabilities
+from adaptershare_cli.kinds.base import Kind, RowCheck, TaskInfo
 from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.metrics.labels import Accuracy, MacroF1
 from adaptershare_cli.kinds.metrics.spans import OUTSIDE, SpanF1, SpanPrecision, SpanRecall
@@ -37,6 +37,7 @@ class Tagging(Kind):
     name, summary = "tagging", "a label for each word"
     metrics = (SpanF1(), SpanPrecision(), SpanRecall(), Accuracy(), MacroF1())
     roles = listed = ("text", "label")
+    weighs_labels = True
     counted, keeps_new_labels, ranks_labels = "words", True, False
     predictions_table = "word_predictions"
     count_notes = {"windowed": "sentences longer than an input, in several"}
@@ -180,8 +181,11 @@ class Tagging(Kind):
         """The mean of the cross-entropies of a row's labelled words."""
         import torch
 
+        from adaptershare_cli.kinds.rows.outputs import label_weights
+
         assert targets.rows is not None
-        losses = torch.nn.functional.cross_entropy(logits, targets.labels.long(), reduction="none")
+        weights = label_weights(info.weights, logits)
+        losses = torch.nn.functional.cross_entropy(logits, targets.labels.long(), weights, reduction="none")
         counts = torch.bincount(targets.rows)
         sums = torch.zeros(len(counts), dtype=losses.dtype, device=losses.device).index_add(0, targets.rows, losses)
         return sums / counts
@@ -290,6 +294,8 @@ class Tagging(Kind):
     ) -> Iterator[dict[str, Any]]:
         """Of each sentence, whose inputs stand one after the other."""
         of_words = [row for row, count in zip(rows, answers.per_row, strict=True) for _ in range(count)]
+        from adaptershare_cli.kinds.rows.outputs import probabilities
+
         best = outputs.argmax(1)
         shares = probabilities(outputs)[range(len(best)), best].tolist()
         words = zip(of_words, answers.facts["word"].tolist(), best.tolist(), shares, strict=True)

@@ -10,6 +10,7 @@ from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.kinds.base import TaskInfo
 from adaptershare_cli.kinds.rows.answers import Answers
+from adaptershare_cli.kinds.rows.shares import constant
 from adaptershare_cli.runs.rows import task_info
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, RunRecord
@@ -60,14 +61,15 @@ class Baselines:
 def constants_of(prepared: Artefact) -> dict[str, Constant]:
     """By scored split what a constant prediction learnt from the train rows scores there."""
     info = task_info(prepared)
-    train, found = _answers(prepared, info, PARTS[0]), {}
+    train, found = answers_of(prepared, info, PARTS[0]), {}
     for split in PreproRecord.of(prepared).scored:
-        if constant := KINDS[info.kind].constant(info, train, _answers(prepared, info, split)):
-            found[split] = Constant(*constant)
+        if known := constant(KINDS[info.kind], info, train, answers_of(prepared, info, split)):
+            found[split] = Constant(*known)
     return found
 
 
-def _answers(prepared: Artefact, info: TaskInfo, part: str) -> Answers:
+def answers_of(prepared: Artefact, info: TaskInfo, part: str) -> Answers:
+    """What is right for the rows of a part of a prepared task; token ids are not read for it."""
     kind = KINDS[info.kind]
     columns = [name for name in kind.prepared_schema().names if name not in _UNREAD]
     return kind.answers(info, prepared.table(f"{part}.parquet", columns))

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from adaptershare_cli.data.cutting import LARGEST_SHARE
+from adaptershare_cli.data.cutting import LARGEST_SHARE, PARTS
+from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds.metrics.labels import MacroF1
+from adaptershare_cli.kinds.rows.shares import commonest
+from adaptershare_cli.runs.baselines import answers_of
+from adaptershare_cli.runs.rows import task_info
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import PreproRecord, RunRecord
 
 FEWEST_CHECKS = 3  # fewer have no standard error, or one that says nothing
+COMMON = 0.8  # of train: a label that is more common hides the others
 FEWEST_HELDOUT = 32  # of fewer held-out rows a mean gradient is mostly noise
+
+_SUGGESTED = MacroF1.name
 
 
 def heldout_cautions(prepared: Iterable[Artefact]) -> Iterator[str]:
@@ -21,6 +29,27 @@ def heldout_cautions(prepared: Iterable[Artefact]) -> Iterator[str]:
                 f"{artefact.name}: {rows} held-out rows: what checks say of it is mostly noise. At most "
                 f"1/{LARGEST_SHARE} of train is held out: give more train rows, or a larger --heldout-size"
             )
+
+
+def balance_cautions(prepared: Iterable[Artefact], weighed: bool) -> Iterator[str]:
+    """A line for each task whose main metric tells little, as nearly all train rows have one label.
+
+    `weighed`: --class-weights balanced is given already.
+    """
+    for artefact in prepared:
+        info = task_info(artefact)
+        kind = KINDS[info.kind]
+        if not kind.metric(info.metrics[0]).by_frequency:
+            continue
+        found = commonest(kind, info, answers_of(artefact, info, PARTS[0]))
+        if found is None or found[1] <= COMMON:
+            continue
+        label, share = found
+        train = "" if weighed or not kind.weighs_labels else ", or train with --class-weights balanced"
+        yield (
+            f"{info.name}: {100 * share:.0f} % of train {kind.counted} have the label {label}, so {info.metrics[0]} "
+            f"says little of the others: put {_SUGGESTED} first in the definition's metrics{train}"
+        )
 
 
 def few_checks(checks: int) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.kinds.metrics import own
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.settings import MethodSettings
 from adaptershare_cli.methods.start import Start
@@ -16,6 +19,7 @@ from adaptershare_cli.runs.runtime import Runtime, resolve_runtime
 from adaptershare_cli.settings import RuntimeSettings, TrainingSettings, non_default, valued_fields
 from adaptershare_cli.store.artefact import Artefact, digest, request_key
 from adaptershare_cli.store.making import full_request
+from adaptershare_cli.store.records import PreproRecord
 from adaptershare_cli.store.workspace import TRUTH
 
 
@@ -41,6 +45,7 @@ class Job:
     limits: Limits = WHOLE
     selection: Artefact | None = None  # what --selection named
     again: bool = False
+    metric_files: Mapping[str, Path] = field(default_factory=own.places)  # of users' own metrics, for another process
 
     @property
     def lean(self) -> bool:
@@ -71,6 +76,9 @@ class Job:
         }
         if len(self.prepared) > 1 and self.settings.looks_at_heldout and heldout_repeats(self.prepared):
             request["heldout"] = "by text"  # so runs that took copies for rows of their own are not these
+        metrics = {artefact.name: PreproRecord.of(artefact).metrics for artefact in self.prepared}
+        if users := {task: found for task, found in metrics.items() if any(map(own.is_own, found))}:
+            request["metrics"] = users  # with the hashes of their files
         if self.selection is not None:
             request["selection"] = self.selection.content
         if missing := dropped(self.prepared, self.limits.avoid):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from adaptershare_cli.kinds.metrics import own
 from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.job import Job
@@ -23,6 +24,7 @@ def train_run(context: StageContext, job: Job) -> Artefact:
     `tasks/<task>/` (adapter and head) and the tables of `schemas.RUN_TABLES` and predictions.
     """
     check_settings(job.settings)
+    own.learn(job.metric_files)
 
     # How many updates may be skipped does not change what a run is, so it is no part of the key: a run that skipped
     # more than is allowed now is made again.

@@ -19,6 +19,7 @@ from adaptershare_cli import schemas
 from adaptershare_cli.data.batches import TaskParts
 from adaptershare_cli.data.encoding import load_tokenizer
 from adaptershare_cli.kinds import KINDS, of_one_label, prediction_tables
+from adaptershare_cli.kinds.rows.shares import balanced
 from adaptershare_cli.methods import METHODS
 from adaptershare_cli.methods.base import MethodContext, TaskData, Updates
 from adaptershare_cli.methods.planned.tables import plan_table
@@ -42,6 +43,8 @@ from adaptershare_cli.training.loop import Hooks, Progress, Trainer
 from adaptershare_cli.training.protocol import Method
 from adaptershare_cli.training.schedule import task_updates, total_steps
 
+_NEWER = {"class_weights": "none"}  # settings that came later, with the value that changes nothing
+
 
 class Training:
     """The making of a run's artefact."""
@@ -61,6 +64,8 @@ class Training:
         torch.set_num_threads(runtime.threads)
         parts, leaked = read_parts(job.training.leak_scope, job.prepared, job.limits)
         lost = lost_labels(job.prepared, parts, job.limits)
+        if job.training.class_weights == "balanced":
+            self.infos = {t: balanced(KINDS[i.kind], i, parts[t].train.answers) for t, i in self.infos.items()}
         self._tell_lost(leaked, lost)
         updates = planned_updates(job.training, parts, job.start)
         job.settings.check_updates(updates.total)
@@ -177,7 +182,7 @@ class Training:
             method=job.recorded_method(),
             seed=job.seed,
             settings=job.recorded_settings(),
-            training=asdict(job.training),
+            training=recorded_training(job.training),
             encoder={"name": job.encoder.name, "weights": job.encoder.weights},
             prepro={artefact.name: artefact.content for artefact in job.prepared},
             steps=updates.total,
@@ -197,6 +202,11 @@ class Training:
             inputs={artefact.name: asdict(input_record(artefact)) for artefact in job.prepared},
             **job.recorded_start(),
         )
+
+
+def recorded_training(training: TrainingSettings) -> dict[str, Any]:
+    """The training settings as a run records them: those that are newer than the first runs only where they count."""
+    return {name: value for name, value in asdict(training).items() if _NEWER.get(name) != value}
 
 
 def planned_updates(training: TrainingSettings, parts: Mapping[str, TaskParts], start: Start) -> Updates:

@@ -70,6 +70,10 @@ class TrainingSettings:
     # Which kinds there are, and the options that only some of them have, is said in `model.adapters`.
     adapter_config: str = option("seq_bn", "The kind of adapter.")
     reduction_factor: int = option(16, "Hidden size divided by the bottleneck's width.", 1)
+    class_weights: Literal["none", "balanced"] = option(
+        "none",
+        "Let every label count the same in the loss: one of n rows of n_c rows with it counts n / (labels * n_c).",
+    )
     pooling: Literal["mean", "cls"] = option("mean", "How token states become one vector for the head.")
     head_dropout: float = option(0.1, "Dropout before each head.", 0, 0.9)
     encoder_dropout: bool = option(False, "Let the frozen encoder use its dropout while training.")

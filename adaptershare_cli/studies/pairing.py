@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.errors import UserError
-from adaptershare_cli.kinds import KINDS
+from adaptershare_cli.kinds import KINDS, METRICS, metric_title
 from adaptershare_cli.kinds.base import GROUP, Kind, TaskInfo
 from adaptershare_cli.runs.served import run_infos
 from adaptershare_cli.store.artefact import Artefact
@@ -230,7 +230,11 @@ def _splits(prepared: Prepared, one: Artefact, other: Artefact, task: str) -> di
         splits = " and ".join(", ".join(table) for table in tables)
         raise Unlike("the runs were scored on other splits", where=splits)
     contents = [RunRecord.of(run).prepro[task] for run in (one, other)]
-    metrics = tuple(name for name in infos[0].metrics if name in infos[1].metrics)
+    main = infos[0].metrics[0]
+    if not METRICS[main].from_labels:
+        fix = "Put another metric first in the definition's metrics."
+        raise Unlike(f"rows are compared by their labels, of which {metric_title(main, None)} is not made", fix=fix)
+    metrics = tuple(name for name in infos[0].metrics if name in infos[1].metrics and METRICS[name].from_labels)
     if not metrics or infos[0].metrics[0] != infos[1].metrics[0] or infos[0].positive != infos[1].positive:
         raise Unlike("the runs have other metrics for it", where=f"{one.label}, {other.label}")
     info = replace(infos[0], metrics=metrics)

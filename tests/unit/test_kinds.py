@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
+from sklearn.utils.class_weight import compute_sample_weight
 
 import adaptershare_cli
 from adaptershare_cli import schemas
@@ -24,6 +25,7 @@ from adaptershare_cli.kinds.base import Kind, TaskInfo
 from adaptershare_cli.kinds.classification import Classification
 from adaptershare_cli.kinds.metrics.base import Metric
 from adaptershare_cli.kinds.rows.answers import Answers, Targets
+from adaptershare_cli.kinds.rows.shares import balanced, constant
 from adaptershare_cli.observe.gradients import gram_matrices, row_index
 from adaptershare_cli.training.costs import count_costs
 from tests import core
@@ -46,7 +48,7 @@ for kind in KINDS.values():
 print(json.dumps([sorted(KINDS), sorted(set({HEAVY!r}) & set(sys.modules))]))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == [["classification", "regression", "tagging"], []]
+    assert json.loads(done.stdout) == [["classification", "ordinal", "regression", "tagging"], []]
 
 
 def test_no_kind_is_named_outside_the_room() -> None:
@@ -256,13 +258,13 @@ def test_new_kinds_are_trained_scored_counted_and_exported(
 
 def test_the_constant_prediction_is_learnt_from_train_alone() -> None:
     info = TaskInfo("mail", "classification", ("ham", "spam", "other"), None, ("accuracy", "macro_f1", "matthews"))
-    found = KINDS["classification"].constant(info, Answers(np.array([1, 1, 0])), Answers(np.array([0, 0, 0, 1])))
+    found = constant(KINDS["classification"], info, Answers(np.array([1, 1, 0])), Answers(np.array([0, 0, 0, 1])))
     assert found == ("always spam", {"accuracy": 0.25, "macro_f1": pytest.approx(0.2), "matthews": 0.0})
 
 
 def test_the_constant_score_is_the_mean_and_has_no_correlation() -> None:
     info = TaskInfo("score", "regression", (), (0.0, 5.0), ("pearson", "spearman"))
-    found = KINDS["regression"].constant(info, Answers(np.array([1.0, 2.0, 4.5])), Answers(np.array([1.0, 2.0])))
+    found = constant(KINDS["regression"], info, Answers(np.array([1.0, 2.0, 4.5])), Answers(np.array([1.0, 2.0])))
     assert found == ("always 2.5", {"pearson": None, "spearman": None})
 
 
@@ -271,7 +273,7 @@ def test_the_constant_tag_is_the_commonest() -> None:
     info = core.WORD_INFOS["tags"]
     labels = rows.train.answers.labels
     common = int(np.bincount(labels).argmax())
-    found = KINDS["tagging"].constant(info, rows.train.answers, rows.scored["dev"].answers)
+    found = constant(KINDS["tagging"], info, rows.train.answers, rows.scored["dev"].answers)
     assert found is not None and found[0] == f"always {info.labels[common]}"
     assert found[1]["accuracy"] == pytest.approx((rows.scored["dev"].answers.labels == common).mean())
 
@@ -282,11 +284,48 @@ def test_of_constant_predictions_every_metric_comes_to_what_it_computes() -> Non
         for metric in kind.metrics:
             references: Any = [["O", "B-x"], ["O"]] if metric.in_lists else [0, 1, 1, 0]
             predictions: Any = [["O", "O"], ["O"]] if metric.in_lists else [1, 1, 1, 1]
+            if metric.from_outputs:
+                predictions, references = np.full((4, 2), 0.5), np.array(references)
             assert metric.of_constant(predictions, references) == metric.compute(predictions, references), metric.name
 
 
 def test_nothing_constant_is_said_of_no_rows_or_of_a_kind_that_has_none() -> None:
     info = TaskInfo("mail", "classification", ("ham", "spam"), None, ("accuracy",))
     none = Answers(np.zeros(0, dtype=np.int64))
-    assert KINDS["classification"].constant(info, Answers(np.array([1])), none) is None
-    assert Extraction().constant(NEW["part"], none, Answers(np.array([1]))) is None
+    assert constant(KINDS["classification"], info, Answers(np.array([1])), none) is None
+    assert constant(Extraction(), NEW["part"], none, Answers(np.array([1]))) is None
+
+
+# ---- class weights ----
+
+
+def test_class_weights_are_those_of_scikit_learn_and_weigh_the_loss() -> None:
+    info = TaskInfo("mail", "classification", ("ham", "spam", "never"), None, ("accuracy",))
+    labels = np.array([0, 0, 0, 1])
+    weighed = balanced(KINDS["classification"], info, Answers(labels))
+    assert weighed.weights == pytest.approx((4 / (2 * 3), 4 / (2 * 1), 1.0))  # of two labels that are there
+    expected = compute_sample_weight("balanced", labels)
+    logits = torch.tensor([[1.0, 0.0, -1.0]] * 4, dtype=torch.float64)
+    kind, targets = KINDS["classification"], Targets(torch.from_numpy(labels))
+    plain, changed = (kind.row_losses(task, logits, targets).numpy() for task in (info, weighed))
+    assert changed == pytest.approx(plain * expected)
+
+
+def test_class_weights_of_words_and_of_scores() -> None:
+    parts, info = random_parts(("tags", "score")), core.WORD_INFOS["tags"]
+    answers = parts["tags"].train.answers
+    weighed = balanced(KINDS["tagging"], info, answers)
+    share = np.array(weighed.weights)[answers.labels]
+    assert share == pytest.approx(compute_sample_weight("balanced", answers.labels))
+    targets = answers.targets(np.arange(4))
+    logits = torch.zeros(len(targets.labels), 3)
+    plain, changed = (KINDS["tagging"].row_losses(task, logits, targets) for task in (info, weighed))
+    assert plain.shape == changed.shape and not torch.equal(plain, changed)
+    grade = TaskInfo("grade", "ordinal", ("bad", "ok", "good"), None, ("qwk",))
+    labels = np.array([0, 0, 0, 1])
+    weighed, right = balanced(KINDS["ordinal"], grade, Answers(labels)), Targets(torch.from_numpy(labels))
+    output = torch.full((4, 1), 0.5)
+    losses = [KINDS["ordinal"].row_losses(task, output, right).numpy() for task in (grade, weighed)]
+    assert losses[1] == pytest.approx(losses[0] * compute_sample_weight("balanced", labels))
+    score = core.INFOS["score"]
+    assert balanced(KINDS["regression"], score, parts["score"].train.answers) == score

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Metric:
-    """A score of predictions against references of equal length, from 0 to 1 or -1 to 1; higher is better.
+    """A score of predictions against references of equal length; higher is better.
+
+    Where less would be better (an error), the score is minus that, and the name begins with `neg_`, as scikit-learn's.
 
     `of` is the type of one value as Arrow names it, and `in_lists` says that each prediction is a list of such values
     (the labels of a sentence's words, for example).
@@ -24,7 +26,15 @@ class Metric:
     of: str = "int64"
     in_lists: bool = False
     varied: bool = False  # undefined for predictions that are all the same
+    by_frequency: bool = False  # the commonest label alone scores as high as it is common
+    from_outputs: bool = False  # predictions are each label's probability (N, labels), not labels
+    of_names: bool = False  # it takes labels by their names
     of_one_label: bool = False  # a definition's `positive` says of which; without it, all labels count alike
+
+    @property
+    def from_labels(self) -> bool:
+        """Whether tables of predictions hold all that it is made of."""
+        return not (self.from_outputs or self.of_names)
 
     def value(self, predictions: Any, references: Any) -> float:
         """The metric, or nan where it is undefined. Both are arrays (N,), or lists of N lists with `in_lists`."""
@@ -75,6 +85,10 @@ class Metric:
             return None
         module = module_of(self.value, self.of, self.in_lists, type(self).__doc__ or "")
         return module.compute(predictions=predictions, references=references)["value"]
+
+    def values(self, predictions: Any, references: Any) -> dict[str, float | None]:
+        """What is recorded of it, by name: as `compute` gives it."""
+        return {self.name: self.compute(predictions, references)}
 
     def of_constant(self, predictions: Any, references: Any) -> float | None:
         """What `compute` gives for predictions that are all the same; `evaluate`, which loads slowly, is not needed."""

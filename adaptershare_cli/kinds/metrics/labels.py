@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Accuracy(Metric):
     """Share of rows (of a tagging: of words) whose label is predicted."""
 
-    name = "accuracy"
+    name, by_frequency = "accuracy", True
 
     def value(self, predictions: np.ndarray, references: np.ndarray) -> float:
         """See the class."""
