@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from adaptershare_cli.cli.app import app
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.cli.progress import LEAST_BAR, Standing
+from adaptershare_cli.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 SHOWS = """
@@ -175,3 +176,23 @@ def test_what_was_chosen_for_the_user_is_said_once(capsys: pytest.CaptureFixture
     said = capsys.readouterr()
     assert said.err.splitlines() == ["taken data from [b]/x  (remembered)"]
     assert json.loads(said.out)["taken"] == ["data from [b]/x"]
+
+
+def test_a_notebook_has_a_width_and_bars_if_it_can_move_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    for found in (None, object()):
+        monkeypatch.setattr("adaptershare_cli.cli.console.find_spec", lambda name, found=found: found)
+        terminal = Terminal()
+        assert terminal.has_width and terminal.console.width < 300 and terminal.has_bar == (found is not None)
+        assert not Terminal(quiet=True).has_bar
+
+
+def test_a_quiet_terminal_shows_faults_alone(capsys: pytest.CaptureFixture) -> None:
+    terminal = Terminal(quiet=True)
+    terminal.line("a line")
+    terminal.made_artefact("x/y")
+    terminal.path("/x")
+    terminal.fault(UserError("what"))
+    shown = capsys.readouterr()
+    assert shown.out == "" and "what" in shown.err and terminal.made == ["x/y"]
