@@ -195,7 +195,7 @@ def test_long_texts_are_cut_and_there_as_a_whole() -> None:
 def test_many_labels_make_a_small_matrix_and_numbers_a_picture() -> None:
     counts = {(f"label-{number}", f"label-{number % 7}"): number + 1 for number in range(40)}
     view = task_view(task_of("x", answers=[AnswersFacts("a", counts)]), "x").confusions[0]
-    assert len(view.labels) == len(view.cells) == 13 and view.labels[-1] == "other labels"
+    assert len(view.labels) == len(view.cells) == 17 and view.labels[-1] == "other labels"
     assert sum(count for _, cells in view.cells for count, _ in cells) == sum(counts.values())
     numbers = task_of("x", answers=[AnswersFacts("a", numbers=[(0.0, 1.0), (5.0, 4.0)])], labels={"least": 0.0})
     assert task_view(numbers, "x").confusions[0].drawing is not None
@@ -222,4 +222,5 @@ def test_how_to_do_it_again() -> None:
     assert common["alpha"] == "1" and common["version: torch"] == "2" and common["machine: processor"] == "x86"
     assert "machine: torch" not in common and ("seed", "2") in view.runs[2].own
     assert ("rows of task-0", "abcdef012345") in [(name, cells[0].text) for name, cells in view.data.rows]
+    assert [(one.command != "", len(one.runs)) for one in view.commands] == [(True, 2), (False, 4)]
     assert "not known any more" in checked(replace(facts, runs=runs)).text

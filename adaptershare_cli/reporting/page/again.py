@@ -14,11 +14,18 @@ SHOWN_DIGITS = 12  # of a hash
 
 
 @dataclass(frozen=True)
+class CommandView:
+    """A command, "" where it is not known, and the runs that it makes."""
+
+    command: str
+    runs: list[str]
+
+
+@dataclass(frozen=True)
 class RunView:
-    """A run: the command that makes it, and the settings in which runs differ."""
+    """A run, and the settings in which runs differ."""
 
     name: str
-    command: str
     own: list[tuple[str, str]]
 
 
@@ -26,6 +33,7 @@ class RunView:
 class AgainView:
     """The section's content: `common` is the same for all runs."""
 
+    commands: list[CommandView]
     runs: list[RunView]
     common: TableView
     data: TableView
@@ -40,11 +48,15 @@ def again_view(facts: PageFacts) -> AgainView | None:
     names = list(dict.fromkeys(name for one in told for name in one))
     same = [name for name in names if all(one.get(name) == told[0].get(name) for one in told)]
     views = [
-        RunView(run.name, run.command, [(name, value) for name, value in one.items() if name not in same])
+        RunView(run.name, [(name, value) for name, value in one.items() if name not in same])
         for run, one in zip(runs, told, strict=True)
     ]
     common = _table("What all runs have in common", "setting", [(name, told[0][name]) for name in same])
-    return AgainView(views, common, _table("Hashes of prepared rows and encoders", "what", _hashes(runs)))
+    made: dict[str, list[str]] = {}
+    for run in runs:
+        made.setdefault(run.command, []).append(run.name)
+    commands = [CommandView(command, of_command) for command, of_command in made.items()]
+    return AgainView(commands, views, common, _table("Hashes of prepared rows and encoders", "what", _hashes(runs)))
 
 
 def _told(run: RunFacts) -> dict[str, str]:

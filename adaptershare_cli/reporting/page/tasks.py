@@ -10,7 +10,7 @@ from adaptershare_cli.reporting.charts import Drawing, confusion_points
 from adaptershare_cli.reporting.page.facts import AnswersFacts, RowFacts, TaskFacts
 from adaptershare_cli.reporting.page.results import Entry, TableView
 
-SHOWN_LABELS = 12  # of a confusion matrix; the others count together
+SHOWN_LABELS = 16  # of a confusion matrix; the others count together
 OTHERS = "other labels"
 CUT = 300  # characters of a text that are seen at once
 

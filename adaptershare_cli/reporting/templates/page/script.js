@@ -60,7 +60,7 @@ function addFilter(table) {
   });
   const label = labelled("Show rows with ", input);
   label.append(count);
-  table.closest(".wide").before(label);
+  table.closest(".table").prepend(label);
 }
 
 function addPicker(box) {
