@@ -206,7 +206,7 @@ class Training:
 
 def recorded_training(training: TrainingSettings) -> dict[str, Any]:
     """The training settings as a run records them: those that are newer than the first runs only where they count."""
-    return {name: value for name, value in asdict(training).items() if _NEWER.get(name) != value}
+    return {name: value for name, value in asdict(training).items() if name not in _NEWER or value != _NEWER[name]}
 
 
 def planned_updates(training: TrainingSettings, parts: Mapping[str, TaskParts], start: Start) -> Updates:

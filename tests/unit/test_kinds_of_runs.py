@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaptershare_cli.runs.choose import kinds_of, settings_key
+from adaptershare_cli.runs.training import recorded_training
+from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
 
@@ -72,3 +74,11 @@ def test_put_together_runs_are_of_one_kind_whatever_groups_were_found() -> None:
     for run, key in zip(runs, ("one", "other"), strict=True):
         run.meta["info"]["origin_key"] = key  # other groups were trained on the way
     assert len({kind.key for kind in kinds_of(runs).values()}) == 1
+
+
+def test_settings_that_came_later_leave_records_as_they_were() -> None:
+    training = TrainingSettings()
+    recorded = recorded_training(training)
+    assert "class_weights" not in recorded and recorded["max_steps"] is None
+    assert {**recorded, "class_weights": "none"} == asdict(training)
+    assert recorded_training(replace(training, class_weights="balanced"))["class_weights"] == "balanced"
