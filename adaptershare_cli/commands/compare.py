@@ -29,6 +29,7 @@ COLUMNS = {
     "task": pa.string(), "split": pa.string(), "seed_a": pa.int64(), "seed_b": pa.int64(), "row": pa.int64(),
     "place": pa.int64(), "word": pa.string(), "label": pa.string(), "a": pa.string(), "b": pa.string(),
     "better": pa.string(), "text": pa.string(), "text_pair": pa.string(),
+    "id": pa.string(),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from adaptershare_cli.data.readers.rows import RowFault, UncheckedRows
 from adaptershare_cli.data.source_spec import SourceSpec
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
-from adaptershare_cli.kinds.base import GROUP, TEXT_ROLES, WEIGHT
+from adaptershare_cli.kinds.base import GROUP, ID, TEXT_ROLES, WEIGHT
 from adaptershare_cli.kinds.rows.texts import excerpt
 from adaptershare_cli.kinds.rows.values import Allowed, Wrong, read_number
 
@@ -96,7 +96,9 @@ class RowCheck:
             no_pair = "text_pair" in row and self.pair_may_be_absent and _is_absent(row["text_pair"])
             if no_pair:
                 del row["text_pair"]
-            if self.drops and (lacks := next((role for role in row if role != GROUP and _is_absent(row[role])), "")):
+            if self.drops and (
+                lacks := next((role for role in row if role not in (ID, GROUP) and _is_absent(row[role])), "")
+            ):
                 what = "is missing, so the row is left out"
                 self.dropped.append(RowFault(files[lacks], line, unchecked.columns[lacks], "", what))
                 unchecked.left_out[DROPPED] += 1
@@ -128,18 +130,23 @@ def _is_absent(value: Any) -> bool:
 
 
 def with_extras(schema: pa.Schema, roles: Iterable[str]) -> pa.Schema:
-    """The schema of downloaded rows with what else they say: the group and weight that are among their roles."""
-    extras = {GROUP: pa.field(GROUP, pa.string()), WEIGHT: pa.field(WEIGHT, pa.float64(), nullable=False)}
+    """The schema of downloaded rows with what else they say: id, group and weight, if among their roles."""
+    extras = {
+        ID: pa.field(ID, pa.string()),
+        GROUP: pa.field(GROUP, pa.string()),
+        WEIGHT: pa.field(WEIGHT, pa.float64(), nullable=False),
+    }
     return pa.schema([*schema, *(field for role, field in extras.items() if role in roles)])
 
 
 def _extras_fault(row: dict[str, Any]) -> Wrong | None:
-    """What is wrong with a row's group or weight; they become a text, None for none, and a number."""
-    if GROUP in row:
-        value = row[GROUP]
-        if isinstance(value, dict | list):
-            return Wrong(GROUP, value, "is neither text nor a number")
-        row[GROUP] = None if _is_absent(value) else str(value).strip()
+    """What is wrong with a row's id, group or weight; they become texts, None for none, and a number."""
+    for role in (ID, GROUP):
+        if role in row:
+            value = row[role]
+            if isinstance(value, dict | list):
+                return Wrong(role, value, "is neither text nor a number")
+            row[role] = None if _is_absent(value) else str(value).strip()
     if WEIGHT in row:
         value, reason = read_number(row[WEIGHT], (0, math.inf))
         if reason:

@@ -24,7 +24,7 @@ from adaptershare_cli.data.task_file import FilesBlock, HubBlock, TaskFile, Task
 from adaptershare_cli.data.yaml_files import load_yaml
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, check_metrics, of_one_label
-from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
+from adaptershare_cli.kinds.base import EXTRAS, Kind
 from adaptershare_cli.kinds.metrics import own
 from adaptershare_cli.kinds.rows.texts import folded
 
@@ -208,7 +208,7 @@ def _source(
         names, defaults = reader.columns, reader.defaults
     _check_label_map(block, kind, labels)
     with inside("columns"):
-        extras = (GROUP, WEIGHT) if isinstance(block, HubBlock) or "split_column" in reader.options else ()
+        extras = EXTRAS if isinstance(block, HubBlock) or "split_column" in reader.options else ()
         written = block.columns.only([*kind.roles, *extras]) if block.columns else {}
         columns = _columns({**defaults, **written}, kind, header)
         for role, column in columns.items() if names else ():
@@ -251,7 +251,7 @@ def _check_label_map(block: HubBlock | FilesBlock, kind: Kind, labels: tuple[str
 def _columns(written: Mapping[str, str], kind: Kind, header: bool) -> dict[str, str | int]:
     """The column of each role that is read: as written, else of the role's name; a number where there is no header."""
     columns: dict[str, str | int] = {role: written.get(role, role) for role in kind.roles if header or role in written}
-    columns |= {role: written[role] for role in (GROUP, WEIGHT) if role in written}
+    columns |= {role: written[role] for role in EXTRAS if role in written}
     if not header:
         for role, number in written.items():
             if not number.isascii() or not number.isdigit():

@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from adaptershare_cli.data.readers import OPTIONS, READERS
 from adaptershare_cli.data.task_file import ColumnsBlock, FilesBlock, SplitBlock, TaskFile, TextByRole, Written
 from adaptershare_cli.kinds import KINDS, of_one_label
-from adaptershare_cli.kinds.base import GROUP, WEIGHT, Kind
+from adaptershare_cli.kinds.base import EXTRAS, Kind
 from adaptershare_cli.kinds.metrics import own
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # the one that editors' YAML extensions know best
@@ -59,7 +59,7 @@ def _rules_of(kind: Kind) -> dict[str, Any]:
     refused: dict[str, Any] = {key: False for key, has in traits.items() if not has}
     rows = "words" if "text" in kind.listed else "texts"
     readers = [name for name, reader in READERS.items() if rows in reader.rows]
-    block: dict[str, Any] = {"columns": {"properties": _refused(ColumnsBlock, [*kind.roles, GROUP, WEIGHT])}}
+    block: dict[str, Any] = {"columns": {"properties": _refused(ColumnsBlock, [*kind.roles, *EXTRAS])}}
     if kind.ordered:
         refused["labels"] = {"type": ["array", "object"]}
     if not kind.labelled:

@@ -85,6 +85,9 @@ class TextByRole(Written):
 class ColumnsBlock(TextByRole):
     """Columns by what they are for."""
 
+    id: Text | None = Field(
+        None, description="What a row is called: `compare` shows it beside predictions. It changes nothing else."
+    )
     group: Text | None = Field(
         None,
         description="Whom (or what) a row belongs to, such as its author: rows of one group stand on one side of every "

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 RowCheck = Callable[[dict[str, Any]], Wrong | None]
 ROLES = ("text", "text_pair", "label")  # what the values of a row may be for
 TEXT_ROLES = tuple(role for role in ROLES if role != "label")
-GROUP, WEIGHT = "group", "weight"  # what else a row of any kind may say: whom it belongs to, how much it counts
+# What else a row of any kind may say: what its owner calls it, whom it belongs to, how much it counts.
+EXTRAS = ID, GROUP, WEIGHT = ("id", "group", "weight")
 _ROWS = 1000  # rows that are text at once
 
 

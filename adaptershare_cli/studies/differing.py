@@ -145,7 +145,7 @@ def flips(prepared: Prepared, tasks: Sequence[PairedTask]) -> Iterator[Row]:
     Where labels are scores that is nearly every row. Words of a sentence say their place in it and the word.
     """
     for task in tasks:
-        for (a_seed, b_seed), pair, texts in answers_with_texts(prepared, task):
+        for (a_seed, b_seed), pair, texts, ids in answers_with_texts(prepared, task):
             better = pair.better
             order = np.argsort(-np.abs(better), kind="stable")
             told = pair.table.to_pylist()
@@ -157,4 +157,5 @@ def flips(prepared: Prepared, tasks: Sequence[PairedTask]) -> Iterator[Row]:
                     "place": row.get("place"), "word": row.get("word"), "label": row["label"],
                     "a": row["prediction"], "b": pair.kind.label_text(pair.info, b),
                     "better": "a" if better[place] > 0 else "b", "text": text, "text_pair": text_pair,
+                    "id": ids.get(row["row"]),
                 }  # fmt: skip

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS, METRICS, metric_title
-from adaptershare_cli.kinds.base import GROUP, Kind, TaskInfo
+from adaptershare_cli.kinds.base import GROUP, ID, Kind, TaskInfo
 from adaptershare_cli.runs.served import run_infos
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
@@ -108,6 +108,13 @@ class Prepared:
         """The texts of each row by its number; nothing where the downloaded rows are gone."""
         table = self._downloaded(content, split)
         return {} if table is None else dict(zip(table["row"].to_pylist(), kind.texts(table), strict=True))
+
+    def ids(self, content: str, split: str) -> dict[int, str | None]:
+        """What each row is called by its number; nothing where they have no ids, or the downloaded rows are gone."""
+        table = self._downloaded(content, split)
+        if table is None or ID not in table.column_names:
+            return {}
+        return dict(zip(table["row"].to_pylist(), table[ID].to_pylist(), strict=True))
 
     def _downloaded(self, content: str, split: str) -> pa.Table | None:
         """The split as it was downloaded from which those prepared rows were made."""
@@ -299,9 +306,9 @@ def _check_rows(
 
 def answers_with_texts(
     prepared: Prepared, task: PairedTask
-) -> Iterator[tuple[tuple[int, int], PairedSplit, dict[int, tuple[str | None, ...]]]]:
-    """Each pair's seeds and splits, with the texts of the rows as far as they are still there."""
+) -> Iterator[tuple[tuple[int, int], PairedSplit, dict[int, tuple[str | None, ...]], dict[int, str | None]]]:
+    """Each pair's seeds and splits, with the texts and ids of the rows as far as they are still there."""
     for split, found in task.splits.items():
         for (run, _), seeds, of_pair in zip(task.pairs, task.seeds, found, strict=True):
             content = RunRecord.of(run).prepro[task.task]
-            yield seeds, of_pair, prepared.texts(content, split, of_pair.kind)
+            yield seeds, of_pair, prepared.texts(content, split, of_pair.kind), prepared.ids(content, split)

@@ -190,6 +190,12 @@ def test_groups_of_files_that_were_cut_otherwise_are_told(tmp_path: Path) -> Non
     assert "1 of 2 rows of dev are of groups that train has, too" in done.suspicious
 
 
+def test_an_id_is_kept_and_may_lack(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label,who\na,yes,x1\nb,no,\n")
+    done = read(tmp_path, {"train": "a.csv", "dev": "a.csv"}, columns={"id": "who"}, drop="missing")
+    assert done.splits["train"]["id"].to_pylist() == ["x1", None] and "group" not in done.splits["train"].column_names
+
+
 def test_weights_are_numbers(tmp_path: Path) -> None:
     assert grouped(tmp_path, weight="much").splits["train"]["weight"].to_pylist()[:4] == [0, 0.5, 1, 1.5]
     (tmp_path / "a.csv").write_text("text,label,much\na,yes,-1\nb,no,x\nc,no,\n")
