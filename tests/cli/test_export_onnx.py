@@ -37,6 +37,7 @@ def test_a_graph_answers_alone_as_the_run_did(trained: Path, encoder: Path, tmp_
     names = {path.name for path in target.iterdir()}
     assert {"model.onnx", "head.json", "tokenizer.json", "README.md"} <= names
     assert not names & {"adapter.safetensors", "head.safetensors"}
+    assert "`ENCODER`" not in (target / "README.md").read_text(encoding="utf-8")
     _, predictor = load(trained, "adaptershare", encoder)
     rows = sorted(scored_rows(trained, "second"), key=lambda row: len(row["text"]))[::10]
     done = subprocess.run(
