@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import torch
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.runs.choose import one_run
 from adaptershare_cli.runs.served import ServedRun, served_run
-from adaptershare_cli.serving.predictor import Outputs, Predictor, Row
+from adaptershare_cli.serving.predictor import Outputs, Predictor
+from adaptershare_cli.serving.rows import Call, Row
 from adaptershare_cli.store.workspace import Workspace
 from tests.cli.conftest import only
 
@@ -62,3 +64,16 @@ def assert_answers_as_scored(workspace: Path, word: str | Path, encoder: Path) -
         assert np.array_equal(together[task].values, recorded_logits(served, task)), task
         for other in served.tasks:
             assert_equal(together[other], predictor.predict([other], rows)[other])
+    assert_answers_several_at_once(predictor, {task: scored_rows(workspace, task)[:5] for task in served.tasks})
+
+
+def assert_answers_several_at_once(predictor: Predictor, rows: Mapping[str, list[Row]]) -> None:
+    """Calls for different tasks in one pass give each what it gives by itself, to rounding."""
+    calls = [Call((task,), of_task[number % 2 :]) for number, (task, of_task) in enumerate(rows.items())]
+    calls += [Call(tuple(rows), of_task[:2]) for of_task in rows.values()]
+    for call, outputs in zip(calls, predictor.predict_calls(calls), strict=True):
+        for task, alone in predictor.predict(call.tasks, call.rows).items():
+            np.testing.assert_allclose(outputs[task].values, alone.values, rtol=1e-4, atol=1e-5)
+            assert [*outputs[task].cut] == [*alone.cut]
+            for answer, expected in zip(outputs[task].answers(), alone.answers(), strict=True):
+                assert answer.get("words") == expected.get("words")

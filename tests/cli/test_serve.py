@@ -29,6 +29,7 @@ from tests.served import load
 
 SECONDS = 60
 SINGLE = ("--threads", "1")
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
 TEXTS = [
     "the film was good", "a dull plot", "we hated the awful service but it was quite fresh", "i", "soup " * 99,
     "日本語 🎬", "bank card", "a film " * 1500,
@@ -198,11 +199,10 @@ def test_a_server_answers_whatever_comes_and_stops_at_a_signal(
     (line,) = process.lines('"url"')
     assert json.loads(line)["command"] == "serve" and json.loads(line)["tasks"] == list(TASKS)
     asked = json.dumps({"texts": TEXTS, "task": "first"}).encode()
-    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
     expected = send(host, port, asked)
     assert expected[0] == 200 and len(expected[1]["predictions"]) == len(TEXTS)
     for data in (
-        b"", b"\x16\x03\x01 no HTTP\r\n\r\n", head, head + b"100\r\n\r\n{", head + b"%d\r\n\r\n" % len(asked) + asked,
+        b"", b"\x16\x03\x01 no HTTP\r\n\r\n", HEAD, HEAD + b"100\r\n\r\n{", HEAD + b"%d\r\n\r\n" % len(asked) + asked,
         b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n", b"GET " + b"x" * 70000,
     ):  # fmt: skip
         raw(host, port, data)
@@ -248,6 +248,22 @@ def test_what_was_asked_before_a_signal_is_answered(
     assert found == [200] * 3
     assert process.wait() == 0
     assert not [name for name in os.listdir(tmp_path) if name != "log"]
+
+
+def test_a_second_signal_ends_it_at_once(command_server: None, trained: Path, encoder: Path, tmp_path: Path) -> None:
+    """Though somebody is slow to send."""
+    process, host, port = started(trained, encoder, tmp_path / "log", "--request-timeout", 3000)
+    with socket.create_connection((host, port), SECONDS) as slow:
+        slow.sendall(HEAD + b"9\r\n\r\n{")
+        assert send(host, port, b"{")[0] == 422  # so the slow one has been heard
+        process.send(signal.SIGTERM)
+        with pytest.raises(OSError):
+            while send(host, port, b"{")[0]:
+                time.sleep(0.01)
+        assert process.process.is_alive()
+        process.send(signal.SIGTERM)
+        assert process.wait() == 130
+    assert process.output.count("error: Stopped at once") == 1 and "Traceback" not in process.output
 
 
 def test_others_than_this_machine_are_warned_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import logging
@@ -72,6 +73,11 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether something went wrong: requests that are cut off at the end are no fault."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
+
+
 def serve(
     app: ASGIApp,
     listening: socket.socket,
@@ -88,7 +94,9 @@ def serve(
         server_header=False, timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=round(seconds + 1),
     )  # fmt: skip
     # Of what clients send wrong they are told; here it would only fill the screen. Faults of the program are shown.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logger = logging.getLogger("uvicorn.error")
+    logger.setLevel(logging.ERROR)
+    logger.addFilter(_is_fault)
     server = _Server(config, ready, stopping)
 
     def stop(number: int, frame: Any) -> None:
