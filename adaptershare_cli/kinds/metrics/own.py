@@ -147,7 +147,8 @@ class OwnMetric(Metric):
     def _file(self) -> Path:
         if not self.is_known:
             what = f"the metric {title(self.name)} is a user's own, and its definition was not read here"
-            raise UserError(what, fix="Score with a command that takes --task-dir, or put another metric first.")
+            fix = "It is scored by trainings with --task-dir alone: for this, leave it out of metrics and train anew."
+            raise UserError(what, fix=fix)
         return _PLACES[self.name]
 
     def _wrong(self, what: str) -> UserError:
