@@ -94,9 +94,10 @@ def _copy_pictures(pictures: list[Artefact], folder: Path) -> None:
     for artefact in pictures:
         for name in StudyRecord.of(artefact).plots:
             if name.endswith(".svg"):
+                picture = artefact.file(name)  # refuses a name that leads elsewhere, before anything is made of it
                 copy = folder / "pictures" / f"{artefact.path.name}-{name}"
                 copy.parent.mkdir(exist_ok=True)
-                shutil.copyfile(artefact.file(name), copy)
+                shutil.copyfile(picture, copy)
 
 
 def _studies(context: StageContext, runs: list[Artefact], faults: list[UserError]) -> list[Artefact]:
