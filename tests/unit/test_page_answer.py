@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from adaptershare_cli.reporting.page import html_page
 from adaptershare_cli.reporting.page.answer import Answer, answer_of
 from adaptershare_cli.reporting.page.commands import training_command
 from adaptershare_cli.reporting.page.facts import Gain
@@ -167,3 +168,13 @@ def test_with_one_seed_intervals_of_rows_are_drawn_and_decide_nothing() -> None:
     facts = facts_of(made_up(2, seeds=2, gains={"adaptershare": 0.2}))
     several = answer_of(Contest(facts.groups[0], facts.runs, over_rows))
     assert several.plans[0].text != answer.plans[0].text  # seeds tell more
+
+
+def test_what_did_better_with_another_budget_is_named_first() -> None:
+    plain = made_up(methods=("private", "shared"), gains={"shared": 0.02})
+    dear = [row | {"comparison": "more"} for row in made_up(methods=("plan-search",), gains={"plan-search": 0.1})]
+    poor = [row | {"comparison": "more"} for row in made_up(methods=("plan-search",), gains={"plan-search": -0.1})]
+    page = html_page(facts_of(plain + dear))
+    assert "Above it on the rows that choose" in page and "plan-search (" in page
+    assert page.index("Above it on the rows") < page.index("Other comparisons</h3>")
+    assert "Above it on the rows" not in html_page(facts_of(plain + poor))

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from adaptershare_cli.reporting.page.again import again_view
 from adaptershare_cli.reporting.page.answer import Answer, answer_of
+from adaptershare_cli.reporting.page.elsewhere import better_elsewhere
 from adaptershare_cli.reporting.page.facts import PageFacts, Picture, RunFacts
 from adaptershare_cli.reporting.page.pictures import ComparisonPictures, pictures_of
 from adaptershare_cli.reporting.page.results import TableView, cost_view, score_view
 from adaptershare_cli.reporting.page.roles import Contest, main_group
 from adaptershare_cli.reporting.page.sharing import SharingView, sharing_view
 from adaptershare_cli.reporting.page.tasks import task_view
-from adaptershare_cli.reporting.tables import ComparisonGroup
 from adaptershare_cli.templates import render, text_of
 
 __all__ = ["PageFacts", "Picture", "RunFacts", "html_page"]
@@ -38,15 +38,18 @@ class ComparisonView:
 
 def html_page(facts: PageFacts) -> str:
     """The page's text. Nothing is loaded from elsewhere, and its policy forbids it: all values are text, escaped."""
-    views = [_comparison(group, facts) for group in facts.groups]
-    if views:
-        views.insert(0, views.pop(main_group(facts.groups)))
+    groups = list(facts.groups)
+    if groups:
+        groups.insert(0, groups.pop(main_group(groups)))
+    contests = [Contest(group, facts.runs, facts.over_rows) for group in groups]
+    views = [_comparison(contest) for contest in contests]
     script, sharing = text_of(SCRIPT), sharing_view(facts)
     return render(
         f"{FOLDER}/base.html.j2",
         facts=facts,
         sections=_sections(facts, sharing),
         comparisons=views,
+        elsewhere=better_elsewhere(contests[0], contests[1:]) if contests else "",
         sharing=sharing,
         tasks=[task_view(task, f"task-{number}") for number, task in enumerate(facts.tasks)],
         pictures=_embedded(facts.pictures),
@@ -64,10 +67,10 @@ def _sections(facts: PageFacts, sharing: SharingView) -> list[tuple[str, str]]:
     return [("answer", "What to do"), *named, *([("again", "To do it again")] if facts.runs else [])]
 
 
-def _comparison(group: ComparisonGroup, facts: PageFacts) -> ComparisonView:
-    answer = answer_of(Contest(group, facts.runs, facts.over_rows))
-    pictures = pictures_of(group, facts.runs)
-    return ComparisonView(group.comparison, answer, score_view(group), cost_view(group), pictures)
+def _comparison(contest: Contest) -> ComparisonView:
+    group = contest.group
+    pictures = pictures_of(group, contest.runs)
+    return ComparisonView(group.comparison, answer_of(contest), score_view(group), cost_view(group), pictures)
 
 
 def _embedded(pictures: Sequence[Picture]) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ class Contest:
     @cached_property
     def whole(self) -> list[Row]:
         """Those of them with all scores, the best on select rows first; of equals the one with fewer parameters."""
-        ranked = [(row, self._select(row)) for row in self.joint if row.average.mean is not None]
+        ranked = [(row, self.select_mean(row)) for row in self.joint if row.average.mean is not None]
         known = [(row, value) for row, value in ranked if value is not None]
         found = sorted(known, key=lambda pair: (-pair[1], pair[0].parameters or math.inf))
         return [row for row, _ in found]
@@ -121,7 +121,7 @@ class Contest:
         cells = zip(self.group.columns, row.cells, strict=True)
         return fmean(cell.values[at] for column, cell in cells if column.task == task)  # type: ignore[misc]
 
-    def _select(self, row: Row) -> float | None:
+    def select_mean(self, row: Row) -> float | None:
         """Mean over runs and tasks of the main metric on select rows; None where one is not known."""
         values = [self.runs[name].select.get(task) for name in row.runs for task in self.tasks]
         return None if any(value is None for value in values) else fmean(values)  # type: ignore[arg-type, type-var]
