@@ -14,6 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl import Workbook
 
+from adaptershare_cli.store.records import RunRecord
+from adaptershare_cli.store.workspace import Workspace
+from adaptershare_cli.studies.pairing import Prepared
 from tests.cli.conftest import QUICK, call, good, only, refused
 from tests.conftest import WORDS
 
@@ -108,15 +111,23 @@ def test_an_export_becomes_prepared_rows(export: Export, tmp_path: Path, encoder
 
 
 def test_exports_train_together(tmp_path: Path, encoder: Path) -> None:
-    """One with weights and groups, and one of words."""
-    rows = [(text, f"{label},{n % 9},{n % 2 + 0.5}") for n, (text, label) in enumerate(ROWS)]
-    (tmp_path / "mails.csv").write_text(table(rows=rows, head="text,label,author,trust"), encoding="utf-8")
+    """One with weights, groups and ids, and one of words."""
+    rows = [(text, f"{label},{n % 9},{n % 2 + 0.5},m{n}") for n, (text, label) in enumerate(ROWS)]
+    (tmp_path / "mails.csv").write_text(table(rows=rows, head="text,label,author,trust,nr"), encoding="utf-8")
     (tmp_path / "words.conllu").write_bytes(conllu())
     columns = ("--label", "label", "--group", "author", "--weight", "trust")
     good("init", tmp_path / "mails.csv", "--yes", *columns)
     good("init", tmp_path / "words.conllu", "--yes")
     place = ("--task-dir", tmp_path, "-w", tmp_path / "w", "--model", encoder)
+    mine = (tmp_path / "mails.yaml").read_text(encoding="utf-8")
+    (tmp_path / "mails.yaml").write_text(mine.replace("  columns:\n", "  columns:\n    id: nr\n"), encoding="utf-8")
     good("train-share", "--method", "shared", "--tasks", "mails,words", *place, *QUICK, "--max-steps", "3")
+    workspace = Workspace(tmp_path / "w")
+    (run,) = workspace.artefacts("train-share")
+    content, prepared = RunRecord.of(run).prepro, Prepared(workspace)
+    ids = prepared.ids(content["mails"], "dev")
+    assert len(ids) > 5 and all(own == f"m{row}" for row, own in ids.items())
+    assert prepared.ids(content["words"], "dev") == {}
     mails = only(tmp_path / "w", "prepro/mails-*")
     weights = pq.read_table(mails / "train.parquet")["weight"].to_pylist()
     assert sum(weights) / len(weights) == pytest.approx(1, abs=1e-5) and len(set(weights)) == 2
