@@ -140,10 +140,10 @@ def test_every_format_gives_the_same_rows(form: str, labels: str, tmp_path: Path
     assert info["labels"] == (TAGS if labels == "listed" else sorted(TAGS)) and info["unseen"] == {}
 
 
-def test_the_five_lines_of_the_readme(tmp_path: Path) -> None:
-    """The definition of a tagging task that the README shows, on its data."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    text = next(block for block in readme.split("```yaml\n")[1:] if block.startswith("kind: tagging")).split("```")[0]
+def test_the_five_lines_of_the_documentation(tmp_path: Path) -> None:
+    """The definition of a tagging task that is shown there, on its data."""
+    shown = (Path(__file__).parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")
+    text = next(block for block in shown.split("```yaml\n")[1:] if block.startswith("kind: tagging")).split("```")[0]
     assert len(text.splitlines()) == 5
     (tmp_path / "names.yaml").write_text(text)
     for split, rows in (("train", sentences(20, "a")), ("dev", sentences(5, "b"))):
