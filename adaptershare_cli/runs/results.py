@@ -10,6 +10,7 @@ from rich.table import Table
 from adaptershare_cli.kinds import METRICS, metric_title, prediction_tables
 from adaptershare_cli.runs.baselines import Baselines, Constants
 from adaptershare_cli.runs.job import Job
+from adaptershare_cli.runs.scored_by import scored_otherwise
 from adaptershare_cli.runs.standing import standing_values
 from adaptershare_cli.screen import CONSTANT, DEGENERATE, Screen
 from adaptershare_cli.store.artefact import Artefact, request_key
@@ -20,8 +21,9 @@ _TIE = 1e-9  # scores that differ by less are the same
 
 
 def find_run(workspace: Workspace, job: Job) -> Artefact | None:
-    """What running the job has made, if it has been run."""
-    return workspace.find(job.stage, job.name, request_key(job.request(standing_values(workspace, job))))
+    """What running the job has made, if it has been run, and was scored by the metrics that its tasks have now."""
+    run = workspace.find(job.stage, job.name, request_key(job.request(standing_values(workspace, job))))
+    return None if run is None or scored_otherwise(run, job) else run
 
 
 def run_results(run: Artefact, constants: Constants | None = None) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from adaptershare_cli.model.source import EncoderSource
 from adaptershare_cli.runs.encoders import recorded_encoder
 from adaptershare_cli.runs.rows import input_record
 from adaptershare_cli.runs.runtime import Runtime
+from adaptershare_cli.runs.scored_by import metrics_of
 from adaptershare_cli.screen import Screen
 from adaptershare_cli.settings import PreproSettings, TrainingSettings, flag
 from adaptershare_cli.store.artefact import Artefact
@@ -108,13 +109,8 @@ def run_infos(run: Artefact, record: RunRecord, tasks: Sequence[str]) -> dict[st
 
     Raises UserError for a task of which it kept no head.
     """
-    metrics: dict[str, list[str]] = {task: [] for task in tasks}
-    for row in run.table("metrics.parquet", ["task", "metric", "main"]).to_pylist():
-        of_task = metrics.get(row["task"], [])
-        if row["metric"] not in of_task:
-            of_task.insert(0 if row["main"] else len(of_task), row["metric"])
-    positive = record.positive or {}
-    return {task: read_info(task_folder(run, task), metrics[task], positive.get(task, "")) for task in tasks}
+    metrics, positive = metrics_of(run), record.positive or {}
+    return {task: read_info(task_folder(run, task), metrics.get(task, []), positive.get(task, "")) for task in tasks}
 
 
 def _chosen_tasks(record: RunRecord, run: Artefact, spec: str | None) -> Sequence[str]:

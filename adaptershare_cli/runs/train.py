@@ -11,6 +11,7 @@ from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.rows import check_fit
 from adaptershare_cli.runs.runtime import NAMES, cores, given_values, resolve_runtime
+from adaptershare_cli.runs.scored_by import scored_otherwise
 from adaptershare_cli.runs.standing import standing_values
 from adaptershare_cli.settings import check_settings
 from adaptershare_cli.store.artefact import Artefact, request_key
@@ -26,10 +27,10 @@ def train_run(context: StageContext, job: Job) -> Artefact:
     check_settings(job.settings)
     own.learn(job.metric_files)
 
-    # How many updates may be skipped does not change what a run is, so it is no part of the key: a run that skipped
-    # more than is allowed now is made again.
+    # How many updates may be skipped, and by what a run is scored, does not change what it is, so neither is part of
+    # the key: a run that skipped more than is allowed now, or was scored by other metrics, is made again.
     def lacks(run: Artefact) -> bool:
-        return RunRecord.of(run).skipped_updates > job.runtime.skippable
+        return RunRecord.of(run).skipped_updates > job.runtime.skippable or scored_otherwise(run, job)
 
     standing = standing_values(context.workspace, job, lambda run: not lacks(run))
     request = job.request(standing)

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from adaptershare_cli import schemas
 from adaptershare_cli.kinds import KINDS
@@ -384,3 +385,19 @@ def test_json_and_an_error(tmp_path: Path) -> None:
     result = call("correlate", "-w", tmp_path, "--json")
     assert result.exit_code == json.loads(result.stdout)["exit_code"] == 2
     assert "error:" in result.stderr
+
+
+def test_other_metrics_of_a_definition_are_those_of_its_runs(project: Path, share: Share, tmp_path: Path) -> None:
+    """They are no part of a run's key: the run is made again, and scored by them."""
+    root = Path(shutil.copytree(project, tmp_path / "project"))
+    command = share(tmp_path / "w", "--method", "shared", "--max-steps", "3", root=root)
+    good(*command)
+    file = root / "tasks" / "second.yaml"
+    definition = yaml.safe_load(file.read_text())
+    assert definition["metrics"] == ["accuracy"]
+    file.write_text(yaml.safe_dump({**definition, "metrics": ["macro_f1", "accuracy"]}))
+    assert [label for label in made(good(*command).stdout) if label.startswith("train-share/")]
+    rows = pq.read_table(only(tmp_path / "w", "train-share/*/metrics.parquet")).to_pylist()
+    of_task = {(row["metric"], row["main"]) for row in rows if row["task"] == "second"}
+    assert of_task == {("macro_f1", True), ("accuracy", False)}
+    assert not made(good(*command).stdout)
