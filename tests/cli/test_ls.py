@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def copy_run(workspace: Path, number: int, **info: Any) -> Path:
     meta |= {"key": f"{number:08x}", "name": info.get("method", meta["name"]), "info": {**meta["info"], **info}}
     target = Path(shutil.copytree(source, source.with_name(f"{meta['name']}-{meta['key']}")))
     write_json(target / META, seal(meta))
-    old = time.time() - 60 * number
+    old = (source / META).stat().st_mtime - 60 * number
     os.utime(target / META, (old, old))
     return target
 

@@ -81,7 +81,7 @@ def test_every_file_of_every_artefact_and_checkpoint(damage: str, full: Path, wo
             shutil.copyfile(meta.parent / name, file)
             verify(artefact)
     assert count > 70
-    assert kinds == {".parquet", ".safetensors", ".json", ".md", ".html", ".svg", ".png"}
+    assert kinds == {".parquet", ".safetensors", ".json", ".md", ".html", ".svg", ".png", ".csv", ".tex"}
 
 
 def edit(**changes: Any) -> Callable[[str], str]:

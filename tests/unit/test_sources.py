@@ -274,7 +274,7 @@ def test_label_map_and_labels_that_are_no_text(tmp_path: Path) -> None:
     task = define(tmp_path / "defs", files=files)
     rows = [("a", 0), ("b", True), ("c", "0 "), ("d", "yes")]
     good = "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows)
-    bad = [{"text": 5, "label": 0}, {"text": "e", "label": 0.0}, {"text": "f", "label": None}, {"text": [], "label": 0}]
+    bad = [{"text": 5, "label": 0}, {"text": "e", "label": 0.5}, {"text": "f", "label": None}, {"text": [], "label": 0}]
     bad.append({"text": "lone \ud800", "label": 0})
     done = read(tmp_path, task, good + "".join(json.dumps(row) + "\n" for row in bad), good, most=5)
     assert done.splits["train"]["label"].to_pylist() == ["no", "yes", "no", "yes"]
