@@ -16,6 +16,7 @@ from adaptershare_cli.commands.init import init_tasks
 from adaptershare_cli.data.names import name_fault
 from adaptershare_cli.data.tasks import load_tasks
 from adaptershare_cli.errors import UserError
+from adaptershare_cli.kinds import OF_TEXTS
 from adaptershare_cli.parquet_files import write_parquet
 from adaptershare_cli.store.artefact import OWN, PARTIAL, request_key
 from adaptershare_cli.store.disk import begin_folder, discard, publish_failure, swap_in, sync_tree
@@ -47,6 +48,9 @@ class Data:
     said: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.kind is not None and self.kind not in OF_TEXTS:
+            fix = f"Take {' or '.join(OF_TEXTS)}; lists of words are a tagging untold. Others need a definition."
+            raise UserError(f"{self.kind!r} is no kind of task that is found from rows alone", "kind", fix)
         roles = {role: getattr(self, role) for role in ("text", "text_pair", "label", "kind")}
         object.__setattr__(self, "said", {role: value for role, value in roles.items() if value is not None})
 

@@ -51,11 +51,17 @@ class Baselines:
     def _read(self, wanted: set[str]) -> None:
         self._known |= {content: {} for content in wanted if content not in self._known}
         for prepared in self.workspace.artefacts("prepro", lambda path, error: None):
-            if prepared.content in wanted and not self._known[prepared.content]:
-                try:
-                    self._known[prepared.content] = constants_of(prepared)
-                except UserError:  # damaged: `status` tells of it, and the runs' own scores stand
-                    continue
+            if prepared.content not in wanted:
+                continue
+            try:
+                found = constants_of(prepared)
+            except UserError:  # damaged: `status` tells of it, and the runs' own scores stand
+                continue
+            # The same rows may have been prepared for a definition with other metrics.
+            known = self._known[prepared.content]
+            for split, one in found.items():
+                before = known[split].scores if split in known else {}
+                known[split] = Constant(one.words, {**before, **one.scores})
 
 
 def constants_of(prepared: Artefact) -> dict[str, Constant]:

@@ -109,12 +109,14 @@ def print_run(screen: Screen, runs: list[Artefact], title: str, baselines: Basel
         record, constants = RunRecord.of(run), baselines.of(run)
         name = f"{record.method} seed {record.seed}"
         column = scores.setdefault(name, {})
-        column |= {f"{row['task']} {row['split']}": row for row in run_results(run) if row["main"]}
+        main = {f"{row['task']} {row['split']}": row for row in run_results(run, constants) if row["main"]}
+        column |= main
         for (task, split), words in degenerate_scores(run, constants).items():
             column[f"{task} {split}"]["mark"] = DEGENERATE
             notes.setdefault(f"{DEGENERATE} {task} {split}, {words}", []).append(name)
-        for (task, split), constant in constants.items():
-            least[f"{task} {split}"] = {"value": next(iter(constant.scores.values()))}
+        least |= {
+            line: {"value": row["constant"]} for line, row in main.items() if (row["task"], row["split"]) in constants
+        }
     shown = {**scores, **({CONSTANT: least} if least else {})}
     table = Table(title=title)
     table.add_column("task and split")

@@ -58,12 +58,17 @@ def resolve_runtime(settings: RuntimeSettings) -> Runtime:
         from adaptershare_cli.model.precision import resolve_precision
 
         precision = resolve_precision(precision, torch.device(device))  # type: ignore[assignment]
-    return Runtime(device, precision, settings.threads or max(1, cores() // settings.jobs))
+    return Runtime(device, precision, settings.threads or free_threads(settings))
 
 
 def cores() -> int:
     """The cores that this process may use; not every system can say which."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_threads(settings: RuntimeSettings) -> int:
+    """The threads of a training where their number is left to the program: the cores, shared by the --jobs."""
+    return max(1, cores() // settings.jobs)
 
 
 def _cuda_or_cpu(wanted: str) -> Any:

@@ -10,7 +10,7 @@ from adaptershare_cli.runs.checkpoints import CheckpointStore
 from adaptershare_cli.runs.context import StageContext, ensure
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.rows import check_fit
-from adaptershare_cli.runs.runtime import NAMES, cores, given_values, resolve_runtime
+from adaptershare_cli.runs.runtime import NAMES, free_threads, given_values, resolve_runtime
 from adaptershare_cli.runs.scored_by import scored_otherwise
 from adaptershare_cli.runs.standing import standing_values
 from adaptershare_cli.settings import check_settings
@@ -48,7 +48,8 @@ def train_run(context: StageContext, job: Job) -> Artefact:
 
         return Training(context, job, store).build(folder)
 
-    here = f" (here {cores()})" if job.runtime.threads is None and standing.threads != cores() else ""
+    free = free_threads(job.runtime)
+    here = f" (here {free})" if job.runtime.threads is None and standing.threads != free else ""
     return ensure(
         context,
         job.stage,

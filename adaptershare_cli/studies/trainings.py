@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from adaptershare_cli.kinds.metrics import own
 from adaptershare_cli.measures.base import Cost
 from adaptershare_cli.measures.trainings import Training, scored_rows, trained_rows
 from adaptershare_cli.methods.shared.settings import SharedSettings
@@ -19,7 +20,7 @@ from adaptershare_cli.runs.executors import Pending, open_executor
 from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.past import StoredRun
 from adaptershare_cli.runs.results import find_run, main_scores
-from adaptershare_cli.runs.rows import Limits
+from adaptershare_cli.runs.rows import Limits, task_info
 from adaptershare_cli.settings import TrainingSettings
 from adaptershare_cli.store.artefact import verify
 from adaptershare_cli.store.records import RunRecord
@@ -45,6 +46,8 @@ def announce_trainings(
     if not todo:
         replicates.context.reporter.line(f"{what}: all {len(trainings)} trainings are there")
         return runs
+    for info in map(task_info, replicates.prepared.values()):
+        own.require_known(info.name, info.metrics)
     rate, note = _rate(replicates, runs)
     updates, rows = sum(len(t.tasks) * t.steps for t in todo), trained_rows(todo, replicates.batch)
     count = f"{'at most ' * at_most}{len(todo)} of {len(trainings) + len(unknown)}"

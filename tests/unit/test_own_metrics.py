@@ -129,3 +129,9 @@ def test_a_training_is_scored_by_it_and_fails_before_it_begins(project: Path, en
     (folder / "cost.py").write_text("def cost(predictions, references):\n    return {}[0]\n")
     refused(*command, "--max-seq-length", "64", says=("KeyError", "cost.py, line 2"))
     assert only(tmp_path / "w", "train-single/*")
+
+
+def test_what_no_definition_here_names_is_refused_before_anything_is_trained() -> None:
+    own.require_known("t", ["accuracy"])
+    with pytest.raises(UserError, match="the task t is scored by cost.py:cost"):
+        own.require_known("t", ["accuracy", "cost.py:cost@12345678"])

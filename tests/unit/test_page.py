@@ -224,3 +224,10 @@ def test_how_to_do_it_again() -> None:
     assert ("rows of task-0", "abcdef012345") in [(name, cells[0].text) for name, cells in view.data.rows]
     assert [(one.command != "", len(one.runs)) for one in view.commands] == [(True, 2), (False, 4)]
     assert "not known any more" in checked(replace(facts, runs=runs)).text
+
+
+def test_a_confusion_table_has_the_labels_in_their_order() -> None:
+    counts = {("low", "low"): 3, ("mid", "high"): 2, ("high", "high"): 4}
+    task = task_of("grade", order=("low", "mid", "high"), answers=[AnswersFacts("shared", counts)])
+    view = task_view(task, "grade").confusions[0]
+    assert view.labels == ["low", "mid", "high"]

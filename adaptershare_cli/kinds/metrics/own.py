@@ -12,7 +12,7 @@ import hashlib
 import math
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from numbers import Real
 from pathlib import Path
@@ -68,6 +68,15 @@ def named(written: str, folder: Path) -> str:
 def places() -> dict[str, Path]:
     """Where the files lie of the metrics that definitions of this process name."""
     return dict(_PLACES)
+
+
+def require_known(task: str, names: Iterable[str]) -> None:
+    """Raise UserError where a metric of a task is a user's own that no definition of this process names."""
+    for name in names:
+        if is_own(name) and name not in _PLACES:
+            what = f"the task {task} is scored by {title(name)}, a metric of a user's own, which is not run here"
+            fix = "It is run by trainings with --task-dir alone: for this, leave it out of metrics and train anew."
+            raise UserError(what, fix=fix)
 
 
 def learn(known: Mapping[str, Path]) -> None:

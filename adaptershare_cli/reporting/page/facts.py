@@ -138,6 +138,7 @@ class TaskFacts:
     notes: Sequence[str] = ()
     partners: Sequence[str] = ()
     answers: Sequence[AnswersFacts] = ()
+    order: Sequence[str] = ()  # of the labels, where they have names
     sharing: str = ""
     private: str = ""
     fixed: Sequence[RowFacts] = ()

@@ -129,7 +129,9 @@ def _confusion(task: TaskFacts, answers: AnswersFacts) -> ConfusionView | None:
         of_label[label] += count
         of_label[prediction] += 0
     common = [label for label, _ in of_label.most_common(SHOWN_LABELS)]
-    names = [*sorted(common), *([OTHERS] if len(of_label) > len(common) else [])]
+    places = {label: place for place, label in enumerate(task.order)}
+    common.sort(key=lambda label: (places.get(label, len(places)), label))
+    names = [*common, *([OTHERS] if len(of_label) > len(common) else [])]
     counts: Counter[tuple[str, str]] = Counter()
     for (label, prediction), count in answers.counts.items():
         counts[tuple(name if name in common else OTHERS for name in (label, prediction))] += count  # type: ignore[index]

@@ -64,6 +64,7 @@ def _task(
         name=task,
         what=kind.summary,
         metrics=info.metrics,
+        order=info.names,
         partners=[line for name in named for line in _partners(runs[name], task)],
         **rows,
         **answers.facts(),
