@@ -21,6 +21,7 @@ from adaptershare_cli.kinds.metrics.spans import is_span_label
 
 LABELS = ("label", "labels", "class", "category", "target", "intent", "sentiment", "topic", "tag", "score", "rating",
           "stars", "y", "gold_label", "answer", "outcome", "priority", "status")  # fmt: skip
+SURE_LABELS = ("label", "labels", "gold_label", "target", "y")  # beside these no other column is meant
 TEXTS = ("text", "sentence", "body", "message", "content", "review", "comment", "utterance", "question", "document",
          "tweet", "title", "description", "subject", "query", "input")  # fmt: skip
 PAIRS = (("text", "text_pair"), ("sentence1", "sentence2"), ("question1", "question2"), ("premise", "hypothesis"),
@@ -184,7 +185,7 @@ def _label(table: Sniffed, texts: set[str], unsure: list[str]) -> str:
         candidates = [name for name in by_lower.values() if _numeric(table.values(name)) and not _index(table, name)]
     if not candidates:
         raise _none("no column looks like labels", table, "Name it with --label.")
-    if len(candidates) > 1 and len(named) != 1:
+    if len(candidates) > 1 and (len(named) != 1 or named[0].strip().lower() not in SURE_LABELS):
         others = "`, `".join(candidates[1:4])
         unsure.append(f"`{candidates[0]}` is taken for the label; `{others}` could be, too")
     return candidates[0]

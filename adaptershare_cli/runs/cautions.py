@@ -26,8 +26,8 @@ def heldout_cautions(prepared: Iterable[Artefact]) -> Iterator[str]:
         rows = PreproRecord.of(artefact).counts["heldout_rows"]
         if rows < FEWEST_HELDOUT:
             yield (
-                f"{artefact.name}: {rows} held-out rows: what checks say of it is mostly noise. At most "
-                f"1/{LARGEST_SHARE} of train is held out: give more train rows, or a larger --heldout-size"
+                f"{artefact.name}: {rows} held-out rows: what checks say of it is mostly noise. No more than "
+                f"1/{LARGEST_SHARE} of train is held out, and no more than --heldout-size"
             )
 
 

@@ -96,14 +96,14 @@ def select_runs(
     return whole
 
 
-def newest_run(workspace: Workspace, screen: Screen) -> Artefact:
-    """The newest train-share run, verified; the screen says which that is, and of how many."""
+def newest_run(workspace: Workspace, screen: Screen, others: str = "--run names others") -> Artefact:
+    """The newest train-share run, verified; the screen says which that is, of how many, and how to take `others`."""
     runs, faults = all_runs(workspace)
     joint = [run for run in runs if run.meta["stage"] == "train-share"]
     if not joint:
         raise _no_run(workspace)
     count = f"the newest of {len(joint)} joint runs" if len(joint) > 1 else "the only joint run"
-    screen.taken(joint[-1].label, f"{count}; --run names others")
+    screen.taken(joint[-1].label, f"{count}; {others}")
     _check(joint[-1], faults)
     return joint[-1]
 
@@ -114,7 +114,7 @@ def one_run(workspace: Workspace, word: str | None, screen: Screen) -> Artefact:
     A path may lead to the folder of a run outside any workspace. Raises UserError unless the word names one run.
     """
     if word is None:
-        return newest_run(workspace, screen)
+        return newest_run(workspace, screen, "RUN names another one")
     elsewhere = read_artefact(Path(word)) if is_folder(Path(word)) else None
     if elsewhere is not None:
         _check(elsewhere, {})

@@ -94,15 +94,20 @@ def readings(
             elif wanted is not None or role != PAIR or pairs[task]:
                 written = [source[roles.index(role)] for source in sources]
                 tried = [column] if wanted is not None else [*dict.fromkeys(filter(None, [*written, role]))]
-                raise _missing(task, role, tried, present, where)
+                raise _missing(task, role, tried, present, where, not sources)
         groups.setdefault(tuple(columns.items()), []).append(task)
     return [Reading(tuple(tasks), dict(columns)) for columns, tasks in groups.items()]
 
 
-def _missing(task: str, role: str, tried: Sequence[str], present: Sequence[str], where: str) -> UserError:
+def _missing(
+    task: str, role: str, tried: Sequence[str], present: Sequence[str], where: str, undefined: bool
+) -> UserError:
+    """The error; `undefined`: no definition of the task is known that would name its columns."""
     one = " and no ".join(f"`{name}`" for name in tried)
     why = " (it reads pairs of texts)" if role == PAIR else ""
-    fix = f"{near_names(tried[0], present)}Columns there: {', '.join(present)}. Name one with {OPTION} {role}=COLUMN."
+    definition = ", or the folder of the task's definition with --task-dir" if undefined else ""
+    fix = f"{near_names(tried[0], present)}Columns there: {', '.join(present)}. "
+    fix += f"Name one with {OPTION} {role}=COLUMN{definition}."
     return UserError(f"There is no column {one} for the {role} of the task {task}{why}", where, shortened(fix))
 
 

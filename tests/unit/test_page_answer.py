@@ -144,7 +144,11 @@ def test_the_best_and_what_is_not_told_from_it() -> None:
 
 
 def test_methods_without_the_best_ones_seeds_are_not_told_from_it() -> None:
-    assert marks([cell(60, 61), cell(60, 61)], [(0, 1), (2, 3)]) == ["best", ""]
+    assert marks([cell(60, 61), cell(60, 60.5)], [(0, 1), (2, 3)]) == ["best", ""]
+
+
+def test_of_equal_methods_none_is_the_best() -> None:
+    assert marks([cell(60), cell(60), cell(40)], [(0,)] * 3) == ["", "", ""]
 
 
 def test_the_table_says_what_its_marks_mean() -> None:

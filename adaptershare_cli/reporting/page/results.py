@@ -100,7 +100,8 @@ def marks(cells: Sequence[Cell], seeds: Sequence[Sequence[int]]) -> list[str]:
     if len(known) < 2:
         return [""] * len(cells)
     best = max(known, key=lambda number: _mean(cells[number]))
-    found = [BEST if number == best else "" for number in range(len(cells))]
+    tied = [number for number in known if math.isclose(_mean(cells[number]), _mean(cells[best]), abs_tol=1e-12)]
+    found = [BEST if [number] == tied else "" for number in range(len(cells))]
     wanted = [seed for seed, value in zip(seeds[best], cells[best].values, strict=True) if value is not None]
     rivals = [best, *(n for n in known if n != best and _has(cells[n], seeds[n], wanted))]
     if len(wanted) < 2 or len(rivals) < 2:
