@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -20,3 +20,8 @@ def on_signals(handler: Callable[[int, Any], None], *numbers: signal.Signals) ->
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def interrupt(number: int, frame: Any) -> NoReturn:
+    """A handler: the signal counts as Ctrl-C."""
+    raise KeyboardInterrupt

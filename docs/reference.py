@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
+_OPTIONS = ("| option | meaning | default |", "|---|---|---|")
 ROOT = Path(__file__).parent.parent
 _TABLE = (
     r"((?:^#[^\n]*\n)*)^{name} = pa\.schema\((.*?)^(?=\S)(?!\))"  # the comment above, and all up to what comes next
@@ -41,8 +42,8 @@ def pages() -> dict[str, str]:
     """The text of each page, by its name."""
     return {
         "commands": _page("Commands", _commands()),
-        "methods": _page("Methods and their options", _methods()),
-        "measures": _page("Measures and their options", _measures()),
+        "methods": _page("Methods and their options", _specs(METHODS)),
+        "measures": _page("Measures and their options", _specs(MEASURES)),
         "tables": _page("Tables of artefacts", _tables()),
         "definitions": _page("Keys of a task's definition", _definitions()),
     }
@@ -68,8 +69,7 @@ def _commands() -> Iterator[str]:
         yield f"## {name}"
         yield ""
         yield from (_plain(part) + "\n" for part in (command.help or "").replace("\f", "").split("\n\n"))
-        yield "| option | meaning | default |"
-        yield "|---|---|---|"
+        yield from _OPTIONS
         for option in command.params:
             if option.name == "help" or getattr(option, "hidden", False) and not option.help:
                 continue
@@ -84,27 +84,19 @@ def _settings(settings: type | None) -> Iterator[str]:
     found = [] if settings is None else [item for item in fields(settings) if item.metadata.get("help")]
     if not found:
         return
-    yield "| option | meaning | default |"
-    yield "|---|---|---|"
+    yield from _OPTIONS
     for item in found:
         yield f"| `--{item.name.replace('_', '-')}` | {_plain(item.metadata['help'])} | `{item.default}` |"
     yield ""
 
 
-def _methods() -> Iterator[str]:
-    for name, spec in METHODS.items():
+def _specs(specs: Mapping[str, Any]) -> Iterator[str]:
+    """Methods or measures: what each is, where a publication stands behind it that too, and its options."""
+    for name, spec in specs.items():
+        summary = _plain(spec.summary)
         yield f"## {name}"
         yield ""
-        yield f"{_plain(spec.summary)[:1].upper()}{_plain(spec.summary)[1:]}. {_plain(spec.citation)}"
-        yield ""
-        yield from _settings(spec.settings)
-
-
-def _measures() -> Iterator[str]:
-    for name, spec in MEASURES.items():
-        yield f"## {name}"
-        yield ""
-        yield f"{_plain(spec.summary)[:1].upper()}{_plain(spec.summary)[1:]}."
+        yield f"{summary[:1].upper()}{summary[1:]}. {_plain(getattr(spec, 'citation', ''))}".rstrip()
         yield ""
         yield from _settings(spec.settings)
 

@@ -21,7 +21,7 @@ from adaptershare_cli.cli.console import as_json, print_json, show_error
 from adaptershare_cli.cli.streams import loss, make_reliable
 from adaptershare_cli.errors import AdapterShareError, Interrupted, RunError, UserError
 from adaptershare_cli.settings.fields import flag, out_of_bounds
-from adaptershare_cli.signals import on_signals
+from adaptershare_cli.signals import interrupt, on_signals
 
 AS_JSON = "adaptershare.json"  # in the context's `meta`: whether a program asks
 VERBOSE = "adaptershare.verbose"  # in the context's `meta`: whether --verbose stands beside --version
@@ -76,7 +76,7 @@ class Program(TyperGroup):
     def _invoke(self, ctx: Any) -> Any:
         """Parse the command's options and run it; a known error is shown and ends with its exit code."""
         try:
-            with on_signals(_interrupt, signal.SIGTERM):
+            with on_signals(interrupt, signal.SIGTERM):
                 return super().invoke(ctx)
         except (Interrupted, KeyboardInterrupt) as error:
             stopped = error if isinstance(error, Interrupted) else Interrupted("Stopped; what was made is kept")
@@ -105,10 +105,6 @@ def bounds_error(error: typer.BadParameter) -> UserError | None:
     if complaint["type"] not in ("greater_than_equal", "less_than_equal"):
         return None
     return out_of_bounds(flag(error.param.name), complaint["input"], error.param.min, error.param.max)  # type: ignore[attr-defined]
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _end(error: AdapterShareError) -> NoReturn:

@@ -30,6 +30,7 @@ from adaptershare_cli.serving.windows import (
     Rejected,
     added_fields,
     answered,
+    count_good,
     good_rows,
     windows,
 )
@@ -169,7 +170,7 @@ def predict(
     with opened_output(request.target, out) as stream:
         total = None
         if request.readable_twice:
-            total = _count(request, questions, settings.max_rejected, rows)
+            total = count_good(rows.rows, questions, settings.max_rejected)
             rows = request.rows()
         predictor = served.load_on(runtime, settings.per_device_eval_batch_size)
         writer = row_writer(request.target_form, stream, rows.columns, added, rows.schema)
@@ -262,16 +263,6 @@ def _layers(predictor: Predictor, questions: Questions) -> tuple[int, int]:
     trees = [tree for reading in questions.readings for tree in predictor.branches(reading.tasks)]
     depth = len(predictor.layers.layers)
     return sum(tree.layers for tree in trees), depth * sum(len(tree.tasks) for tree in trees)
-
-
-def _count(request: Request, questions: Questions, most: int, rows: WholeRows) -> int:
-    """The rows that can be answered. Raises UserError where more than `most` cannot, or all."""
-    rejected = Rejected(most, at_the_end=True)
-    count = sum(1 for _ in good_rows(rows.rows, questions, rejected))
-    rejected.check()
-    if not count:
-        raise UserError("No row can be used", rejected.first[0].sentence())
-    return count
 
 
 def _sources_of(definition: TaskDefinition) -> list[SourceSpec]:

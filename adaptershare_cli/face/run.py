@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from adaptershare_cli.cli.console import Terminal
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.face.relating import correlate
-from adaptershare_cli.face.rows import Given, in_columns
+from adaptershare_cli.face.rows import in_columns
 from adaptershare_cli.face.views import Correlation, Plan, frame_html
 from adaptershare_cli.runs.results import run_results
 from adaptershare_cli.settings import PredictSettings, RuntimeSettings, check_settings
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from adaptershare_cli.data.tasks import TaskRegistry
     from adaptershare_cli.runs.served import ServedRun
-    from adaptershare_cli.serving.columns import Questions
     from adaptershare_cli.serving.predictor import Predictor
 
 ROWS = "the rows"  # what messages call them
@@ -128,7 +127,7 @@ class Run:
         """
         from adaptershare_cli.commands.predict import Summary, answers, questions_of
         from adaptershare_cli.serving.columns import Named
-        from adaptershare_cli.serving.windows import Rejected
+        from adaptershare_cli.serving.windows import Rejected, count_good
 
         settings = PredictSettings(
             top_k=top_k,
@@ -144,7 +143,7 @@ class Run:
         named = Named.of_pairs((columns or {}).items(), served.tasks)
         questions, added = questions_of(served, given.columns, named, ROWS, settings, self._definitions(task_dir))
         summary = Summary(rejected=Rejected(max_rejected))
-        self._check(given, questions, max_rejected)
+        count_good(given.rows(), questions, max_rejected)  # before anything is loaded
         found = []
         screen = self._screen if self._screen.has_bar else Terminal(quiet=True)  # no lines for a few rows
         with screen.counting("predict", len(given)) as done:
@@ -177,17 +176,6 @@ class Run:
         from adaptershare_cli.data.tasks import load_tasks
 
         return load_tasks((Path(task_dir),) if task_dir is not None else ())
-
-    @staticmethod
-    def _check(given: Given, questions: Questions, max_rejected: int) -> None:
-        """Raise UserError where more rows than may be rejected cannot be used, or all, before anything is loaded."""
-        from adaptershare_cli.serving.windows import Rejected, good_rows
-
-        rejected = Rejected(max_rejected, at_the_end=True)
-        good = sum(1 for _ in good_rows(given.rows(), questions, rejected))
-        rejected.check()
-        if not good and len(given):
-            raise UserError("No row can be used", rejected.first[0].sentence())
 
     # ---- what else is known of it ----
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,14 +112,13 @@ class Workspace:
         return self._trained("train-single", tasks, options)
 
     def _trained(self, command: str, tasks: Tasks, options: Mapping[str, Any]) -> list[Run]:
-        with self._named(tasks, options) as (screen, keywords):
-            made = run_command(command, self.path, screen, keywords)
+        screen, keywords = self._named(tasks, options)
+        made = run_command(command, self.path, screen, keywords)
         return [Run(artefact, self._reading(), screen) for artefact in made]
 
     def prepro(self, tasks: Tasks = None, **options: Any) -> dict[str, Path]:
         """Prepare tasks without training, as `adaptershare prepro`. Returns the folder of each."""
-        with self._named(tasks, options) as (screen, keywords):
-            made = run_command("prepro", self.path, screen, keywords)
+        made = run_command("prepro", self.path, *self._named(tasks, options))
         return {artefact.name: artefact.path for artefact in made}
 
     def correlate(self, run: str | Run | None = None, **options: Any) -> list[Correlation]:
@@ -135,8 +133,7 @@ class Workspace:
         (artefact,) = run_command("report", self.path, self._shown(), {"run": run})
         return artefact.table("results.parquet").to_pandas()
 
-    @contextmanager
-    def _named(self, tasks: Tasks, options: Mapping[str, Any]) -> Iterator[tuple[Terminal, dict[str, Any]]]:
+    def _named(self, tasks: Tasks, options: Mapping[str, Any]) -> tuple[Terminal, dict[str, Any]]:
         """The screen, and the keywords of a command for tasks, of which some may be rows."""
         screen, keywords = self._shown(), dict(options)
         if isinstance(tasks, Mapping):
@@ -149,7 +146,7 @@ class Workspace:
             keywords["task_dir"] = [*given, *folders] or None
         else:
             keywords["tasks"] = tasks
-        yield screen, keywords
+        return screen, keywords
 
     def __repr__(self) -> str:
         return f"<Workspace {self.path}>"

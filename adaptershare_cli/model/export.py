@@ -17,6 +17,7 @@ from adaptershare_cli.model.encoder import family_of
 from adaptershare_cli.model.folders import HEAD_CONFIG, HEAD_WEIGHTS, NORM_WEIGHTS
 from adaptershare_cli.model.fusion import Fusion
 from adaptershare_cli.model.heads import MultiTaskModel
+from adaptershare_cli.model.inputs import as_arguments
 from adaptershare_cli.templates import render
 
 ENCODER_FILE = "encoder.safetensors"
@@ -41,7 +42,7 @@ def export_task(
     README.md calls the tokenizer with `tokenizer_call` (`model.inputs`) beyond the usual.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    call = "".join(f", {name}={value!r}" for name, value in tokenizer_call.items())
+    call = as_arguments(tokenizer_call)
     if matrices is not None:
         _save(matrices, folder / ENCODER_FILE)
         _export_head(model, task, folder, f"{_TEMPLATES}/load_encoder.j2", tokenizer_call=call)

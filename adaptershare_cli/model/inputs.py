@@ -77,6 +77,11 @@ def tokenizer_call(encoder: PreTrainedModel, tokenizer: Any) -> dict[str, Any]:
     return call
 
 
+def as_arguments(call: Mapping[str, Any]) -> str:
+    """Keyword arguments as they stand in code after others: `, name=value` each."""
+    return "".join(f", {name}={value!r}" for name, value in call.items())
+
+
 @dataclass(frozen=True)
 class Extent:
     """Of some rows the longest, in tokens, and the largest number of a token and of a segment."""

@@ -17,7 +17,7 @@ from adaptershare_cli.errors import RunError, UserError
 from adaptershare_cli.kinds import KINDS
 from adaptershare_cli.model.encoder import family_of, pool
 from adaptershare_cli.model.heads import MultiTaskModel
-from adaptershare_cli.model.inputs import example_inputs, tokenizer_call
+from adaptershare_cli.model.inputs import as_arguments, example_inputs, tokenizer_call
 from adaptershare_cli.templates import render
 
 GRAPH = "model.onnx"
@@ -73,7 +73,7 @@ def graph_usage(model: MultiTaskModel, task: str, tokenizer: Any, max_length: in
         inputs=[*example_inputs(model.encoder, 1, 2)],
         output_note=kind.output_note,
         tokenizer_options=kind.tokenizer_options,
-        tokenizer_call="".join(f", {name}={value!r}" for name, value in call.items()),
+        tokenizer_call=as_arguments(call),
     )
 
 

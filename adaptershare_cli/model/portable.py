@@ -19,7 +19,7 @@ from adaptershare_cli.model.adapters.bank import no_adapter
 from adaptershare_cli.model.adapters.base import AdapterKind
 from adaptershare_cli.model.encoder import family_of
 from adaptershare_cli.model.folders import ADAPTER_CONFIG
-from adaptershare_cli.model.inputs import example_inputs, run_encoder, tokenizer_call
+from adaptershare_cli.model.inputs import as_arguments, example_inputs, run_encoder, tokenizer_call
 from adaptershare_cli.model.stored import stored_adapter
 from adaptershare_cli.templates import render
 
@@ -91,7 +91,7 @@ def portable_usage(
         output_note=kind.output_note,
         pooling=pooling,
         tokenizer_options=kind.tokenizer_options,
-        tokenizer_call="".join(f", {name}={value!r}" for name, value in tokenizer_call(encoder, tokenizer).items()),
+        tokenizer_call=as_arguments(tokenizer_call(encoder, tokenizer)),
     )
 
 

@@ -54,6 +54,16 @@ class Rejected:
         )
 
 
+def count_good(rows: Iterable[WholeRow | RowFault], questions: Questions, most: int) -> int:
+    """How many of the rows can be answered. Raises UserError where more than `most` cannot, or none of several."""
+    rejected = Rejected(most, at_the_end=True)
+    count = sum(1 for _ in good_rows(rows, questions, rejected))
+    rejected.check()
+    if rejected.first and not count:
+        raise UserError("No row can be used", rejected.first[0].sentence())
+    return count
+
+
 def good_rows(rows: Iterable[WholeRow | RowFault], questions: Questions, rejected: Rejected) -> Iterator[WholeRow]:
     """The rows that can be answered; the others are added to `rejected`."""
     for row in rows:

@@ -248,14 +248,20 @@ def _splits(prepared: Prepared, one: Artefact, other: Artefact, task: str) -> di
     return {split: _paired_split(prepared, info, split, found[split], tables[1][split], contents) for split in found}
 
 
-def _predictions(run: Artefact, info: TaskInfo, task: str) -> dict[str, pa.Table]:
-    """What a run predicted for a task, by split, without the head's outputs."""
+def predictions_of(run: Artefact, kind: Kind, task: str) -> pa.Table:
+    """What a run predicted for a task, without the head's outputs. Raises UserError where the table is damaged."""
     import pyarrow.compute as pc
 
-    kind = KINDS[info.kind]
     columns = [name for name in kind.predictions_schema().names if name != "logits"]
     table = run.table(f"{kind.predictions_table}.parquet", columns)
-    table = table.filter(pc.equal(table["task"], task))
+    return table.filter(pc.equal(table["task"], task))
+
+
+def _predictions(run: Artefact, info: TaskInfo, task: str) -> dict[str, pa.Table]:
+    """What a run predicted for a task, by split."""
+    import pyarrow.compute as pc
+
+    table = predictions_of(run, KINDS[info.kind], task)
     return {split: table.filter(pc.equal(table["split"], split)) for split in pc.unique(table["split"]).to_pylist()}
 
 

@@ -105,6 +105,7 @@ class _Compared:
         return paired(self.values, self.contest.place(one), self.contest.place(other), max(1, together))
 
     def answer(self) -> Answer:
+        """What to do, how sure that is, why, and what would tell."""
         found, by_task = self._decision(), self._by_task()
         state, decided, headline = self._headline(found)
         named = [

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rich.table import Table
 
@@ -28,7 +28,7 @@ from adaptershare_cli.runs.job import Job
 from adaptershare_cli.runs.results import find_run
 from adaptershare_cli.runs.train import train_run
 from adaptershare_cli.scratch import use_scratch
-from adaptershare_cli.signals import on_signals
+from adaptershare_cli.signals import interrupt, on_signals
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.workspace import Workspace
 
@@ -167,7 +167,7 @@ def _train(
     os.chdir(here)
     use_scratch(root)
     try:
-        with on_signals(_interrupt, signal.SIGTERM):
+        with on_signals(interrupt, signal.SIGTERM):
             context = StageContext(Workspace(root, command=command), Relay(connection), no_wait=no_wait)
             context.prepared = prepared
             train_run(context, job)
@@ -180,10 +180,6 @@ def _train(
         ending = (BROKEN, traceback.format_exc())
     with suppress(OSError):
         connection.send(ending)
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 @dataclass

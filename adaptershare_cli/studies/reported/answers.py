@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
-
-import pyarrow.compute as pc
 
 from adaptershare_cli.errors import UserError
 from adaptershare_cli.kinds import KINDS
@@ -17,7 +15,7 @@ from adaptershare_cli.reporting.page.facts import AnswersFacts, RowFacts
 from adaptershare_cli.runs.served import run_infos
 from adaptershare_cli.store.artefact import Artefact
 from adaptershare_cli.store.records import RunRecord
-from adaptershare_cli.studies.pairing import Prepared
+from adaptershare_cli.studies.pairing import Prepared, predictions_of
 
 SHOWN_ROWS = 10  # of each list
 SHOWN_WORDS = 12  # of a row that has many answers: those that are wrong
@@ -145,8 +143,10 @@ def _commonest(counts: Counter[str], runs: int) -> str:
 def _of_run(run: Artefact, task: str) -> MethodAnswers | None:
     info = run_infos(run, RunRecord.of(run), [task])[task]
     kind = KINDS[info.kind]
+    if f"{kind.predictions_table}.parquet" not in run.meta["files"]:
+        return None
     try:
-        rows = list(_predictions(run, kind, task))
+        rows = predictions_of(run, kind, task).to_pylist()
     except UserError:
         return None
     if not rows:
@@ -163,15 +163,6 @@ def _of_run(run: Artefact, task: str) -> MethodAnswers | None:
         answers.errors[place] = fmean(error for _, error in found)
         answers.labels[place], answers.said[place] = _words(kind, found)
     return answers
-
-
-def _predictions(run: Artefact, kind: Kind, task: str) -> Iterator[dict[str, Any]]:
-    file = f"{kind.predictions_table}.parquet"
-    if file not in run.meta["files"]:
-        return
-    columns = [name for name in kind.predictions_schema().names if name != "logits"]
-    table = run.table(file, columns)
-    yield from table.filter(pc.equal(table["task"], task)).to_pylist()
 
 
 def _errors(kind: Kind, info: TaskInfo, rows: Sequence[dict[str, Any]]) -> list[float]:
