@@ -120,6 +120,7 @@ def test_a_stopped_command_stops_its_trainings_and_goes_on(share: Share, searche
     with subprocess.Popen(
         [sys.executable, "-m", "adaptershare_cli", *words], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, env={**os.environ, **ENVIRONMENT, "PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background may ignore it
     ) as process:  # fmt: skip
         wait_for_checkpoint(workspace, process)
         process.send_signal(signal.SIGINT)
